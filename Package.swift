@@ -1,0 +1,97 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+// The floors of ARCHITECTURE.md, bottom to top. A target imports only from floors below its own;
+// `Tests/PackageShape` reads this file's dump and refuses anything else.
+
+let strict: [SwiftSetting] = [.strictMemorySafety(), .treatAllWarnings(as: .error)]
+
+/// A Swift target of ours: strict memory safety, warnings as errors.
+func floor(
+  _ name: String, _ dependencies: [Target.Dependency] = [], path: String? = nil,
+  resources: [Resource]? = nil
+) -> Target {
+  .target(
+    name: name, dependencies: dependencies, path: path, resources: resources, swiftSettings: strict)
+}
+
+/// A filter module: it sees `FilterSDK` and nothing else of ours.
+func plugin(_ name: String) -> Target {
+  floor(name, ["FilterSDK"], path: "Plugins/\(name)")
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+  .testTarget(name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)")
+}
+
+let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+
+let plugins = [
+  "BufferFilter", "FaultInjection", "HeaderMutation", "HealthCheck", "LocalRateLimit", "Retry",
+  "Timeout",
+]
+
+let package = Package(
+  name: "fairlead",
+  products: [
+    .executable(name: "fairlead", targets: ["fairlead"]),
+    .library(name: "FilterSDK", targets: ["FilterSDK"]),
+  ],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+  ],
+  targets: [
+    // Floor 0: C, each library behind its shim.
+    .target(name: "CLinux"),
+    .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
+    .systemLibrary(name: "CAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+    .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
+    .target(name: "CFilterABI"),
+
+    // Floor 1
+    floor("Engine", ["CLinux"]),
+    floor("Telemetry", ["CLinux"]),
+    .target(name: "ResourceModel", dependencies: [protobuf]),
+
+    // Floor 2
+    floor("HTTPModel", ["Engine", "CLinux"]),
+    floor("Resources", ["ResourceModel", "CYAML", protobuf]),
+
+    // Floor 3
+    floor("HTTPCodec", ["HTTPModel", "Engine", "CLinux"]),
+    floor("FilterSDK", ["CFilterABI"]),
+
+    // Floor 4
+    floor("Routing", ["HTTPModel", "Engine", "ResourceModel", "Resources", "CRE2"]),
+    floor("Upstream", ["Engine", "Telemetry", "ResourceModel", "Resources", "CAres", "CLinux"]),
+  ] + plugins.map(plugin) + [
+    // Floor 6
+    floor(
+      "DataPlane",
+      [
+        "CFilterABI", "CLinux", "Engine", "Telemetry", "ResourceModel", "HTTPModel", "Resources",
+        "HTTPCodec", "Routing", "Upstream", protobuf,
+      ]),
+
+    // Floor 7
+    .executableTarget(
+      name: "fairlead",
+      dependencies: ["DataPlane", "FilterSDK", "CFilterABI", arguments]
+        + plugins.map { .target(name: $0) },
+      swiftSettings: strict),
+  ] + [
+    tests("Engine", ["Engine"]),
+    tests("Telemetry", ["Telemetry"]),
+    tests("Resources", ["Resources", "ResourceModel"]),
+    tests("HTTPModel", ["HTTPModel", "Engine"]),
+    tests("HTTPCodec", ["HTTPCodec", "HTTPModel", "Engine"]),
+    tests("Routing", ["Routing", "HTTPModel", "Engine", "Resources", "ResourceModel"]),
+    tests("Upstream", ["Upstream", "Engine", "Telemetry", "Resources", "ResourceModel"]),
+    tests("Plugins", ["FilterSDK", "CFilterABI"] + plugins.map { .target(name: $0) }),
+    tests("PackageShape", []),
+  ],
+  swiftLanguageModes: [.v6],
+  cxxLanguageStandard: .cxx17
+)
