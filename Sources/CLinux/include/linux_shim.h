@@ -1,1 +1,324 @@
 #pragma once
+// Linux calls that Swift cannot import as they stand: macros, unions, varargs and atomics. Everything
+// is `static inline`, so a call costs what the call itself costs.
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+// ---- epoll
+
+static inline int fl_epoll_create(void) { return epoll_create1(EPOLL_CLOEXEC); }
+
+static inline int fl_epoll_add(int epoll, int fd, uint64_t data, uint32_t events) {
+  struct epoll_event event;
+  event.events = events;
+  event.data.u64 = data;
+  return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
+}
+
+static inline int fl_epoll_remove(int epoll, int fd) {
+  return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL) == 0 ? 0 : -errno;
+}
+
+static inline int fl_epoll_wait(int epoll, struct epoll_event *events, int capacity, int timeout) {
+  int n = epoll_wait(epoll, events, capacity, timeout);
+  return n >= 0 ? n : -errno;
+}
+
+static inline uint32_t fl_event_flags(const struct epoll_event *event) { return event->events; }
+static inline uint64_t fl_event_data(const struct epoll_event *event) { return event->data.u64; }
+
+// Edge-triggered, both directions, registered once: no epoll_ctl after this.
+static const uint32_t FL_EPOLL_STREAM = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET;
+static const uint32_t FL_EPOLL_LISTEN = EPOLLIN;
+static const uint32_t FL_EPOLL_LISTEN_EXCLUSIVE = EPOLLIN | EPOLLEXCLUSIVE;
+static const uint32_t FL_EPOLL_READ = EPOLLIN;
+static const uint32_t FL_EPOLLIN = EPOLLIN;
+static const uint32_t FL_EPOLLOUT = EPOLLOUT;
+static const uint32_t FL_EPOLLHANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+
+// ---- sockets. Each returns a descriptor or a count, or minus errno.
+
+static inline int fl_errno(void) { return errno; }
+
+static inline int fl_socket(int family) {
+  int fd = socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+  return fd >= 0 ? fd : -errno;
+}
+
+static inline int fl_set_int(int fd, int level, int option, int value) {
+  return setsockopt(fd, level, option, &value, sizeof value) == 0 ? 0 : -errno;
+}
+
+static inline int fl_set_nodelay(int fd) { return fl_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1); }
+
+static inline int fl_bind(int fd, const struct sockaddr_storage *address, socklen_t length) {
+  return bind(fd, (const struct sockaddr *)address, length) == 0 ? 0 : -errno;
+}
+
+static inline int fl_connect(int fd, const struct sockaddr_storage *address, socklen_t length) {
+  return connect(fd, (const struct sockaddr *)address, length) == 0 ? 0 : -errno;
+}
+
+static inline int fl_accept(int fd, struct sockaddr_storage *address, socklen_t *length) {
+  *length = sizeof *address;
+  int r = accept4(fd, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  return r >= 0 ? r : -errno;
+}
+
+static inline int fl_local_address(int fd, struct sockaddr_storage *address, socklen_t *length) {
+  *length = sizeof *address;
+  return getsockname(fd, (struct sockaddr *)address, length) == 0 ? 0 : -errno;
+}
+
+static inline int fl_socket_error(int fd) {
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) != 0) return errno;
+  return error;
+}
+
+static inline ssize_t fl_send(int fd, const void *bytes, size_t count) {
+  ssize_t n = send(fd, bytes, count, MSG_NOSIGNAL);
+  return n >= 0 ? n : -errno;
+}
+
+static inline ssize_t fl_recv(int fd, void *bytes, size_t capacity) {
+  ssize_t n = recv(fd, bytes, capacity, 0);
+  return n >= 0 ? n : -errno;
+}
+
+// sendmsg rather than writev: it takes MSG_NOSIGNAL.
+static inline ssize_t fl_sendv(int fd, struct iovec *pieces, int count) {
+  struct msghdr message;
+  memset(&message, 0, sizeof message);
+  message.msg_iov = pieces;
+  message.msg_iovlen = count;
+  ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+  return n >= 0 ? n : -errno;
+}
+
+static inline int fl_shutdown_write(int fd) { return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
+
+// Makes close() send RST: how a truncated message is kept from passing as a whole one.
+static inline void fl_reset_on_close(int fd) {
+  struct linger linger = {1, 0};
+  setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof linger);
+}
+
+// ---- addresses
+
+static inline int fl_family(const struct sockaddr_storage *a) { return a->ss_family; }
+
+static inline uint16_t fl_port(const struct sockaddr_storage *a) {
+  if (a->ss_family == AF_INET) return ntohs(((const struct sockaddr_in *)a)->sin_port);
+  if (a->ss_family == AF_INET6) return ntohs(((const struct sockaddr_in6 *)a)->sin6_port);
+  return 0;
+}
+
+static inline void fl_set_port(struct sockaddr_storage *a, uint16_t port) {
+  if (a->ss_family == AF_INET) ((struct sockaddr_in *)a)->sin_port = htons(port);
+  if (a->ss_family == AF_INET6) ((struct sockaddr_in6 *)a)->sin6_port = htons(port);
+}
+
+// 1 when `text` is an IPv4 or IPv6 literal.
+static inline int fl_parse_ip(const char *text, uint16_t port, struct sockaddr_storage *a,
+                              socklen_t *length) {
+  memset(a, 0, sizeof *a);
+  struct sockaddr_in *v4 = (struct sockaddr_in *)a;
+  if (inet_pton(AF_INET, text, &v4->sin_addr) == 1) {
+    v4->sin_family = AF_INET;
+    v4->sin_port = htons(port);
+    *length = sizeof *v4;
+    return 1;
+  }
+  memset(a, 0, sizeof *a);
+  struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)a;
+  if (inet_pton(AF_INET6, text, &v6->sin6_addr) == 1) {
+    v6->sin6_family = AF_INET6;
+    v6->sin6_port = htons(port);
+    *length = sizeof *v6;
+    return 1;
+  }
+  return 0;
+}
+
+// 0, or -1 when the path does not fit. A leading '@' names the abstract namespace, as in Envoy.
+static inline int fl_unix_address(const char *path, size_t count, struct sockaddr_storage *a,
+                                  socklen_t *length) {
+  struct sockaddr_un *un = (struct sockaddr_un *)a;
+  if (count == 0 || count >= sizeof un->sun_path) return -1;
+  memset(a, 0, sizeof *a);
+  un->sun_family = AF_UNIX;
+  memcpy(un->sun_path, path, count);
+  int abstract = un->sun_path[0] == '@';
+  if (abstract) un->sun_path[0] = 0;
+  *length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + count + (abstract ? 0 : 1));
+  return 0;
+}
+
+// Writes the textual IP (no port), or the Unix path; returns its length.
+static inline size_t fl_format_ip(const struct sockaddr_storage *a, char *out, size_t capacity) {
+  const char *r = NULL;
+  if (a->ss_family == AF_INET)
+    r = inet_ntop(AF_INET, &((const struct sockaddr_in *)a)->sin_addr, out, (socklen_t)capacity);
+  else if (a->ss_family == AF_INET6)
+    r = inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)a)->sin6_addr, out, (socklen_t)capacity);
+  else if (a->ss_family == AF_UNIX && capacity > 0) {
+    const struct sockaddr_un *un = (const struct sockaddr_un *)a;
+    size_t n = 0, limit = sizeof un->sun_path < capacity ? sizeof un->sun_path : capacity - 1;
+    if (un->sun_path[0] == 0 && un->sun_path[1] != 0) {
+      out[n++] = '@';
+    }
+    while (n < limit && un->sun_path[n]) { out[n] = un->sun_path[n]; n++; }
+    out[n] = 0;
+    return n;
+  }
+  return r ? strlen(r) : 0;
+}
+
+// The address bytes in network order (4 or 16), or 0 for a Unix address.
+static inline size_t fl_ip_bytes(const struct sockaddr_storage *a, uint8_t out[16]) {
+  if (a->ss_family == AF_INET) {
+    memcpy(out, &((const struct sockaddr_in *)a)->sin_addr, 4);
+    return 4;
+  }
+  if (a->ss_family == AF_INET6) {
+    memcpy(out, &((const struct sockaddr_in6 *)a)->sin6_addr, 16);
+    return 16;
+  }
+  return 0;
+}
+
+// ---- time
+
+static inline uint64_t fl_monotonic_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static inline uint64_t fl_realtime_ns(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_REALTIME, &t);
+  return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+// ---- a lock-free stack of messages: many push, the owner takes all. Nodes are the caller's.
+
+typedef struct fl_node {
+  struct fl_node *next;
+  void *payload;
+} fl_node;
+
+typedef struct fl_inbox {
+  _Atomic(fl_node *) head;
+} fl_inbox;
+
+// Returns 1 when the inbox was empty, that is when the owner must be woken.
+static inline int fl_inbox_push(fl_inbox *inbox, fl_node *node) {
+  fl_node *old = atomic_load_explicit(&inbox->head, memory_order_relaxed);
+  do {
+    node->next = old;
+  } while (!atomic_compare_exchange_weak_explicit(&inbox->head, &old, node, memory_order_release,
+                                                  memory_order_relaxed));
+  return old == NULL;
+}
+
+// Takes everything, oldest first.
+static inline fl_node *fl_inbox_take(fl_inbox *inbox) {
+  fl_node *node = atomic_exchange_explicit(&inbox->head, NULL, memory_order_acquire);
+  fl_node *ordered = NULL;
+  while (node) {
+    fl_node *next = node->next;
+    node->next = ordered;
+    ordered = node;
+    node = next;
+  }
+  return ordered;
+}
+
+// ---- relaxed flags that another thread may read
+
+typedef struct fl_flag {
+  _Atomic(uint64_t) value;
+} fl_flag;
+
+static inline uint64_t fl_flag_get(const fl_flag *flag) {
+  return atomic_load_explicit(&flag->value, memory_order_relaxed);
+}
+static inline void fl_flag_set(fl_flag *flag, uint64_t value) {
+  atomic_store_explicit(&flag->value, value, memory_order_relaxed);
+}
+
+// ---- scanning
+
+typedef uint8_t fl_u8x16 __attribute__((vector_size(16)));
+typedef char fl_i8x16 __attribute__((vector_size(16)));
+
+// Index of the first byte a field value may not hold (RFC 9110 §5.5: CTLs but HTAB, and DEL), or n.
+static inline size_t fl_scan_field_value(const uint8_t *p, size_t n) {
+  size_t i = 0;
+#if defined(__SSE2__)
+  while (i + 16 <= n) {
+    fl_u8x16 v;
+    __builtin_memcpy(&v, p + i, 16);
+    fl_i8x16 bad = (fl_i8x16)(((v < 0x20) & (v != 9)) | (v == 0x7f));
+    int mask = __builtin_ia32_pmovmskb128(bad);
+    if (mask) return i + (size_t)__builtin_ctz((unsigned)mask);
+    i += 16;
+  }
+#endif
+  for (; i < n; i++) {
+    uint8_t c = p[i];
+    if ((c < 0x20 && c != 9) || c == 0x7f) return i;
+  }
+  return n;
+}
+
+static inline const void *fl_memchr(const void *p, int c, size_t n) { return memchr(p, c, n); }
+
+static inline void fl_fill_random(void *p, size_t n) {
+  if (getrandom(p, n, 0) < 0) {
+    // Only before the kernel's pool is ready; the clock is then the best there is.
+    uint64_t seed = fl_monotonic_ns() ^ (uint64_t)getpid() << 32;
+    for (size_t i = 0; i < n; i++) ((uint8_t *)p)[i] = (uint8_t)(seed >> (i % 8 * 8));
+  }
+}
+
+static inline int fl_set_thread_name(const char *name) {
+  return pthread_setname_np(pthread_self(), name);
+}
+
+// Raises the descriptor limit to the hard limit; returns what holds now.
+static inline uint64_t fl_raise_descriptor_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
+}

@@ -1,0 +1,66 @@
+/// Bytes that wait for a slow peer, in pooled blocks. Empty, it holds no memory.
+package struct ByteQueue: ~Copyable {
+  private var head: Block?
+  private var tail: Block?
+  /// Bytes of the first block that have gone already.
+  private var headOffset = 0
+  /// Bytes waiting.
+  package private(set) var count = 0
+
+  package init() {}
+
+  package var isEmpty: Bool { count == 0 }
+
+  package mutating func append(_ bytes: Bytes, from pool: inout BlockPool) {
+    var rest = bytes
+    while !rest.isEmpty {
+      let block: Block
+      if let tail, tail.used < tail.capacity {
+        block = tail
+      } else {
+        block = pool.take(min(max(rest.count, 4096), 32 * 1024))
+        if let tail { tail.next = block } else { head = block }
+        tail = block
+      }
+      let n = block.append(rest)
+      rest = rest.dropFirst(n)
+      count &+= n
+    }
+  }
+
+  /// The first contiguous bytes.
+  package var front: Bytes { head?.bytes(from: headOffset) ?? .empty }
+
+  /// The contiguous bytes behind `front`, if there are any.
+  package var second: Bytes { head?.next?.bytes() ?? .empty }
+
+  /// Forgets the first `n` bytes, `n` at most `count`.
+  package mutating func drop(_ n: Int, into pool: inout BlockPool) {
+    precondition(n >= 0 && n <= count, "no more bytes than are queued")
+    count &-= n
+    var rest = n
+    while let block = head {
+      let here = block.used &- headOffset
+      if rest < here || (rest == here && block.next == nil && count > 0) {
+        headOffset &+= rest
+        return
+      }
+      rest &-= here
+      headOffset = 0
+      head = block.next
+      if head == nil { tail = nil }
+      pool.release(block)
+      if rest == 0 && count > 0 { return }
+    }
+  }
+
+  package mutating func removeAll(into pool: inout BlockPool) {
+    while let block = head {
+      head = block.next
+      pool.release(block)
+    }
+    tail = nil
+    headOffset = 0
+    count = 0
+  }
+}

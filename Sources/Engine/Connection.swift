@@ -1,0 +1,324 @@
+import CLinux
+
+/// What happened when a connection was read.
+package enum ReadOutcome {
+  /// This many bytes are at the start of the memory that was lent.
+  case bytes(Int)
+  /// Nothing more for now; `readable` will be called.
+  case wait
+  /// The peer has closed its side.
+  case end
+  /// The connection broke; the number is an errno.
+  case failed(Int32)
+}
+
+/// What a connection tells its owner. Functions without captures: calling one retains nothing.
+@safe
+package struct ConnectionEvents: BitwiseCopyable {
+  package typealias Call = @convention(c) (UnsafeMutableRawPointer) -> Void
+  package typealias Connected = @convention(c) (UnsafeMutableRawPointer, Int32) -> Void
+
+  /// There may be something to read, and reading is not paused.
+  package let readable: Call
+  /// The queue has fallen to the low watermark after it had been above the high one, or is empty.
+  package let drained: Call
+  /// A connection attempt ended: 0, or an errno.
+  package let connected: Connected
+  /// The peer hung up while reading is paused.
+  package let hungUp: Call
+
+  package init(
+    readable: @escaping Call, drained: @escaping Call, connected: @escaping Connected,
+    hungUp: @escaping Call
+  ) {
+    unsafe self.readable = readable
+    unsafe self.drained = drained
+    unsafe self.connected = connected
+    unsafe self.hungUp = hungUp
+  }
+}
+
+/// A stream socket on one loop, registered once and edge-triggered: what could not be sent waits in
+/// a queue with watermarks, and what has not been read is remembered as `mayRead`.
+///
+/// It decides nothing: its owner reads, writes, pauses and closes, and is told the rest.
+@safe
+package struct Connection: ~Copyable {
+  package private(set) var fd: Int32 = -1
+  private var registration: UInt32 = 0
+  private var events: Ref<ConnectionEvents>?
+  private var owner: UnsafeMutableRawPointer?
+  private var loop: EventLoop?
+  private var queue = ByteQueue()
+  private var readPauses: UInt8 = 0
+  /// The last read was not short, or an event came since: reading again may bring something.
+  private var mayRead = false
+  private var sawHangUp = false
+  private var connecting = false
+  private var writeFailed = false
+  private var aboveHigh = false
+  /// Bytes that may wait for the peer before its source is asked to pause.
+  package var highWatermark = 1024 * 1024
+  package private(set) var bytesRead: UInt64 = 0
+  package private(set) var bytesWritten: UInt64 = 0
+
+  package init() {}
+
+  package var isOpen: Bool { fd >= 0 }
+  package var isConnecting: Bool { connecting }
+  /// Bytes that wait for the peer.
+  package var queuedBytes: Int { queue.count }
+  /// More than the high watermark is waiting: its source should pause until `drained`.
+  package var isAboveHighWatermark: Bool { aboveHigh }
+  package var isReadPaused: Bool { readPauses > 0 }
+  /// The peer's last words may have been seen: it hung up, or writing to it failed.
+  package var mayBeDead: Bool { sawHangUp || writeFailed }
+}
+
+/// The operations on a connection take a handle: callbacks may reach the same connection again.
+extension Ref where Value == Connection {
+  /// Takes over a connected socket.
+  package func open(
+    _ fd: Int32, on loop: EventLoop, events: Ref<ConnectionEvents>, owner: UnsafeMutableRawPointer
+  ) -> Bool { unsafe start(fd, connecting: false, on: loop, events: events, owner: owner) }
+
+  /// Begins to connect; `connected` is called when that has ended, never from within this call.
+  /// Returns 0, or the errno of an attempt that failed at once.
+  package func connect(
+    to address: SocketAddress, from source: SocketAddress? = nil, on loop: EventLoop,
+    events: Ref<ConnectionEvents>, owner: UnsafeMutableRawPointer
+  ) -> Int32 {
+    let fd = fl_socket(address.family)
+    guard fd >= 0 else { return -fd }
+    if !address.isUnix { _ = fl_set_nodelay(fd) }
+    if let source {
+      let bound = unsafe source.withStorage { unsafe fl_bind(fd, $0, source.length) }
+      guard bound == 0 else {
+        _ = CLinux.close(fd)
+        return -bound
+      }
+    }
+    let result = unsafe address.withStorage { unsafe fl_connect(fd, $0, address.length) }
+    guard result == 0 || result == -EINPROGRESS else {
+      _ = CLinux.close(fd)
+      return -result
+    }
+    guard unsafe start(fd, connecting: true, on: loop, events: events, owner: owner) else {
+      _ = CLinux.close(fd)
+      return EMFILE
+    }
+    return 0
+  }
+
+  private func start(
+    _ fd: Int32, connecting: Bool, on loop: EventLoop, events: Ref<ConnectionEvents>,
+    owner: UnsafeMutableRawPointer
+  ) -> Bool {
+    value = Connection()
+    let registration = unsafe loop.register(fd, events: FL_EPOLL_STREAM, context: raw) { raw, flags in
+      unsafe Ref<Connection>(raw: raw).handle(flags)
+    }
+    guard let registration else { return false }
+    unsafe value.adopt(fd, registration, loop, events, owner, connecting: connecting)
+    return true
+  }
+
+  private func handle(_ flags: UInt32) {
+    guard let events = value.eventTable, let owner = unsafe value.ownerContext else { return }
+    if flags & FL_EPOLLHANGUP != 0 { value.noteHangUp() }
+    if value.isConnecting {
+      guard flags & (FL_EPOLLOUT | FL_EPOLLHANGUP) != 0 else { return }
+      let error = fl_socket_error(value.fd)
+      value.noteConnected()
+      return unsafe events.value.connected(owner, error)
+    }
+    let fd = value.fd
+    if flags & FL_EPOLLOUT != 0, value.queuedBytes > 0 {
+      guard let loop = value.eventLoop else { return }
+      if value.flush(blocks: &loop.state.value.blocks) { unsafe events.value.drained(owner) }
+      // The owner may have closed it, or even handed the slot to another socket.
+      guard value.fd == fd, unsafe value.ownerContext == owner else { return }
+    }
+    guard flags & ~FL_EPOLLOUT != 0 else { return }
+    value.noteReadable()
+    if !value.isReadPaused {
+      unsafe events.value.readable(owner)
+    } else if value.mayBeDead {
+      unsafe events.value.hungUp(owner)
+    }
+  }
+
+  /// Reads once, at most `capacity` bytes.
+  @inline(__always)
+  package func read(into memory: UnsafeMutablePointer<UInt8>, capacity: Int) -> ReadOutcome {
+    unsafe value.read(into: memory, capacity: capacity)
+  }
+
+  /// Sends now what the socket takes and queues the rest.
+  @inline(__always)
+  package func write(_ bytes: Bytes, on loop: EventLoop) {
+    value.write(bytes, .empty, blocks: &loop.state.value.blocks)
+  }
+
+  /// Sends two pieces with one call.
+  @inline(__always)
+  package func write(_ first: Bytes, _ second: Bytes, on loop: EventLoop) {
+    value.write(first, second, blocks: &loop.state.value.blocks)
+  }
+
+  /// Asks for no more `readable` calls until as many `resumeReading`.
+  package func pauseReading() { value.pause() }
+
+  /// Undoes one `pauseReading`; what was not read meanwhile is announced by a deferred `readable`.
+  package func resumeReading(on loop: EventLoop) {
+    guard value.resume() else { return }
+    let fd = value.fd
+    unsafe loop.later(context: raw, tag: UInt64(UInt32(bitPattern: fd))) { raw, tag in
+      let connection = unsafe Ref<Connection>(raw: raw)
+      guard connection.value.fd == Int32(bitPattern: UInt32(truncatingIfNeeded: tag)),
+        !connection.value.isReadPaused, let events = connection.value.eventTable,
+        let owner = unsafe connection.value.ownerContext
+      else { return }
+      unsafe events.value.readable(owner)
+    }
+  }
+
+  /// Says that nothing more will be written, once the queue is empty.
+  package func shutdownWrite() { _ = fl_shutdown_write(value.fd) }
+
+  /// Closes at once; what is queued is lost.
+  /// - Parameter reset: the peer sees RST instead of an orderly end.
+  package func close(on loop: EventLoop, reset: Bool = false) {
+    guard value.isOpen else { return }
+    if reset { fl_reset_on_close(value.fd) }
+    loop.unregister(value.registrationIndex)
+    _ = CLinux.close(value.fd)
+    value.forget(blocks: &loop.state.value.blocks)
+  }
+}
+
+extension Connection {
+  fileprivate var eventTable: Ref<ConnectionEvents>? { events }
+  fileprivate var ownerContext: UnsafeMutableRawPointer? { unsafe owner }
+  fileprivate var eventLoop: EventLoop? { loop }
+  fileprivate var registrationIndex: UInt32 { registration }
+
+  fileprivate mutating func adopt(
+    _ fd: Int32, _ registration: UInt32, _ loop: EventLoop, _ events: Ref<ConnectionEvents>,
+    _ owner: UnsafeMutableRawPointer, connecting: Bool
+  ) {
+    self.fd = fd
+    self.registration = registration
+    self.loop = loop
+    self.events = events
+    unsafe self.owner = owner
+    self.connecting = connecting
+    // Whatever arrived before registration is announced by epoll's first edge.
+    mayRead = true
+  }
+
+  fileprivate mutating func forget(blocks: inout BlockPool) {
+    fd = -1
+    events = nil
+    unsafe owner = nil
+    queue.removeAll(into: &blocks)
+  }
+
+  fileprivate mutating func noteHangUp() { sawHangUp = true }
+  fileprivate mutating func noteReadable() { mayRead = true }
+  fileprivate mutating func noteConnected() { connecting = false }
+  fileprivate mutating func pause() { readPauses &+= 1 }
+
+  fileprivate mutating func resume() -> Bool {
+    precondition(readPauses > 0, "reading was paused")
+    readPauses &-= 1
+    return readPauses == 0 && (mayRead || sawHangUp)
+  }
+
+  fileprivate mutating func read(
+    into memory: UnsafeMutablePointer<UInt8>, capacity: Int
+  ) -> ReadOutcome {
+    guard mayRead else { return .wait }
+    let n = unsafe fl_recv(fd, memory, capacity)
+    if n > 0 {
+      // A short read has emptied the socket, and the next byte brings an event of its own; but after
+      // a hang-up there is no further event, so the end has to be read.
+      if n < capacity && !sawHangUp { mayRead = false }
+      bytesRead &+= UInt64(n)
+      return .bytes(n)
+    }
+    if n == 0 { return .end }
+    if n == -Int(EAGAIN) {
+      mayRead = false
+      return .wait
+    }
+    if n == -Int(EINTR) { return .wait }
+    return .failed(Int32(truncatingIfNeeded: -n))
+  }
+
+  fileprivate mutating func write(_ first: Bytes, _ second: Bytes, blocks: inout BlockPool) {
+    guard !writeFailed, fd >= 0 else { return }
+    bytesWritten &+= UInt64(first.count &+ second.count)
+    guard queue.isEmpty, !connecting else {
+      enqueue(first, second, blocks: &blocks)
+      return
+    }
+    let n: Int
+    if second.isEmpty {
+      n = unsafe fl_send(fd, first.base, first.count)
+    } else {
+      n = Self.sendPair(fd, first, second)
+    }
+    if n == first.count &+ second.count { return }
+    if n < 0 && n != -Int(EAGAIN) && n != -Int(EINTR) {
+      // Whoever sent nothing more may still have sent an answer: reading tells how it ended.
+      writeFailed = true
+      return
+    }
+    let sent = max(n, 0)
+    if sent < first.count {
+      enqueue(first.dropFirst(sent), second, blocks: &blocks)
+    } else {
+      enqueue(second.dropFirst(sent &- first.count), .empty, blocks: &blocks)
+    }
+  }
+
+  private static func sendPair(_ fd: Int32, _ first: Bytes, _ second: Bytes) -> Int {
+    var pieces = unsafe (
+      iovec(iov_base: UnsafeMutableRawPointer(mutating: first.base), iov_len: first.count),
+      iovec(iov_base: UnsafeMutableRawPointer(mutating: second.base), iov_len: second.count)
+    )
+    // SAFETY: a tuple of two of the same type lies in memory as an array of two.
+    return unsafe withUnsafeMutablePointer(to: &pieces) { pair in
+      unsafe pair.withMemoryRebound(to: iovec.self, capacity: 2) { unsafe fl_sendv(fd, $0, 2) }
+    }
+  }
+
+  private mutating func enqueue(_ first: Bytes, _ second: Bytes, blocks: inout BlockPool) {
+    queue.append(first, from: &blocks)
+    if !second.isEmpty { queue.append(second, from: &blocks) }
+    if queue.count > highWatermark { aboveHigh = true }
+  }
+
+  /// Sends what is queued; true when the owner should hear `drained`.
+  fileprivate mutating func flush(blocks: inout BlockPool) -> Bool {
+    while !queue.isEmpty {
+      let first = queue.front
+      let second = queue.second
+      let n =
+        unsafe second.isEmpty ? fl_send(fd, first.base, first.count) : Self.sendPair(fd, first, second)
+      if n == -Int(EAGAIN) || n == -Int(EINTR) { break }
+      guard n >= 0 else {
+        writeFailed = true
+        queue.removeAll(into: &blocks)
+        break
+      }
+      queue.drop(n, into: &blocks)
+      if n < first.count &+ second.count { break }
+    }
+    let low = queue.count <= highWatermark / 2
+    let told = queue.isEmpty || (aboveHigh && low)
+    if low { aboveHigh = false }
+    return told
+  }
+}

@@ -1,0 +1,49 @@
+import CLinux
+
+/// Sockets that accept: one per worker with SO_REUSEPORT, or one shared descriptor for a Unix path.
+package enum ListenSocket {
+  /// Options of a listening socket.
+  package struct Options {
+    package var backlog: Int32 = 4096
+    package var reusePort = true
+    /// Lets an IPv6 wildcard socket take IPv4 connections too.
+    package var ipv4Compatible = false
+    package init() {}
+  }
+
+  /// Opens, binds and listens. The descriptor, or minus an errno.
+  package static func open(_ address: SocketAddress, _ options: Options) -> Int32 {
+    let fd = fl_socket(address.family)
+    guard fd >= 0 else { return fd }
+    _ = fl_set_int(fd, SOL_SOCKET, SO_REUSEADDR, 1)
+    if !address.isUnix && options.reusePort { _ = fl_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) }
+    if address.isIPv6 {
+      _ = fl_set_int(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, options.ipv4Compatible ? 0 : 1)
+    }
+    let bound = unsafe address.withStorage { unsafe fl_bind(fd, $0, address.length) }
+    guard bound == 0 else {
+      _ = close(fd)
+      return bound
+    }
+    guard listen(fd, options.backlog) == 0 else {
+      let error = fl_errno()
+      _ = close(fd)
+      return -error
+    }
+    return fd
+  }
+
+  /// The next connection and where it came from; nil when there is none, or minus an errno.
+  package static func accept(_ fd: Int32, peer: inout SocketAddress) -> Int32 {
+    let accepted = unsafe fl_accept(fd, &peer.storage, &peer.length)
+    if accepted >= 0 && !peer.isUnix { _ = fl_set_nodelay(accepted) }
+    return accepted
+  }
+
+  /// Where the socket is bound: tells the port that the kernel chose, and a connection's local end.
+  package static func localAddress(of fd: Int32) -> SocketAddress {
+    var address = SocketAddress()
+    _ = unsafe fl_local_address(fd, &address.storage, &address.length)
+    return address
+  }
+}
