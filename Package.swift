@@ -64,7 +64,12 @@ let package = Package(
     floor("FilterSDK", ["CFilterABI"]),
 
     // Floor 4
-    floor("Routing", ["HTTPModel", "Engine", "ResourceModel", "Resources", "CRE2"]),
+    floor(
+      "Routing",
+      [
+        "HTTPModel", "Engine", "Telemetry", "ResourceModel", "Resources", "CRE2", "CFilterABI",
+        "CLinux",
+      ]),
     floor("Upstream", ["Engine", "Telemetry", "ResourceModel", "Resources", "CAres", "CLinux"]),
   ] + plugins.map(plugin) + [
     // Floor 6
