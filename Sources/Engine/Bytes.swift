@@ -72,7 +72,8 @@ package struct Bytes: BitwiseCopyable {
   @inlinable
   package func hasSuffix(_ other: Bytes) -> Bool {
     // SAFETY: the offset is not negative, because `count >= other.count` was asked first.
-    unsafe count >= other.count && memcmp(base + (count - other.count), other.base, other.count) == 0
+    unsafe count >= other.count
+      && memcmp(base + (count - other.count), other.base, other.count) == 0
   }
 
   /// Equality for ASCII letters of either case.
@@ -88,7 +89,9 @@ package struct Bytes: BitwiseCopyable {
   }
 
   @inlinable
-  package func equalsIgnoringCase(_ other: StaticString) -> Bool { equalsIgnoringCase(Bytes(other)) }
+  package func equalsIgnoringCase(_ other: StaticString) -> Bool {
+    equalsIgnoringCase(Bytes(other))
+  }
 
   @inlinable
   package func hasPrefixIgnoringCase(_ other: Bytes) -> Bool {

@@ -115,7 +115,8 @@ extension Ref where Value == Connection {
     owner: UnsafeMutableRawPointer
   ) -> Bool {
     value = Connection()
-    let registration = unsafe loop.register(fd, events: FL_EPOLL_STREAM, context: raw) { raw, flags in
+    let registration = unsafe loop.register(fd, events: FL_EPOLL_STREAM, context: raw) {
+      raw, flags in
       unsafe Ref<Connection>(raw: raw).handle(flags)
     }
     guard let registration else { return false }
@@ -306,7 +307,8 @@ extension Connection {
       let first = queue.front
       let second = queue.second
       let n =
-        unsafe second.isEmpty ? fl_send(fd, first.base, first.count) : Self.sendPair(fd, first, second)
+        unsafe second.isEmpty
+        ? fl_send(fd, first.base, first.count) : Self.sendPair(fd, first, second)
       if n == -Int(EAGAIN) || n == -Int(EINTR) { break }
       guard n >= 0 else {
         writeFailed = true

@@ -96,7 +96,8 @@ package struct SocketAddress: BitwiseCopyable {
   /// The address bytes in network order: four, or sixteen.
   package var ipBytes: InlineArray<16, UInt8> {
     var bytes = InlineArray<16, UInt8>(repeating: 0)
-    unsafe bytes.withBytes { memory, _ in _ = unsafe withStorage { unsafe fl_ip_bytes($0, memory) } }
+    unsafe bytes.withBytes { memory, _ in _ = unsafe withStorage { unsafe fl_ip_bytes($0, memory) }
+    }
     return bytes
   }
 

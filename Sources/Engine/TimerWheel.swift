@@ -194,7 +194,11 @@ package struct TimerWheel: ~Copyable {
     let bucket = Int(unsafe node.pointee.slot)
     let next = unsafe node.pointee.next
     let previous = unsafe node.pointee.previous
-    if previous >= 0 { unsafe nodes[Int(previous)].next = next } else { unsafe heads[bucket] = next }
+    if previous >= 0 {
+      unsafe nodes[Int(previous)].next = next
+    } else {
+      unsafe heads[bucket] = next
+    }
     if next >= 0 { unsafe nodes[Int(next)].previous = previous }
     if unsafe heads[bucket] < 0 { unsafe occupied[bucket / 64] &= ~(1 << UInt64(bucket % 64)) }
     unsafe node.pointee.slot = -1

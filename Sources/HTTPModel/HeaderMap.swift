@@ -200,7 +200,10 @@ package struct HeaderMap: ~Copyable {
     _ name: Bytes, id: HeaderID, _ value: Bytes, from pool: inout BlockPool
   ) {
     let nameBytes = id == .other ? name.count : 0
-    guard name.count <= Int(UInt16.max) else { return overflowed = true }
+    guard name.count <= Int(UInt16.max) else {
+      overflowed = true
+      return
+    }
     guard
       let block = room(
         nameBytes &+ value.count &+ MemoryLayout<HeaderEntry>.stride, keeping: name, value, &pool)

@@ -1,0 +1,69 @@
+import Engine
+import HTTPModel
+
+/// Writes heads, chunk frames and trailers as HTTP/1.1 puts them on the wire.
+package enum HTTP1Encoder {
+  /// Bytes that a head with these fields may need at most, beside its fields.
+  package static let startLineRoom = 128
+
+  /// A request head. The map holds `:method`, `:path` and `:authority`.
+  package static func request(_ head: borrowing HeaderMap, to out: inout ByteWriter) {
+    out.append(head[.method] ?? Bytes("GET"))
+    out.append(UInt8(ascii: " "))
+    out.append(head[.path] ?? Bytes("/"))
+    out.append(" HTTP/1.1\r\n")
+    if let authority = head[.authority] {
+      out.append("host: ")
+      out.append(authority)
+      out.append("\r\n")
+    }
+    fields(head, to: &out)
+  }
+
+  /// A response head; an empty line ends it.
+  package static func response(
+    _ head: borrowing HeaderMap, status: Int, to out: inout ByteWriter
+  ) {
+    if status == 200 {
+      out.append("HTTP/1.1 200 OK\r\n")
+    } else {
+      out.append("HTTP/1.1 ")
+      out.append(decimal: status)
+      out.append(UInt8(ascii: " "))
+      out.append(Status.reason(status))
+      out.append("\r\n")
+    }
+    fields(head, to: &out)
+  }
+
+  /// The frame before a chunk's data.
+  package static func chunkHead(_ size: Int, to out: inout ByteWriter) {
+    out.append(hexadecimal: size)
+    out.append("\r\n")
+  }
+
+  /// The last chunk without trailers.
+  package static var lastChunk: Bytes { Bytes("0\r\n\r\n") }
+
+  /// The last chunk with trailers.
+  package static func trailers(_ trailers: borrowing HeaderMap, to out: inout ByteWriter) {
+    out.append("0\r\n")
+    fields(trailers, to: &out)
+  }
+
+  @inline(__always)
+  private static func fields(_ head: borrowing HeaderMap, to out: inout ByteWriter) {
+    var index = 0
+    while index < head.count {
+      let entry = head.entry(index)
+      if !entry.isRemoved && !entry.id.isPseudo {
+        out.append(head.name(index))
+        out.append(": ")
+        out.append(head.value(index))
+        out.append("\r\n")
+      }
+      index &+= 1
+    }
+    out.append("\r\n")
+  }
+}
