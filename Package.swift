@@ -2,7 +2,7 @@
 import PackageDescription
 
 // The floors of ARCHITECTURE.md, bottom to top. A target imports only from floors below its own;
-// `Tests/PackageShape` reads this file's dump and refuses anything else.
+// `scripts/check-floors` reads this file's dump and refuses anything else.
 
 let strict: [SwiftSetting] = [.strictMemorySafety(), .treatAllWarnings(as: .error)]
 
@@ -95,7 +95,6 @@ let package = Package(
     tests("Routing", ["Routing", "HTTPModel", "Engine", "Resources", "ResourceModel"]),
     tests("Upstream", ["Upstream", "Engine", "Telemetry", "Resources", "ResourceModel"]),
     tests("Plugins", ["FilterSDK", "CFilterABI"] + plugins.map { .target(name: $0) }),
-    tests("PackageShape", []),
   ],
   swiftLanguageModes: [.v6],
   cxxLanguageStandard: .cxx17
