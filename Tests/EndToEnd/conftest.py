@@ -1,0 +1,33 @@
+"""Options and limits for all end-to-end tests."""
+
+import pathlib
+import resource
+import sys
+import threading
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+
+from harness.proxy import fairlead_binary  # noqa: E402
+
+
+def pytest_addoption(parser):
+    """`--envoy-only` checks the tests themselves, against the real Envoy alone."""
+    parser.addoption("--envoy-only", action="store_true", help="run what can run without Fairlead")
+
+
+def pytest_configure(config):
+    """Hundreds of proxies' and upstreams' sockets and threads live in this process."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    threading.stack_size(512 * 1024)
+    if not config.getoption("--envoy-only") and not fairlead_binary():
+        raise pytest.UsageError("no fairlead binary: build it or set FAIRLEAD_BIN")
+
+
+def pytest_report_header(config):
+    """Names what is tested."""
+    if config.getoption("--envoy-only"):
+        return "Envoy alone"
+    return f"fairlead: {fairlead_binary()}"

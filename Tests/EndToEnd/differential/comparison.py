@@ -1,0 +1,59 @@
+"""What differs between two observations of a case, one line for each difference."""
+
+import re
+
+# Statistics that depend on time or on how bytes happened to be cut, not on behaviour.
+_IGNORED_STATS = re.compile(
+    r"_bytes_(total|buffered)$|_bytes_.*_buffered$|\.update_|^listener_manager|worker_\d+"
+    r"|\.(lb_recalculate_zone_structures|version|warming_state|max_host_weight)$"
+    r"|\.(assignment_|bind_errors|original_dst)|\.init_fetch")
+
+
+def differences(envoy, fairlead):
+    """Lines that say where Fairlead is not Envoy."""
+    found = []
+    if fairlead.failure != envoy.failure:
+        found.append(f"run: envoy {envoy.failure!r}, fairlead {fairlead.failure!r}")
+        if fairlead.failure and fairlead.failure.startswith("configuration refused"):
+            return found
+    _walk("response", envoy.responses, fairlead.responses, found)
+    _walk("upstream", envoy.upstreams, fairlead.upstreams, found)
+    _walk("note", envoy.notes, fairlead.notes, found)
+    _walk("log", envoy.log, fairlead.log, found)
+    for name in sorted(set(envoy.stats) | set(fairlead.stats)):
+        theirs, ours = envoy.stats.get(name, 0), fairlead.stats.get(name, 0)
+        if theirs != ours and not _IGNORED_STATS.search(name):
+            found.append(f"stats {name}: envoy {theirs}, fairlead {ours}")
+    return found
+
+
+def _walk(where, theirs, ours, found):
+    if theirs == ours:
+        return
+    if isinstance(theirs, dict) and isinstance(ours, dict):
+        for key in sorted(set(theirs) | set(ours)):
+            _walk(f"{where} {key}", theirs.get(key), ours.get(key), found)
+    elif isinstance(theirs, list) and isinstance(ours, list):
+        if where.endswith("headers") or where == "note":
+            found += [f"{where}: only envoy: {line}" for line in _without(theirs, ours)]
+            found += [f"{where}: only fairlead: {line}" for line in _without(ours, theirs)]
+            if sorted(theirs) == sorted(ours):
+                found.append(f"{where}: order: envoy {theirs}, fairlead {ours}")
+        elif len(theirs) != len(ours):
+            found.append(f"{where}: envoy has {len(theirs)}, fairlead {len(ours)}")
+        else:
+            for index, pair in enumerate(zip(theirs, ours)):
+                _walk(f"{where}[{index}]", *pair, found)
+    else:
+        found.append(f"{where}: envoy {theirs!r}, fairlead {ours!r}")
+
+
+def _without(lines, others):
+    others = list(others)
+    rest = []
+    for line in lines:
+        if line in others:
+            others.remove(line)
+        else:
+            rest.append(line)
+    return rest

@@ -1,0 +1,28 @@
+"""Ports for proxies to listen on.
+
+A proxy has to be told its port, so a free one is looked for beforehand. The range lies below the
+kernel's ephemeral ports: nobody's outgoing connection takes one between the look and the bind.
+"""
+
+import random
+import socket
+import threading
+
+_LOWEST, _HIGHEST = 12_000, 31_999
+_lock = threading.Lock()
+_candidates = list(range(_LOWEST, _HIGHEST))
+random.Random().shuffle(_candidates)
+
+
+def free_port(host="127.0.0.1"):
+    """A port that nobody listens on, handed out once per test process."""
+    with _lock:
+        while _candidates:
+            port = _candidates.pop()
+            with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+                try:
+                    probe.bind((host, port))
+                except OSError:
+                    continue
+            return port
+    raise AssertionError("no free port left for this run")
