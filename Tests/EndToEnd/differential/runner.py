@@ -164,21 +164,6 @@ class Run:
                 for r in list(upstream.requests)
             ]
 
-    def collect_stats(self, stats):
-        """Takes the case's own statistics out of all."""
-        mark = re.compile(rf"\b{self.case.tag}(?:_|\b)|(?<=127\.0\.0\.1_){self.port}\b")
-        for name, value in stats.items():
-            if value and mark.search(name):
-                self.observation.stats[mark.sub("@", name)] = value
-
-    def collect_log(self, lines):
-        """Takes the case's own lines out of the access log."""
-        for line in lines:
-            tag, *fields = line.split("\t")
-            if tag == self.case.tag:
-                self.observation.log.append(
-                    dict(self.normalised(f).partition("=")[::2] for f in fields))
-
     def close(self):
         """Releases the case's upstreams."""
         for held in self._held:
@@ -239,11 +224,10 @@ def observe(kind, cases):
             stats = _stats_at_rest(proxy)
             for run in runs:
                 run.collect_upstreams()
-                run.collect_stats(stats)
+            _share_out_stats(stats, runs)
         log = proxy.directory / "access.log"
-        lines = log.read_text("latin-1").splitlines() if log.exists() else []
-        for run in runs:
-            run.collect_log(lines)
+        if log.exists():
+            _share_out_log(log.read_text("latin-1").split("\n"), runs)
         if proxy.process.returncode not in (0, -15):
             raise AssertionError(
                 f"{kind} exited with {proxy.process.returncode}:\n{proxy.output()[-4000:]}")
@@ -253,16 +237,37 @@ def observe(kind, cases):
     return {run.case.name: run.observation for run in every}
 
 
+def _share_out_stats(stats, runs):
+    """Gives each case the statistics that carry its tag or its listener's port."""
+    by_tag = {run.case.tag: run for run in runs}
+    by_port = {str(run.port): run for run in runs}
+    mark = re.compile(r"\b(c\d{4})(?:_|\b)|(?<=127\.0\.0\.1_)(\d+)\b")
+    for name, value in stats.items():
+        if value and (found := mark.search(name)):
+            run = by_tag.get(found.group(1)) or by_port.get(found.group(2))
+            if run:
+                own = name[: found.start()] + "@" + name[found.end() :]
+                run.observation.stats[own] = value
+
+
+def _share_out_log(lines, runs):
+    """Gives each case its own lines of the access log."""
+    by_tag = {run.case.tag: run for run in runs}
+    for line in lines:
+        tag, *fields = line.split("\t")
+        if run := by_tag.get(tag):
+            pairs = [run.normalised(text).partition("=") for text in fields]
+            run.observation.log.append({name: value for name, _, value in pairs})
+
+
 def _stats_at_rest(proxy):
     """All statistics, once no downstream request or connection is left."""
-    latest = {}
+
 
     def at_rest():
-        latest.clear()
-        latest.update(proxy.stats())
-        return not any(
-            value for name, value in latest.items()
-            if name.startswith("http.c") and name.endswith("downstream_cx_active"))
+        open_now = proxy.stats("downstream_cx_active")
+        return not any(value for name, value in open_now.items() if name.startswith("http.c"))
 
-    eventually(at_rest, 4.0)
-    return latest
+    if not eventually(at_rest, 4.0):
+        print("downstream connections stay open after the last case")
+    return proxy.stats()

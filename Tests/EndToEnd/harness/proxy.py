@@ -137,10 +137,11 @@ class Proxy:
         return fetch(self.admin_port, target, method, timeout=timeout,
                      body=b"" if method == "POST" else None)
 
-    def stats(self):
-        """Counters and gauges by name (`/stats`); histograms are left out."""
+    def stats(self, pattern=None):
+        """Counters and gauges that were used, by name; histograms are left out."""
         values = {}
-        for line in self.admin("/stats", timeout=30).body.decode().splitlines():
+        target = "/stats?usedonly" + (f"&filter={pattern}" if pattern else "")
+        for line in self.admin(target, timeout=30).body.decode().splitlines():
             name, _, value = line.rpartition(": ")
             if value.isdecimal():
                 values[name] = int(value)

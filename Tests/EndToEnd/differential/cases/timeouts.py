@@ -109,7 +109,8 @@ case("grpc_timeout_header_max lets grpc-timeout bound the stream",
      routes=[to("up", max_stream_duration={"grpc_timeout_header_max": "1s"})],
      upstreams={"up": stall()})
 case("the idle timeout of a downstream connection closes it without a word",
-     scenario=lambda run: _idle(run), hcm={"common_http_protocol_options": {"idle_timeout": "0.2s"}})
+     scenario=lambda run: _idle(run),
+     hcm={"common_http_protocol_options": {"idle_timeout": "0.2s"}, "drain_timeout": "0.1s"})
 
 
 def _idle(run):
@@ -121,7 +122,7 @@ def _idle(run):
 
 case("an idle downstream connection that never sent anything is closed",
      scenario=lambda run: run.note("ended", run.connect().ends_within(3)),
-     hcm={"common_http_protocol_options": {"idle_timeout": "0.2s"}})
+     hcm={"common_http_protocol_options": {"idle_timeout": "0.2s"}, "drain_timeout": "0.1s"})
 case("max_connection_duration ends a downstream connection",
      scenario=_idle,
      hcm={"common_http_protocol_options": {"max_connection_duration": "0.3s"},
@@ -147,7 +148,7 @@ def _two_with_pause(run):
 case("the idle timeout of an upstream connection closes it",
      scenario=_two_with_pause,
      clusters={"up": http_options(common_http_protocol_options={"idle_timeout": "0.2s"})},
-     expect_stats={"cluster.@up.upstream_cx_total": 2, "cluster.@up.upstream_cx_idle_timeout": 1})
+     expect_stats={"cluster.@up.upstream_cx_total": 2, "cluster.@up.upstream_cx_idle_timeout": 2})
 case("connect_timeout answers 503",
      get(expect=503), clusters={"up": {"connect_timeout": "0.2s"}}, upstreams={"up": "blackhole"},
      expect_log={"flags": "UF"}, expect_stats={"cluster.@up.upstream_cx_connect_timeout": 1})
