@@ -27,8 +27,8 @@ def envoy_binary():
 
 
 def fairlead_binary():
-    """`FAIRLEAD_BIN`, or what the last build left; None when there is none."""
-    if chosen := os.environ.get("FAIRLEAD_BIN"):
+    """`FAIRLEAD` or `FAIRLEAD_BIN`, or what the last build left; None when there is none."""
+    if chosen := os.environ.get("FAIRLEAD") or os.environ.get("FAIRLEAD_BIN"):
         return chosen
     for kind in ("release", "debug"):
         candidate = REPOSITORY / ".build" / kind / "fairlead"
