@@ -1,0 +1,109 @@
+import Glibc
+import ResourceModel
+import SwiftProtobuf
+
+/// A bootstrap as far as it could be read, and everything that is wrong with it.
+package struct LoadedBootstrap {
+  /// What remains when refused parts are left out. Fit for use only if there are no errors.
+  package var bootstrap: Envoy_Config_Bootstrap_V3_Bootstrap
+  /// The same, typed, with its places in the files; filter modules read their part from it.
+  package let tree: ConfigTree
+  package let diagnostics: Diagnostics
+}
+
+/// What the command line says about the node, over what the files say.
+package struct NodeOverrides: Sendable {
+  package var serviceNode: String?
+  package var serviceCluster: String?
+  package var serviceZone: String?
+
+  package init(
+    serviceNode: String? = nil, serviceCluster: String? = nil, serviceZone: String? = nil
+  ) {
+    self.serviceNode = serviceNode
+    self.serviceCluster = serviceCluster
+    self.serviceZone = serviceZone
+  }
+}
+
+/// Reads the bootstrap: `-c`, with `--config-yaml` laid over it.
+package enum BootstrapLoader {
+  /// Reads and checks a file, an inline document, or both. Never fails: what is wrong is in the
+  /// diagnostics, all of it.
+  package static func load(
+    file: String?, yaml: String? = nil, overrides: NodeOverrides = NodeOverrides()
+  ) -> LoadedBootstrap {
+    let sources = [file, yaml == nil ? nil : "--config-yaml"].compactMap(\.self)
+    let diagnostics = Diagnostics(files: sources)
+    var tree: ConfigTree?
+    if let file {
+      switch FileReader.read(file, atMost: YAMLLimits.bytes) {
+      case .success(let bytes):
+        let isJSON = file.hasSuffix(".json")
+        tree = read(bytes, source: 0, isJSON: isJSON, diagnostics: diagnostics)
+      case .failure(let error): diagnostics.error(at: .root, error.message)
+      }
+    }
+    if let yaml {
+      let source = sources.count - 1
+      let overlay = read(Array(yaml.utf8), source: source, isJSON: false, diagnostics: diagnostics)
+      if let base = tree, let overlay { base.merge(overlay) } else { tree = tree ?? overlay }
+    }
+    if sources.isEmpty {
+      diagnostics.error(at: .root, "no configuration: give -c or --config-yaml")
+    }
+    return finish(tree, diagnostics: diagnostics, overrides: overrides)
+  }
+
+  private static let message: StaticString = "envoy.config.bootstrap.v3.Bootstrap"
+
+  private static func read(
+    _ bytes: [UInt8], source: Int, isJSON: Bool, diagnostics: Diagnostics
+  ) -> ConfigTree? {
+    do throws(YAMLSyntaxError) {
+      let document = try YAMLDocument(bytes)
+      return TreeBuilder.build(
+        document, type: SchemaCatalog.shared.index(of: message), file: source, isJSON: isJSON,
+        diagnostics: diagnostics)
+    } catch {
+      let place = SourceLocation(file: source, line: error.mark.line, column: error.mark.column)
+      diagnostics.report(.error, error.message, path: .root, at: place)
+      return nil
+    }
+  }
+
+  private static func finish(
+    _ read: ConfigTree?, diagnostics: Diagnostics, overrides: NodeOverrides
+  ) -> LoadedBootstrap {
+    let tree =
+      read
+      ?? ConfigTree(
+        type: SchemaCatalog.shared.index(of: message),
+        location: SourceLocation(file: 0, line: 0, column: 0))
+    diagnostics.tree = tree
+    RuleChecker.check(tree, diagnostics: diagnostics)
+    var bootstrap = decode(tree, diagnostics: diagnostics)
+    if let node = overrides.serviceNode { bootstrap.node.id = node }
+    if let cluster = overrides.serviceCluster { bootstrap.node.cluster = cluster }
+    if let zone = overrides.serviceZone { bootstrap.node.locality.zone = zone }
+    // Without a document there is nothing to be consistent with.
+    if read != nil { BootstrapValidator(diagnostics: diagnostics).validate(bootstrap) }
+    return LoadedBootstrap(bootstrap: bootstrap, tree: tree, diagnostics: diagnostics)
+  }
+
+  private static func decode(
+    _ tree: ConfigTree, diagnostics: Diagnostics
+  ) -> Envoy_Config_Bootstrap_V3_Bootstrap {
+    do {
+      var options = BinaryDecodingOptions()
+      // A level of a free-form struct is three messages: struct, entry, value.
+      options.messageDepthLimit = YAMLLimits.depth * 3
+      return try Envoy_Config_Bootstrap_V3_Bootstrap(
+        serializedBytes: MessageWriter(tree: tree).message(0), options: options)
+    } catch {
+      // The writer's own bytes; only a defect leads here.
+      diagnostics.error(at: .root, "internal error: \(error)")
+      return Envoy_Config_Bootstrap_V3_Bootstrap()
+    }
+  }
+}

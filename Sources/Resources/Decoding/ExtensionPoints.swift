@@ -1,0 +1,57 @@
+/// Which types an `Any` may hold, place by place. A type that exists but does not belong somewhere
+/// is as wrong there as one that does not exist.
+enum ExtensionPoints {
+  /// The types for an `Any` in `field` of `message`.
+  static func types(for field: String, of message: String) -> [String] {
+    if field == "typed_per_filter_config" { return [filterConfig] + perRoute }
+    switch message + "." + field {
+    case "envoy.config.listener.v3.Filter.typed_config": return networkFilters
+    case connectionManager + "HttpFilter.typed_config": return httpFilters
+    case "envoy.config.route.v3.FilterConfig.config": return perRoute
+    case "envoy.config.accesslog.v3.AccessLog.typed_config": return accessLogs
+    case "envoy.config.cluster.v3.Cluster.typed_extension_protocol_options":
+      return ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+    case "envoy.config.route.v3.RetryPolicy.RetryHostPredicate.typed_config":
+      return ["envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"]
+    case "envoy.config.core.v3.TypedExtensionConfig.typed_config":
+      // Only resolvers are configured through this message so far.
+      return ["envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"]
+    default: return []
+    }
+  }
+
+  static let filterConfig = "envoy.config.route.v3.FilterConfig"
+  static let router = "envoy.extensions.filters.http.router.v3.Router"
+
+  private static let connectionManager =
+    "envoy.extensions.filters.network.http_connection_manager.v3."
+  private static let filters = "envoy.extensions.filters.http."
+  private static let networkFilters = [connectionManager + "HttpConnectionManager"]
+
+  private static let httpFilters = [
+    router,
+    filters + "buffer.v3.Buffer",
+    filters + "fault.v3.HTTPFault",
+    filters + "header_mutation.v3.HeaderMutation",
+    filters + "health_check.v3.HealthCheck",
+    filters + "local_ratelimit.v3.LocalRateLimit",
+    "fairlead.filters.http.retry.v1.Retry",
+    "fairlead.filters.http.timeout.v1.Timeout",
+  ]
+
+  /// What a filter takes at a route, virtual host or weighted cluster.
+  private static let perRoute = [
+    filters + "buffer.v3.BufferPerRoute",
+    filters + "fault.v3.HTTPFault",
+    filters + "header_mutation.v3.HeaderMutationPerRoute",
+    filters + "local_ratelimit.v3.LocalRateLimit",
+    "fairlead.filters.http.retry.v1.Retry",
+    "fairlead.filters.http.timeout.v1.Timeout",
+  ]
+
+  private static let accessLogs = [
+    "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+    "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+    "envoy.extensions.access_loggers.stream.v3.StderrAccessLog",
+  ]
+}
