@@ -1,0 +1,67 @@
+#pragma once
+// What Telemetry needs from C11 and libc that Swift cannot express over raw memory: atomics at an
+// address, numbers in printf's forms, and a thread whose body is a plain function.
+
+#include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+// One writer per cell: a relaxed load and a relaxed store make an increment that no bus lock
+// pays for, and that a reader on another thread may look at any time.
+
+static inline uint64_t telemetry_load(const uint64_t *cell) {
+  return __atomic_load_n(cell, __ATOMIC_RELAXED);
+}
+
+static inline void telemetry_store(uint64_t *cell, uint64_t value) {
+  __atomic_store_n(cell, value, __ATOMIC_RELAXED);
+}
+
+static inline void telemetry_add_single_writer(uint64_t *cell, uint64_t amount) {
+  __atomic_store_n(cell, __atomic_load_n(cell, __ATOMIC_RELAXED) + amount, __ATOMIC_RELAXED);
+}
+
+// Pointers that another thread follows: published with release, followed with acquire.
+
+static inline uint64_t telemetry_load_acquire(const uint64_t *cell) {
+  return __atomic_load_n(cell, __ATOMIC_ACQUIRE);
+}
+
+static inline void telemetry_store_release(uint64_t *cell, uint64_t value) {
+  __atomic_store_n(cell, value, __ATOMIC_RELEASE);
+}
+
+static inline uint64_t telemetry_exchange(uint64_t *cell, uint64_t value) {
+  return __atomic_exchange_n(cell, value, __ATOMIC_ACQ_REL);
+}
+
+// Cells with many writers (process-wide limits).
+
+static inline uint64_t telemetry_fetch_add(uint64_t *cell, uint64_t amount) {
+  return __atomic_fetch_add(cell, amount, __ATOMIC_RELAXED);
+}
+
+/// Adds one unless the cell already holds `limit` or more. Returns whether it did.
+static inline _Bool telemetry_add_below(uint64_t *cell, uint64_t limit) {
+  uint64_t seen = __atomic_load_n(cell, __ATOMIC_RELAXED);
+  while (seen < limit) {
+    if (__atomic_compare_exchange_n(cell, &seen, seen + 1, 1, __ATOMIC_RELAXED,
+                                    __ATOMIC_RELAXED)) {
+      return 1;
+    }
+  }
+  return 0;
+}
+
+/// Writes `value` as `%g` does with `digits` significant digits. Returns the length.
+static inline int telemetry_print_general(char *into, size_t size, double value, int digits) {
+  return snprintf(into, size, "%.*g", digits, value);
+}
+
+/// The kernel's number of the calling thread, as Envoy prints it in its log.
+static inline long telemetry_thread_id(void) { return syscall(SYS_gettid); }
