@@ -125,6 +125,7 @@ struct StatMemory {
   }
 
   private func cell(_ type: StatType, _ place: UInt32) -> UnsafeMutablePointer<UInt64>? {
+    guard place < StatLayout.capacity else { return nil }
     let slot = unsafe directory + StatLayout.directory(of: type) + Int(place) / StatLayout.pageCells
     guard let page = unsafe cells(at: telemetry_load_acquire(slot)) else { return nil }
     return unsafe page + Int(place) % StatLayout.pageCells
