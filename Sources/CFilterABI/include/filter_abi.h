@@ -58,6 +58,8 @@ typedef enum fl_verdict {
   /// Body callbacks only: this piece goes no further.
   FL_DROP = 3,
   /// The filter called `reply` (or reset the stream); its own callbacks for this direction are over.
+  /// A reply made on the request's side passes the response callbacks of every filter from this one
+  /// outwards, this one's included.
   FL_REPLIED = 4,
   /// Response head only, and only for a filter with FL_MAY_REPLAY: throw this attempt away and,
   /// after the delay given to `replay_after`, run the filters behind this one again, as new
@@ -141,8 +143,8 @@ typedef struct fl_retry_policy {
   uint64_t max_interval_ms;                 ///< ten times the base
   const uint32_t *retriable_status_codes;
   size_t retriable_status_code_count;
-  const void *retriable_headers;            ///< for `headers_match`; NULL is none
-  const void *retriable_request_headers;    ///< for `headers_match`; NULL is none
+  const void *retriable_headers;            ///< for `headers_match`, true for any; NULL is none
+  const void *retriable_request_headers;    ///< for `headers_match`, true for any; NULL is none
   const fl_reset_header *reset_headers;
   size_t reset_header_count;
   uint64_t reset_max_interval_ms;           ///< 300,000
@@ -191,6 +193,7 @@ typedef enum fl_flag {
   FL_FLAG_FAILED_HEALTH_CHECK = 6,  // LH
   FL_FLAG_STREAM_IDLE_TIMEOUT = 7,  // SI
   FL_FLAG_INVALID_REQUEST = 8,      // IH
+  FL_FLAG_UPSTREAM_OVERFLOW = 9,    // UO
 } fl_flag;
 
 /// Counters of the stream's cluster that modules keep.
@@ -253,6 +256,8 @@ typedef enum fl_node_kind {
   FL_NODE_DURATION,
 } fl_node_kind;
 
+struct fl_filter;
+
 /// What the host does for a filter. One table for the life of the process.
 typedef struct fl_host {
   uint32_t abi_major, abi_minor;
@@ -283,9 +288,11 @@ typedef struct fl_host {
   /// Checks an envoy.config.route.v3.RetryPolicy; lives as long as the configuration. NULL: errors
   /// were reported.
   const fl_retry_policy *(*load_retry_policy)(fl_config *, fl_node);
-  /// Compiles a list of envoy.config.route.v3.HeaderMatcher for `headers_match`. NULL: errors.
+  /// Compiles a list of envoy.config.route.v3.HeaderMatcher for `headers_match`, which asks for all
+  /// of them. NULL: errors.
   const void *(*load_header_matchers)(fl_config *, fl_node list);
-  /// Compiles a list of envoy.config.common.mutation_rules.v3.HeaderMutation. NULL: errors.
+  /// Compiles a list of envoy.config.common.mutation_rules.v3.HeaderMutation, or of
+  /// envoy.config.core.v3.HeaderValueOption, for `headers_mutate`. NULL: errors.
   const void *(*load_header_mutations)(fl_config *, fl_node list);
 
   // ---- heads and trailers
@@ -366,7 +373,19 @@ typedef struct fl_host {
   fl_ticket (*worker_timer_start)(fl_worker *, uint64_t milliseconds, uint64_t tag);
   void (*worker_timer_cancel)(fl_worker *, fl_ticket);
   void (*worker_counter_add)(fl_worker *, fl_stat, uint64_t);
+
+  // ---- while loading a configuration, continued
+  /// The table whose `load` or `load_route` is running: lets one function serve many filters.
+  const struct fl_filter *(*filter_table)(fl_config *);
 } fl_host;
+
+/// The host that this image's filters talk to; NULL until somebody adopts one. Each shared object
+/// has its own, so that none depends on how symbols of another are bound.
+__attribute__((visibility("hidden"))) extern const fl_host *fl_adopted_host
+#if __has_attribute(swift_attr)
+    __attribute__((swift_attr("nonisolated(unsafe)")))
+#endif
+    ;
 
 /// What a filter offers. Any callback may be NULL: traffic passes.
 typedef struct fl_filter {

@@ -1,0 +1,96 @@
+public import CFilterABI
+
+/// What is worth another attempt (`retry_on`).
+@frozen
+public struct RetryConditions: OptionSet, BitwiseCopyable, Sendable {
+  public let rawValue: UInt32
+  @inlinable public init(rawValue: UInt32) { self.rawValue = rawValue }
+
+  public static let fiveXX = RetryConditions(rawValue: 1 << 0)
+  public static let gatewayError = RetryConditions(rawValue: 1 << 1)
+  public static let reset = RetryConditions(rawValue: 1 << 2)
+  public static let resetBeforeRequest = RetryConditions(rawValue: 1 << 3)
+  public static let connectFailure = RetryConditions(rawValue: 1 << 4)
+  public static let envoyRateLimited = RetryConditions(rawValue: 1 << 5)
+  public static let retriable4XX = RetryConditions(rawValue: 1 << 6)
+  public static let refusedStream = RetryConditions(rawValue: 1 << 7)
+  public static let retriableStatusCodes = RetryConditions(rawValue: 1 << 8)
+  public static let retriableHeaders = RetryConditions(rawValue: 1 << 9)
+  public static let http3PostConnectFailure = RetryConditions(rawValue: 1 << 10)
+  public static let grpcCancelled = RetryConditions(rawValue: 1 << 16)
+  public static let grpcDeadlineExceeded = RetryConditions(rawValue: 1 << 17)
+  public static let grpcInternal = RetryConditions(rawValue: 1 << 18)
+  public static let grpcResourceExhausted = RetryConditions(rawValue: 1 << 19)
+  public static let grpcUnavailable = RetryConditions(rawValue: 1 << 20)
+
+  /// All that look at `grpc-status`.
+  public static let anyGRPC: RetryConditions = [
+    .grpcCancelled, .grpcDeadlineExceeded, .grpcInternal, .grpcResourceExhausted, .grpcUnavailable,
+  ]
+}
+
+/// A checked `envoy.config.route.v3.RetryPolicy`, with its defaults.
+///
+/// SAFETY: a configuration owns it, the filter's or the route's, and outlives the stream.
+@safe @frozen
+public struct RetryPolicy: BitwiseCopyable {
+  @usableFromInline let raw: UnsafePointer<fl_retry_policy>
+
+  @unsafe @inlinable init(_ raw: UnsafePointer<fl_retry_policy>) { unsafe self.raw = raw }
+
+  @inlinable public var conditions: RetryConditions {
+    unsafe RetryConditions(rawValue: raw.pointee.retry_on)
+  }
+
+  /// 1 unless configured.
+  @inlinable public var numberOfRetries: UInt32 {
+    unsafe raw.pointee.has_num_retries ? raw.pointee.num_retries : 1
+  }
+
+  @inlinable public var perTryMilliseconds: UInt64 { unsafe raw.pointee.per_try_timeout_ms }
+  @inlinable public var perTryIdleMilliseconds: UInt64 {
+    unsafe raw.pointee.per_try_idle_timeout_ms
+  }
+  @inlinable public var baseIntervalMilliseconds: UInt64 { unsafe raw.pointee.base_interval_ms }
+  @inlinable public var maxIntervalMilliseconds: UInt64 { unsafe raw.pointee.max_interval_ms }
+
+  @inlinable public func isRetriable(status: Int) -> Bool {
+    for index in 0..<(unsafe raw.pointee.retriable_status_code_count)
+    where Int(unsafe raw.pointee.retriable_status_codes[index]) == status {
+      return true
+    }
+    return false
+  }
+
+  /// Fields of a response that make it retriable.
+  @inlinable public var retriableHeaders: HeaderMatchers? {
+    guard let matchers = unsafe raw.pointee.retriable_headers else { return nil }
+    return unsafe HeaderMatchers(matchers)
+  }
+
+  /// Fields without one of which a request is not retried.
+  @inlinable public var retriableRequestHeaders: HeaderMatchers? {
+    guard let matchers = unsafe raw.pointee.retriable_request_headers else { return nil }
+    return unsafe HeaderMatchers(matchers)
+  }
+
+  /// Calls `body` with each field that may say when to come back, in order; it returns whether to
+  /// go on.
+  @inlinable public func forEachResetHeader(
+    _ body: (_ name: ByteView, _ isUnixTimestamp: Bool) -> Bool
+  ) {
+    for index in 0..<(unsafe raw.pointee.reset_header_count) {
+      let header = unsafe raw.pointee.reset_headers[index]
+      guard unsafe body(ByteView(header.name), header.unix_timestamp) else { return }
+    }
+  }
+
+  @inlinable public var resetMaxIntervalMilliseconds: UInt64 {
+    unsafe raw.pointee.reset_max_interval_ms
+  }
+
+  /// How often to choose again when the host was tried before; nil: any host will do.
+  @inlinable public var avoidsPreviousHosts: UInt32? {
+    unsafe raw.pointee.avoid_previous_hosts ? raw.pointee.host_selection_attempts : nil
+  }
+}
