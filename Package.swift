@@ -68,7 +68,7 @@ let package = Package(
       "Routing",
       [
         "HTTPModel", "Engine", "Telemetry", "ResourceModel", "Resources", "CRE2", "CFilterABI",
-        "CLinux",
+        "CLinux", protobuf,
       ]),
     floor("Upstream", ["Engine", "Telemetry", "ResourceModel", "Resources", "CAres", "CLinux"]),
   ] + plugins.map(plugin) + [
@@ -92,7 +92,12 @@ let package = Package(
     tests("Resources", ["Resources", "ResourceModel"]),
     tests("HTTPModel", ["HTTPModel", "Engine"]),
     tests("HTTPCodec", ["HTTPCodec", "HTTPModel", "Engine"]),
-    tests("Routing", ["Routing", "HTTPModel", "Engine", "Resources", "ResourceModel"]),
+    tests(
+      "Routing",
+      [
+        "Routing", "HTTPModel", "Engine", "Telemetry", "Resources", "ResourceModel", "CFilterABI",
+        protobuf,
+      ]),
     tests("Upstream", ["Upstream", "Engine", "Telemetry", "Resources", "ResourceModel"]),
     tests("Plugins", ["FilterSDK", "CFilterABI"] + plugins.map { .target(name: $0) }),
   ],

@@ -16,12 +16,17 @@ fl_regex *fl_regex_compile(const char *pattern, size_t length, char *error, size
 /// 1 when the whole text matches, else 0. Safe to call from several threads at once.
 int32_t fl_regex_full_match(const fl_regex *regex, const uint8_t *text, size_t length);
 
-/// Replaces every match in `text` as RE2's GlobalReplace does (`\1` is the first group). Writes at
-/// most `capacity` bytes and returns the length of the whole result, or -1 when `substitution` is
-/// not valid for this expression.
-int64_t fl_regex_replace_all(const fl_regex *regex, const uint8_t *text, size_t length,
-                             const uint8_t *substitution, size_t substitution_length,
-                             uint8_t *out, size_t capacity);
+/// 1 when `substitution` names only groups that the expression has, and escapes nothing but digits
+/// and backslashes; else 0, with a sentence in `error`.
+int32_t fl_regex_check_substitution(const fl_regex *regex, const uint8_t *substitution,
+                                    size_t length, char *error, size_t error_capacity);
+
+/// Replaces every match in `text` (`\1` in `substitution` is the first group, `\0` the match), from
+/// left to right, never an empty match where the last one ended. `substitution` must have been
+/// checked. Writes at most `capacity` bytes and returns the length of the whole result.
+size_t fl_regex_replace_all(const fl_regex *regex, const uint8_t *text, size_t length,
+                            const uint8_t *substitution, size_t substitution_length, uint8_t *out,
+                            size_t capacity);
 
 void fl_regex_free(fl_regex *regex);
 
