@@ -4,6 +4,9 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
+// `fd_set` has other member names under _GNU_SOURCE than in Swift's own view of the C library, and a
+// program that sees both is refused. Nobody here selects: leave its header out.
+#define _SYS_SELECT_H 1
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

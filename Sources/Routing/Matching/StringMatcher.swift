@@ -116,7 +116,8 @@ extension Regex.Substitution {
     do throws(Regex.Refusal) {
       self = try regex.substitution(message.substitution)
     } catch {
-      diagnostics.error(at: path.field("substitution"), "does not fit the pattern: \(error.message)")
+      diagnostics.error(
+        at: path.field("substitution"), "does not fit the pattern: \(error.message)")
       return nil
     }
   }
