@@ -15,6 +15,8 @@ from harness.proxy import fairlead_binary  # noqa: E402
 def pytest_addoption(parser):
     """`--envoy-only` checks the tests themselves, against the real Envoy alone."""
     parser.addoption("--envoy-only", action="store_true", help="run what can run without Fairlead")
+    parser.addoption("--self-check", action="store_true",
+                     help="compare Envoy with itself: shows cases that are not deterministic")
 
 
 def pytest_configure(config):
@@ -22,7 +24,8 @@ def pytest_configure(config):
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     threading.stack_size(512 * 1024)
-    if not config.getoption("--envoy-only") and not fairlead_binary():
+    alone = config.getoption("--envoy-only") or config.getoption("--self-check")
+    if not alone and not fairlead_binary():
         raise pytest.UsageError("no fairlead binary: build it or set FAIRLEAD_BIN")
 
 

@@ -3,11 +3,12 @@
 A case is a configuration fragment and some requests. The runner gives it a listener, clusters and
 upstreams of its own, runs it through Envoy and through Fairlead and compares all that can be seen.
 In any string of a fragment or a request, `@@port:NAME` stands for the port of upstream NAME, `@@port`
-for the listener's and `@@NAME` for a name that is the case's own (clusters, stat prefixes).
+for the listener's and `@@NAME` for a name that is the case's own (clusters, stat prefixes). A case
+with an access log of its own writes to `@@logfile` and begins its lines with `@@here`.
 """
 
-import inspect
 import re
+import sys
 from dataclasses import dataclass, field
 
 from harness.client import request_bytes
@@ -83,6 +84,9 @@ class Case:
     expect_stats: dict = field(default_factory=dict)
     # A function of the `Run` in place of steps.
     scenario: object = None
+    # Difference lines (a regular expression) that chance makes in this case, such as which endpoint a
+    # balancer begins with.
+    by_chance: str = ""
     group: str = ""
     tag: str = ""
 
@@ -97,13 +101,13 @@ def case(name, *steps, routes=None, vhosts=None, **parts):
     """Declares a case; by default every path goes to the cluster `up`, which says hello."""
     if any(known.name == name for known in CASES):
         raise ValueError(f"two cases are named {name!r}")
-    module = inspect.getmodule(inspect.stack()[1][0]).__name__
+    group = sys._getframe(1).f_globals["__name__"].rpartition(".")[2]
     if vhosts is None:
         vhosts = [vhost(*(routes if routes is not None else [to("up")]))]
     parts.setdefault("clusters", {"up": {}})
-    # Ten letters and digits of no meaning: stat names and clusters of two cases never meet.
+    # Stat names and clusters of two cases never meet.
     tag = f"c{len(CASES):04d}"
-    CASES.append(Case(name, list(steps), vhosts, group=module.rpartition(".")[2], tag=tag, **parts))
+    CASES.append(Case(name, list(steps), vhosts, group=group, tag=tag, **parts))
 
 
 # --- requests ---
@@ -213,18 +217,20 @@ def merged(base, extra):
 _NAME = re.compile(r"@@(port:)?([a-zA-Z_]\w*)")
 
 
-def resolved(value, tag, ports):
+def resolved(value, tag, ports, log_file=""):
     """Puts names and ports into a fragment."""
     if isinstance(value, dict):
-        return {resolved(k, tag, ports): resolved(v, tag, ports) for k, v in value.items()}
+        return {resolved(k, tag, ports): resolved(v, tag, ports, log_file)
+                for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [resolved(item, tag, ports) for item in value]
+        return [resolved(item, tag, ports, log_file) for item in value]
     if isinstance(value, bytes):
         return resolved(value.decode("latin-1"), tag, ports).encode("latin-1")
     if not isinstance(value, str) or "@@" not in value:
         return value
     if value.startswith("@@port") and (whole := _NAME.fullmatch(value)):
         return ports[whole.group(2) if whole.group(1) else ""]
+    value = value.replace("@@logfile", log_file).replace("@@here", tag)
 
     def name(match):
         if match.group(1):

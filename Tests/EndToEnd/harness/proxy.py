@@ -149,7 +149,7 @@ class Proxy:
 
     def stat(self, name):
         """One counter or gauge, 0 when it does not exist."""
-        return self.stats().get(name, 0)
+        return self.stats("^" + name.replace(".", "%5C.") + "$").get(name, 0)
 
     def wait_stat(self, name, value, timeout=5.0):
         """Waits until a statistic has (at least) a value."""
