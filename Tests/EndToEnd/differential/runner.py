@@ -12,7 +12,7 @@ from harness.waiting import eventually
 from .model import cluster_config, listener_config, resolved, upstream_names
 
 # Cases at once: they mostly wait, for timeouts above all.
-PARALLEL_CASES = 8
+PARALLEL_CASES = 16
 
 # How long a connection that was announced as closing may take to end.
 CLOSE_SECONDS = 3.0
@@ -123,9 +123,9 @@ class Run:
     def _headers(self, headers):
         result = []
         for name, value in headers:
-            if name == "date" and _DATE.fullmatch(value):
+            if name.lower() == "date" and _DATE.fullmatch(value):
                 value = "<date>"
-            elif name == "x-envoy-upstream-service-time" and value.isdecimal():
+            elif name.lower() == "x-envoy-upstream-service-time" and value.isdecimal():
                 value = "<n>"
             elif name == "x-envoy-expected-rq-timeout-ms" and value.isdecimal():
                 # What is left after earlier tries: the next half second above.
@@ -137,7 +137,8 @@ class Run:
         """Ports and names become those of the case, random ids a mark."""
         text = str(value).replace(f"{self.case.tag}_", "").replace(self.case.tag, "<case>")
         for name, port in self.ports.items():
-            text = text.replace(f":{port}", f":<{name or 'listener'}>")
+            mark = f"<{name or 'listener'}>"
+            text = mark if text == str(port) else text.replace(f":{port}", f":{mark}")
         return _UUID.sub("<uuid>", text)
 
     def play(self):

@@ -10,7 +10,7 @@ OPERATORS = {
     "numbers": {
         "request_headers_bytes": "%REQUEST_HEADERS_BYTES%",
         "response_trailers_bytes": "%RESPONSE_TRAILERS_BYTES%",
-        "truncated": "%REQ(X-LONG):5%", "truncated_code": "%RESPONSE_CODE:2%",
+        "truncated": "%REQ(X-LONG):5%",
         "local_port": ":%DOWNSTREAM_LOCAL_PORT%", "upstream_port": ":%UPSTREAM_REMOTE_PORT%",
     },
     "headers": {

@@ -46,19 +46,21 @@ def _weighted(policy, *weights):
 
 
 case("ROUND_ROBIN gives each endpoint the same number",
-     scenario=_counts(30), clusters=THREE, upstreams=BODIES)
+     scenario=_counts(30), clusters=THREE, upstreams=BODIES, by_chance="^(upstream|log)")
 case("ROUND_ROBIN goes by weight",
-     scenario=_counts(60), clusters=_weighted("ROUND_ROBIN", 1, 2, 3), upstreams=BODIES)
+     scenario=_counts(60), clusters=_weighted("ROUND_ROBIN", 1, 2, 3), upstreams=BODIES,
+     by_chance="^(upstream|log)")
 case("LEAST_REQUEST reaches every endpoint",
      scenario=_all_reached(60), clusters={"up": {**THREE["up"], "lb_policy": "LEAST_REQUEST"}},
-     upstreams=BODIES)
+     upstreams=BODIES, by_chance=" upstream: ")
 case("LEAST_REQUEST takes a choice count",
      scenario=_all_reached(60), clusters={"up": {
          **THREE["up"], "lb_policy": "LEAST_REQUEST",
-         "least_request_lb_config": {"choice_count": 3}}}, upstreams=BODIES)
+         "least_request_lb_config": {"choice_count": 3}}}, upstreams=BODIES,
+     by_chance=" upstream: ")
 case("RANDOM reaches every endpoint",
      scenario=_all_reached(90), clusters={"up": {**THREE["up"], "lb_policy": "RANDOM"}},
-     upstreams=BODIES)
+     upstreams=BODIES, by_chance=" upstream: ")
 case("a STRICT_DNS cluster finds localhost",
      get(), clusters={"up": {"type": "STRICT_DNS", "dns_lookup_family": "V4_ONLY",
                              "load_assignment": {"endpoints": [{"lb_endpoints": [{"endpoint": {

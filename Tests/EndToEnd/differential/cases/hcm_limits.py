@@ -109,6 +109,7 @@ def _upgrade(target="/", expect=101, protocol="websocket", headers=()):
                expect=expect)
 
 
+@on_head
 def _switching(exchange):
     """An upstream that accepts an upgrade and echoes what follows."""
     exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\n"
@@ -152,7 +153,7 @@ case("CONNECT is refused unless it is configured",
      bytes_of(b"CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n", 404, "CONNECT"))
 case("an upgrade with a body length",
      bytes_of(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-              b"Content-Length: 2\r\n\r\nhi", None), hcm=WEBSOCKET, upstreams={"up": _switching})
+              b"Content-Length: 2\r\n\r\nhi", 101), hcm=WEBSOCKET, upstreams={"up": _switching})
 case("an upgrade to h2c is ignored",
      get(headers={"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c",
                   "http2-settings": "AAMAAABkAAQAAP__"}))
