@@ -1,16 +1,11 @@
 /// Checks a tree against the bounds that the API sets on single fields.
 struct RuleChecker {
-  private let tree: ConfigTree
-  private let diagnostics: Diagnostics
+  let tree: ConfigTree
+  let diagnostics: Diagnostics
 
   /// Checks everything from the root down.
   static func check(_ tree: ConfigTree, diagnostics: Diagnostics) {
     RuleChecker(tree: tree, diagnostics: diagnostics).check(tree.root)
-  }
-
-  private init(tree: ConfigTree, diagnostics: Diagnostics) {
-    self.tree = tree
-    self.diagnostics = diagnostics
   }
 
   private func check(_ node: ConfigNode) {
@@ -30,10 +25,12 @@ struct RuleChecker {
       guard !field.rules.isEmpty else { continue }
       if let child {
         check(ConfigNode(tree: tree, id: child), against: field)
-      } else {
+      } else if !node.storage.hasUnknownField {
         checkAbsent(field, in: node)
       }
     }
+    // A misspelt field is one mistake, not also a missing one.
+    guard !node.storage.hasUnknownField else { return }
     for (index, oneof) in schema.oneofs.enumerated()
     where oneof.isRequired && !setOneofs.contains(index) {
       let names = schema.fields.filter { $0.oneof == index }.map(\.name)
@@ -92,7 +89,7 @@ struct RuleChecker {
     for rule in field.rules where rule.scope == .field {
       let failure: String? =
         switch rule.check {
-        case .required: "missing"
+        case .required where field.oneof == nil: "missing"
         case .minItems(let least) where field.cardinality != .single:
           "missing; expected at least \(least) item"
         case .minLength where field.hasImplicitDefault: "missing"

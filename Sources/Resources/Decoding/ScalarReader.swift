@@ -41,10 +41,7 @@ struct ScalarReader {
   ) throws(ValueError) -> Value {
     switch scalar {
     case .bool:
-      guard case .bool(let bool) = YAMLScalar(node) else {
-        throw expected("true or false", node)
-      }
-      return value(.bool, bits: bool ? 1 : 0)
+      return value(.bool, bits: try bool(node) ? 1 : 0)
     case .string: return value(.string, text: try string(node))
     case .bytes:
       guard let bytes = Base64.decode(try string(node)) else { throw expected("base64", node) }
@@ -68,6 +65,16 @@ struct ScalarReader {
     case .int64:
       guard let number = signed(node) else { throw expected("a whole number", node) }
       return value(.number, bits: UInt64(bitPattern: number), scalar: scalar)
+    }
+  }
+
+  private func bool(_ node: YAMLDocument.Node) throws(ValueError) -> Bool {
+    if case .bool(let bool) = YAMLScalar(node) { return bool }
+    // In quotes only the words of JSON.
+    switch node.text {
+    case "true": return true
+    case "false": return false
+    default: throw expected("true or false", node)
     }
   }
 

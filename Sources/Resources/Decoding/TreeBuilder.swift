@@ -2,11 +2,11 @@
 /// fit. A part that was refused stays in the tree as `.invalid`, so that it does not also count as
 /// missing.
 struct TreeBuilder {
-  private let document: YAMLDocument
-  private let file: Int
-  private let tree: ConfigTree
-  private let diagnostics: Diagnostics
-  private let scalars: ScalarReader
+  let document: YAMLDocument
+  let file: Int
+  let tree: ConfigTree
+  let diagnostics: Diagnostics
+  let scalars: ScalarReader
 
   private var catalog: SchemaCatalog { tree.catalog }
 
@@ -23,17 +23,6 @@ struct TreeBuilder {
       builder.buildFields(of: root, into: 0)
     }
     return tree
-  }
-
-  private init(
-    document: YAMLDocument, file: Int, tree: ConfigTree, diagnostics: Diagnostics,
-    scalars: ScalarReader
-  ) {
-    self.document = document
-    self.file = file
-    self.tree = tree
-    self.diagnostics = diagnostics
-    self.scalars = scalars
   }
 
   // MARK: Messages
@@ -209,8 +198,7 @@ struct TreeBuilder {
     }
     if known { return "'\(name)' does not belong here; expected \(choice(allowed))" }
     if EnvoyNames.hasExtension(name) {
-      return "extension '\(name)' is known to Envoy, not supported by Fairlead; "
-        + "expected \(choice(allowed))"
+      return "extension '\(name)' is known to Envoy, not supported by Fairlead"
     }
     return "no such extension type '\(ScalarReader.shorten(name))'"
       + Suggestion.phrase(for: name, among: allowed)
@@ -311,6 +299,7 @@ struct TreeBuilder {
   }
 
   private func reportUnknown(_ name: String, key: Int, in id: Int, _ schema: MessageSchema) {
+    tree.markUnknownField(in: id)
     let shown = ScalarReader.shorten(name)
     let place = path(id).field(shown)
     let message =

@@ -1,7 +1,7 @@
 import ResourceModel
 
-/// What Envoy's v3 API has and this model does not. Read only to word a refusal, so it is searched
-/// as text and never parsed into anything that would stay in memory.
+/// What Envoy's v3 API has and this model does not. Only the wording of a refusal needs it, so the
+/// table is not touched before the first mistake.
 ///
 /// The table is lines: `message.or.enum name=number name=number`, then `types`, then one extension
 /// type a line.
@@ -27,7 +27,7 @@ enum EnvoyNames {
     lines.drop { $0 != "types" }.contains { $0 == type }
   }
 
-  private static var lines: [Substring] { envoyNames.description.split(separator: "\n") }
+  private static let lines = envoyNames.description.split(separator: "\n")
 
   /// `connectTimeout` to `connect_timeout`.
   private static func snakeCase(_ name: String) -> String {

@@ -37,6 +37,8 @@ package final class ConfigTree {
     var type = -1
     /// The message stands inside an `Any`.
     var isInAny = false
+    /// The message was written with a field that it does not have: perhaps the one it lacks.
+    var hasUnknownField = false
     /// A scalar: the bits of a boolean, an integer, a double, an enum's number; a duration's
     /// seconds.
     var bits: UInt64 = 0
@@ -93,6 +95,8 @@ package final class ConfigTree {
     if node.parent >= 0 { nodes[node.parent].children.append(id) }
     return id
   }
+
+  func markUnknownField(in id: Int) { nodes[id].hasUnknownField = true }
 
   func setLocation(_ location: SourceLocation, of id: Int) { nodes[id].location = location }
 

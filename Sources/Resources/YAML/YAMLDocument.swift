@@ -16,7 +16,7 @@ struct YAMLDocument {
     let children: Range<Int>
     /// The nodes below and including this one, aliases counted as what they stand for.
     let weight: Int
-    /// Levels below and including this one.
+    /// Levels of sequences and mappings, this one included.
     let height: Int
   }
 
@@ -77,7 +77,7 @@ extension YAMLDocument {
         let isString = !isPlain || tag == "tag:yaml.org,2002:str" || tag == "!"
         let node = Node(
           kind: .scalar, mark: mark, text: text, isPlain: !isString, children: 0..<0, weight: 1,
-          height: 1)
+          height: 0)
         add(node, anchor: anchor)
       case .sequenceStart: try push(.sequence, anchor: anchor, mark: mark)
       case .mappingStart: try push(.mapping, anchor: anchor, mark: mark)
@@ -134,7 +134,7 @@ extension YAMLDocument {
           mark: mark,
           message: "aliases stand for more than the limit of \(YAMLLimits.aliasedNodes) nodes")
       }
-      guard open.count + nodes[node].height - 1 <= YAMLLimits.depth else { throw tooDeep(mark) }
+      guard open.count + nodes[node].height <= YAMLLimits.depth else { throw tooDeep(mark) }
       place(node)
     }
 

@@ -1,0 +1,124 @@
+import ResourceModel
+
+extension BootstrapValidator {
+  typealias ConnectionManager =
+    Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager
+  typealias HTTPFilter = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter
+
+  func validate(
+    _ listeners: [Envoy_Config_Listener_V3_Listener], at path: ConfigPath, clusters: Set<String>
+  ) {
+    reportTwins(listeners.map(\.name), "listener") { path.index($0).field("name") }
+    reportTwins(listeners.map(\.address.boundText), "listener at") {
+      path.index($0).field("address")
+    }
+    for (position, listener) in listeners.enumerated() {
+      validate(listener, at: path.index(position), clusters: clusters)
+    }
+  }
+
+  private func validate(
+    _ listener: Envoy_Config_Listener_V3_Listener, at path: ConfigPath, clusters: Set<String>
+  ) {
+    if listener.hasAddress {
+      validate(listener.address, at: path.field("address"))
+    } else {
+      diagnostics.error(at: path.field("address"), "missing")
+    }
+    let chains = path.field("filter_chains")
+    if listener.filterChains.isEmpty {
+      diagnostics.error(at: chains, "missing; expected a filter chain")
+    }
+    for position in listener.filterChains.indices.dropFirst() {
+      diagnostics.error(
+        at: chains.index(position),
+        "takes the same connections as the chain before; expected one filter chain")
+    }
+    for (position, chain) in listener.filterChains.enumerated() {
+      validate(chain, at: chains.index(position), clusters: clusters)
+    }
+  }
+
+  private func validate(
+    _ chain: Envoy_Config_Listener_V3_FilterChain, at path: ConfigPath, clusters: Set<String>
+  ) {
+    let filters = path.field("filters")
+    if chain.filters.isEmpty {
+      diagnostics.error(
+        at: filters, "missing; expected an HTTP connection manager")
+    }
+    for (position, filter) in chain.filters.enumerated() {
+      let at = filters.index(position)
+      guard let manager = content(filter.typedConfig, as: ConnectionManager.self) else {
+        if filter.configType == nil, diagnostics.tree?.isWritten(at.field("typed_config")) != true {
+          diagnostics.error(at: at.field("typed_config"), "missing")
+        }
+        continue
+      }
+      if position < chain.filters.count - 1 {
+        diagnostics.error(
+          at: at, "'\(filter.name)' ends the chain of network filters, and has to be its last")
+      }
+      validate(manager, at: at.field("typed_config"), clusters: clusters)
+    }
+  }
+
+  private func validate(_ manager: ConnectionManager, at path: ConfigPath, clusters: Set<String>) {
+    validate(manager.httpFilters, at: path.field("http_filters"))
+    guard case .routeConfig(let routes)? = manager.routeSpecifier else { return }
+    RouteValidator(
+      validator: self, clusters: clusters, filters: Set(manager.httpFilters.map(\.name)),
+      requiresClusters: routes.hasValidateClusters
+        ? routes.validateClusters.value : Defaults.validateClusters
+    ).validate(routes, at: path.field("route_config"))
+  }
+
+  private func validate(_ filters: [HTTPFilter], at path: ConfigPath) {
+    // Legal in Envoy: but what a route says for the name then goes to each of them.
+    reportTwins(filters.map(\.name), "filter", severity: .warning) {
+      path.index($0).field("name")
+    }
+    for (position, filter) in filters.enumerated() {
+      let at = path.index(position)
+      guard case .typedConfig(let config)? = filter.configType else {
+        if diagnostics.tree?.isWritten(at.field("typed_config")) != true {
+          diagnostics.error(at: at.field("typed_config"), "missing")
+        }
+        continue
+      }
+      let isRouter = config.typeURL.hasSuffix("/" + ExtensionPoints.router)
+      if isRouter, position < filters.count - 1 {
+        diagnostics.error(at: at, "the router '\(filter.name)' has to be the last HTTP filter")
+      }
+      if isRouter, filter.disabled {
+        diagnostics.error(at: at.field("disabled"), "the router cannot be disabled")
+      }
+      if !isRouter, position == filters.count - 1 {
+        diagnostics.error(
+          at: at, "'\(filter.name)' is the last HTTP filter; expected the router after it")
+      }
+    }
+    if filters.isEmpty {
+      diagnostics.error(at: path, "missing; expected at least the router")
+    }
+  }
+}
+
+extension Envoy_Config_Core_V3_Address {
+  /// What is bound, as text; empty where several listeners may ask for the same, as for port 0.
+  fileprivate var boundText: String {
+    switch address {
+    case .socketAddress(let socket):
+      guard case .portValue(let port)? = socket.portSpecifier, port != 0 else { return "" }
+      return socket.address.contains(":")
+        ? "[\(socket.address)]:\(port)" : "\(socket.address):\(port)"
+    case .pipe(let pipe): return pipe.path
+    case nil: return ""
+    }
+  }
+}
+
+extension ConfigTree {
+  /// Whether something was written at a path, fit or not.
+  func isWritten(_ path: ConfigPath) -> Bool { node(at: path) != nil }
+}

@@ -1,0 +1,87 @@
+/// What a field means when nobody wrote it. Everything that an operator may change stands here with
+/// its default, and nowhere else; what nobody should change is in the `Limits` of each target.
+///
+/// The values are Envoy's, so that a configuration means the same in both.
+package enum Defaults {
+  // MARK: Bootstrap
+
+  /// `stats_flush_interval`: how often histograms close an interval.
+  package static let statsFlushInterval = Duration.seconds(5)
+  /// `watchdogs`, `miss_timeout`: a stall that is counted.
+  package static let watchdogMiss = Duration.milliseconds(200)
+  /// `watchdogs`, `megamiss_timeout`: a stall that is counted as long.
+  package static let watchdogMegamiss = Duration.milliseconds(1000)
+
+  // MARK: Listener
+
+  /// `per_connection_buffer_limit_bytes`, of listeners and of clusters.
+  package static let connectionBufferLimitBytes = 1024 * 1024
+  /// `tcp_backlog_size`: as much as the kernel gives (net.core.somaxconn).
+  package static let tcpBacklogSize = Int32.max
+  /// `enable_reuse_port`: each worker has its own queue of new connections.
+  package static let enableReusePort = true
+
+  // MARK: HTTP connection manager
+
+  /// `common_http_protocol_options.idle_timeout`, of listeners and of clusters: a connection
+  /// without a request.
+  package static let connectionIdleTimeout = Duration.seconds(3600)
+  /// `stream_idle_timeout`: a request without a byte in either direction.
+  package static let streamIdleTimeout = Duration.seconds(300)
+  /// `drain_timeout`: from the announcement of the end to the end.
+  package static let drainTimeout = Duration.seconds(5)
+  /// `delayed_close_timeout`: how long the peer has to read our last answer.
+  package static let delayedCloseTimeout = Duration.seconds(1)
+  /// `max_request_headers_kb`, and `max_response_headers_kb` of a cluster.
+  package static let maxHeadersKilobytes = 60
+  /// `max_headers_count`.
+  package static let maxHeadersCount = 100
+  /// `server_name`.
+  package static let serverName = "envoy"
+  /// `generate_request_id`.
+  package static let generateRequestID = true
+
+  // MARK: Route
+
+  /// `max_direct_response_body_size_bytes` of a route configuration.
+  package static let maxDirectResponseBodyBytes = 4096
+  /// `validate_clusters` of a route configuration that is part of a listener.
+  package static let validateClusters = true
+  /// `timeout` of a route.
+  package static let routeTimeout = Duration.seconds(15)
+  /// `num_retries` of a retry policy.
+  package static let retries = 1
+  /// `retry_back_off.base_interval`.
+  package static let retryBaseInterval = Duration.milliseconds(25)
+  /// `retry_back_off.max_interval`, in base intervals.
+  package static let retryMaxIntervalFactor = 10
+  /// `rate_limited_retry_back_off.max_interval`.
+  package static let rateLimitedRetryMaxInterval = Duration.seconds(300)
+  /// `host_selection_retry_max_attempts`.
+  package static let hostSelectionAttempts = 1
+  /// `max_internal_redirects`.
+  package static let internalRedirects = 1
+
+  // MARK: Cluster
+
+  /// `connect_timeout`.
+  package static let connectTimeout = Duration.seconds(5)
+  /// `dns_refresh_rate`, where the answer's own time to live is not respected.
+  package static let dnsRefreshRate = Duration.seconds(5)
+  /// `load_balancing_weight` of an endpoint.
+  package static let endpointWeight = 1
+  /// `choice_count` of the least-request load balancer.
+  package static let leastRequestChoices = 2
+  /// `active_request_bias` of the least-request load balancer.
+  package static let activeRequestBias = 1.0
+  /// `max_connections`, `max_pending_requests` and `max_requests` of a circuit breaker.
+  package static let circuitBreakerRequests = 1024
+  /// `max_retries` of a circuit breaker.
+  package static let circuitBreakerRetries = 3
+  /// `retry_budget.budget_percent`.
+  package static let retryBudgetPercent = 20.0
+  /// `retry_budget.min_retry_concurrency`.
+  package static let minRetryConcurrency = 3
+  /// `happy_eyeballs_config.first_address_family_count`.
+  package static let firstAddressFamilyCount = 1
+}
