@@ -1,1 +1,49 @@
+#define _GNU_SOURCE
 #include "linux_shim.h"
+
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <sys/resource.h>
+
+int fl_accept(int fd, struct sockaddr_storage *address, socklen_t *length) {
+  *length = sizeof *address;
+  int r = accept4(fd, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+  return r >= 0 ? r : -errno;
+}
+
+int fl_set_thread_name(const char *name) { return pthread_setname_np(pthread_self(), name); }
+
+uint64_t fl_raise_descriptor_limit(void) {
+  struct rlimit limit;
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+  getrlimit(RLIMIT_NOFILE, &limit);
+  return limit.rlim_cur;
+}
+
+const void *fl_memmem(const void *bytes, size_t count, const void *needle, size_t needle_count) {
+  return memmem(bytes, count, needle, needle_count);
+}
+
+int fl_machine_address(struct sockaddr_storage *address, socklen_t *length) {
+  struct ifaddrs *all = NULL;
+  int found = 0;
+  if (getifaddrs(&all) != 0) return 0;
+  for (struct ifaddrs *one = all; one && !found; one = one->ifa_next) {
+    if (!one->ifa_addr || one->ifa_addr->sa_family != AF_INET) continue;
+    if (one->ifa_flags & IFF_LOOPBACK) continue;
+    memset(address, 0, sizeof *address);
+    memcpy(address, one->ifa_addr, sizeof(struct sockaddr_in));
+    *length = sizeof(struct sockaddr_in);
+    found = 1;
+  }
+  freeifaddrs(all);
+  return found;
+}
+
+void fl_block_signals(void) {
+  sigset_t all;
+  sigfillset(&all);
+  pthread_sigmask(SIG_BLOCK, &all, NULL);
+}

@@ -8,6 +8,14 @@ package struct Block: BitwiseCopyable {
     @usableFromInline var next: UnsafeMutableRawPointer?
     @usableFromInline var capacity: Int
     @usableFromInline var used: Int
+    // Keeps the bytes behind the header aligned as malloc aligns.
+    private let padding = 0
+
+    @usableFromInline init(next: UnsafeMutableRawPointer?, capacity: Int, used: Int) {
+      unsafe self.next = next
+      self.capacity = capacity
+      self.used = used
+    }
   }
 
   @usableFromInline let header: UnsafeMutablePointer<Header>

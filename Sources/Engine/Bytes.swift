@@ -115,8 +115,8 @@ package struct Bytes: BitwiseCopyable {
 
   /// Where `needle` first stands. Quadratic at worst: for short needles.
   package func range(of needle: Bytes) -> Int? {
-    // SAFETY: memmem reads the two views only.
-    guard let hit = unsafe memmem(base, count, needle.base, needle.count) else { return nil }
+    // SAFETY: the call reads the two views only.
+    guard let hit = unsafe fl_memmem(base, count, needle.base, needle.count) else { return nil }
     return unsafe UnsafeRawPointer(hit) - UnsafeRawPointer(base)
   }
 

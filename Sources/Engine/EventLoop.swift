@@ -14,6 +14,9 @@ package struct EventLoop: BitwiseCopyable {
   /// Bytes one read takes at most. Also the largest head that is parsed where it was received.
   package static let scratchBytes = 64 * 1024
 
+  /// Room to put one head together: as much as the largest block can hold.
+  package static let sendScratchBytes = BlockPool.largest
+
   @safe
   package struct State: ~Copyable {
     fileprivate let epoll: Int32
@@ -71,7 +74,7 @@ package struct EventLoop: BitwiseCopyable {
       realtimeTakenAt = now
       timers = .immortal(TimerWheel(now: now / 1_000_000))
       unsafe receiveScratch = .allocate(capacity: EventLoop.scratchBytes)
-      unsafe sendScratch = .allocate(capacity: EventLoop.scratchBytes * 2)
+      unsafe sendScratch = .allocate(capacity: EventLoop.sendScratchBytes)
       busySince = .immortal(fl_flag())
     }
   }

@@ -5,6 +5,22 @@ package struct TimerID: BitwiseCopyable, Equatable {
 
   /// Names no timer.
   package static let none = TimerID(index: -1, generation: 0)
+
+  /// The name as a number, for those who cannot hold the type; never 0.
+  package var ticket: UInt64 {
+    UInt64(generation) << 32 | UInt64(UInt32(bitPattern: index &+ 1))
+  }
+
+  /// The name that `ticket` gave.
+  package init(ticket: UInt64) {
+    index = Int32(truncatingIfNeeded: ticket & 0xFFFF_FFFF) &- 1
+    generation = UInt32(truncatingIfNeeded: ticket >> 32)
+  }
+
+  init(index: Int32, generation: UInt32) {
+    self.index = index
+    self.generation = generation
+  }
 }
 
 /// What a timer calls: a function without captures, the context it was armed with, and a tag.

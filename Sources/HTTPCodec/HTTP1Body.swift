@@ -19,7 +19,7 @@ package enum BodyEvent {
 package struct BodyDecoder: BitwiseCopyable {
   private enum State: UInt8 {
     case none, length, untilClose
-    case size, sizeExtension, sizeNewline, chunk, chunkReturn, chunkNewline
+    case size, sizeExtension, sizeNewline, chunk, chunkNewline, trailers
     case done
   }
 
@@ -43,7 +43,10 @@ package struct BodyDecoder: BitwiseCopyable {
   }
 
   /// Nothing more belongs to the body.
-  package var isDone: Bool { state == .none || state == .done }
+  package var isDone: Bool { state == .none || state == .done || (state == .length && left == 0) }
+
+  /// The trailer section has been read.
+  package mutating func finishTrailers() { state = .done }
 
   /// The end of the connection is the end of the body.
   package var endsWithConnection: Bool { state == .untilClose }
@@ -53,6 +56,8 @@ package struct BodyDecoder: BitwiseCopyable {
     switch state {
     case .none, .done:
       return .end
+    case .trailers:
+      return .trailers
     case .length:
       guard left > 0 else {
         state = .done
@@ -97,12 +102,12 @@ package struct BodyDecoder: BitwiseCopyable {
       case .sizeNewline:
         guard byte == 10 else { return .invalid(.chunk) }
         if left == 0 {
-          state = .done
+          state = .trailers
           return .trailers
         }
         state = .chunk
         return takeData(input, &position)
-      case .chunk, .chunkReturn:
+      case .chunk:
         guard byte == 13 else { return .invalid(.chunk) }
         state = .chunkNewline
       case .chunkNewline:

@@ -1,12 +1,7 @@
 #pragma once
 // Linux calls that Swift cannot import as they stand: macros, unions, varargs and atomics. Everything
-// is `static inline`, so a call costs what the call itself costs.
-#ifndef _GNU_SOURCE
-#define _GNU_SOURCE
-#endif
-// `fd_set` has other member names under _GNU_SOURCE than in Swift's own view of the C library, and a
-// program that sees both is refused. Nobody here selects: leave its header out.
-#define _SYS_SELECT_H 1
+// that is called often is `static inline`, so a call costs what the call itself costs; what needs GNU
+// extensions stands in linux_shim.c, because Swift's own view of the C library is without them.
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -23,7 +18,6 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
@@ -86,11 +80,7 @@ static inline int fl_connect(int fd, const struct sockaddr_storage *address, soc
   return connect(fd, (const struct sockaddr *)address, length) == 0 ? 0 : -errno;
 }
 
-static inline int fl_accept(int fd, struct sockaddr_storage *address, socklen_t *length) {
-  *length = sizeof *address;
-  int r = accept4(fd, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
-  return r >= 0 ? r : -errno;
-}
+int fl_accept(int fd, struct sockaddr_storage *address, socklen_t *length);
 
 static inline int fl_local_address(int fd, struct sockaddr_storage *address, socklen_t *length) {
   *length = sizeof *address;
@@ -312,16 +302,17 @@ static inline void fl_fill_random(void *p, size_t n) {
   }
 }
 
-static inline int fl_set_thread_name(const char *name) {
-  return pthread_setname_np(pthread_self(), name);
-}
+int fl_set_thread_name(const char *name);
 
 // Raises the descriptor limit to the hard limit; returns what holds now.
-static inline uint64_t fl_raise_descriptor_limit(void) {
-  struct rlimit limit;
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0) return 1024;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);
-  getrlimit(RLIMIT_NOFILE, &limit);
-  return limit.rlim_cur;
-}
+uint64_t fl_raise_descriptor_limit(void);
+
+// Where `needle` first stands, or NULL.
+const void *fl_memmem(const void *bytes, size_t count, const void *needle, size_t needle_count);
+
+// The first IPv4 address of an interface that is not the loopback; 0 when there is none.
+int fl_machine_address(struct sockaddr_storage *address, socklen_t *length);
+
+// Binds the calling thread to nothing in particular, but blocks the signals that the main thread
+// handles, so that they are delivered there.
+void fl_block_signals(void);
