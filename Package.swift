@@ -70,7 +70,9 @@ let package = Package(
         "HTTPModel", "Engine", "Telemetry", "ResourceModel", "Resources", "CRE2", "CFilterABI",
         "CLinux", protobuf,
       ]),
-    floor("Upstream", ["Engine", "Telemetry", "ResourceModel", "Resources", "CAres", "CLinux"]),
+    floor(
+      "Upstream",
+      ["Engine", "Telemetry", "ResourceModel", "Resources", "CAres", "CLinux", protobuf]),
   ] + plugins.map(plugin) + [
     // Floor 6
     floor(

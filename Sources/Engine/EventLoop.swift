@@ -115,6 +115,16 @@ package struct EventLoop: BitwiseCopyable {
     return UInt32(truncatingIfNeeded: index)
   }
 
+  /// Watches for other events. For the few descriptors that a C library owns and reads as it likes;
+  /// ours are registered once.
+  package func change(_ registration: UInt32, events: UInt32) {
+    let s = state
+    precondition(Int(registration) < s.value.registrationCapacity, "a registration of this loop")
+    let entry = unsafe s.value.registrations + Int(registration)
+    let data = unsafe UInt64(entry.pointee.generation) << 32 | UInt64(registration)
+    _ = unsafe fl_epoll_change(s.value.epoll, entry.pointee.fd, data, events)
+  }
+
   /// Forgets a registration; events already fetched for it are dropped. The descriptor is the
   /// caller's to close, which also takes it out of epoll.
   package func unregister(_ registration: UInt32) {

@@ -36,6 +36,13 @@ static inline int fl_epoll_add(int epoll, int fd, uint64_t data, uint32_t events
   return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) == 0 ? 0 : -errno;
 }
 
+static inline int fl_epoll_change(int epoll, int fd, uint64_t data, uint32_t events) {
+  struct epoll_event event;
+  event.events = events;
+  event.data.u64 = data;
+  return epoll_ctl(epoll, EPOLL_CTL_MOD, fd, &event) == 0 ? 0 : -errno;
+}
+
 static inline int fl_epoll_remove(int epoll, int fd) {
   return epoll_ctl(epoll, EPOLL_CTL_DEL, fd, NULL) == 0 ? 0 : -errno;
 }
@@ -265,6 +272,13 @@ static inline uint64_t fl_flag_get(const fl_flag *flag) {
 }
 static inline void fl_flag_set(fl_flag *flag, uint64_t value) {
   atomic_store_explicit(&flag->value, value, memory_order_relaxed);
+}
+// The same, ordering what happened before the store and after the load.
+static inline uint64_t fl_flag_get_acquire(const fl_flag *flag) {
+  return atomic_load_explicit(&flag->value, memory_order_acquire);
+}
+static inline void fl_flag_set_release(fl_flag *flag, uint64_t value) {
+  atomic_store_explicit(&flag->value, value, memory_order_release);
 }
 
 // ---- scanning

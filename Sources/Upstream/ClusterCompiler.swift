@@ -1,0 +1,291 @@
+import Engine
+import ResourceModel
+import Resources
+import SwiftProtobuf
+
+/// Compiles a configuration's clusters into flat tables, and reports what does not fit together.
+///
+/// Bounds on single fields have been checked before (`Resources`); here are those that take more than
+/// one field. A cluster with a mistake still compiles, so that all mistakes of a file are found.
+package struct ClusterCompiler {
+  typealias Message = Envoy_Config_Cluster_V3_Cluster
+
+  let diagnostics: Diagnostics
+
+  package init(diagnostics: Diagnostics) { self.diagnostics = diagnostics }
+
+  /// Compiles all clusters.
+  /// - Parameter path: of the list, such as `static_resources.clusters`.
+  package func compile(
+    _ clusters: [Envoy_Config_Cluster_V3_Cluster], at path: ConfigPath
+  ) -> ClusterDirectory {
+    ClusterDirectory(
+      clusters.enumerated().map { index, cluster in
+        compile(cluster, index: index, at: path.index(index))
+      })
+  }
+
+  private func compile(
+    _ cluster: Message, index: Int, at path: ConfigPath
+  ) -> Ref<ClusterConfig> {
+    let limits = breakers(cluster.circuitBreakers, at: path.field("circuit_breakers"))
+    let name = Bytes.immortal(cluster.name)
+    let statName = cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName
+    let eyeballs = cluster.upstreamConnectionOptions.happyEyeballsConfig
+    let endpoints = EndpointCompiler(diagnostics: diagnostics, discovery: discovery(cluster))
+      .compile(cluster, at: path)
+    return .immortal(
+      ClusterConfig(
+        name: name,
+        statName: .immortal(Self.withoutColons(statName)),
+        index: index,
+        discovery: discovery(cluster),
+        balancing: balancing(cluster, at: path),
+        connectTimeout: cluster.hasConnectTimeout ? cluster.connectTimeout.milliseconds : 5000,
+        connectionBufferLimit: cluster.hasPerConnectionBufferLimitBytes
+          ? Int(cluster.perConnectionBufferLimitBytes.value) : 1024 * 1024,
+        defaultLimits: limits.normal,
+        highLimits: limits.high,
+        http: httpOptions(cluster, at: path),
+        keepalive: keepalive(cluster),
+        firstFamily: eyeballs.firstAddressFamilyVersion.family,
+        firstFamilyCount: eyeballs.hasFirstAddressFamilyCount
+          ? Int(eyeballs.firstAddressFamilyCount.value) : 1,
+        dns: dnsOptions(cluster, at: path),
+        endpoints: .immortal(endpoints)))
+  }
+
+  /// Colons separate a statistic's name from its value, so Envoy replaces them.
+  static func withoutColons(_ name: String) -> String {
+    String(name.map { $0 == ":" ? "_" : $0 })
+  }
+
+  private func discovery(_ cluster: Message) -> ClusterConfig.Discovery {
+    switch cluster.type {
+    case .strictDns: .strictDNS
+    case .logicalDns: .logicalDNS
+    case .static, .UNRECOGNIZED: .fixed
+    }
+  }
+
+  private func balancing(_ cluster: Message, at path: ConfigPath) -> BalancingPolicy {
+    let options = cluster.leastRequestLbConfig
+    let bias = options.hasActiveRequestBias ? options.activeRequestBias.defaultValue : 1
+    let isLeastRequest = cluster.lbPolicy == .leastRequest
+    if cluster.lbConfig != nil, !isLeastRequest {
+      diagnostics.error(
+        at: path.field("least_request_lb_config"), "goes with lb_policy LEAST_REQUEST only")
+    }
+    if !(bias >= 0 && bias.isFinite) {
+      diagnostics.error(
+        at: path.field("least_request_lb_config").field("active_request_bias"),
+        "expected a number of at least 0, found \(bias)")
+    }
+    let algorithm: BalancingPolicy.Algorithm =
+      switch cluster.lbPolicy {
+      case .leastRequest: .leastRequest
+      case .random: .random
+      case .roundRobin, .UNRECOGNIZED: .roundRobin
+      }
+    return BalancingPolicy(
+      algorithm: algorithm,
+      choiceCount: options.hasChoiceCount ? Int(options.choiceCount.value) : 2,
+      activeRequestBias: bias)
+  }
+
+  // MARK: Circuit breakers
+
+  private func breakers(
+    _ breakers: Envoy_Config_Cluster_V3_CircuitBreakers, at path: ConfigPath
+  ) -> (normal: BreakerLimits, high: BreakerLimits) {
+    var normal: BreakerLimits?
+    var high: BreakerLimits?
+    for (index, thresholds) in breakers.thresholds.enumerated() {
+      let isRepeated = thresholds.priority == .high ? high != nil : normal != nil
+      if isRepeated {
+        // As in Envoy, the first counts; unlike Envoy, the second is not ignored in silence.
+        diagnostics.warning(
+          at: path.field("thresholds").index(index),
+          "thresholds of this priority stand above already; these have no effect")
+      } else if thresholds.priority == .high {
+        high = limits(thresholds)
+      } else {
+        normal = limits(thresholds)
+      }
+    }
+    return (normal ?? BreakerLimits(), high ?? BreakerLimits())
+  }
+
+  private func limits(
+    _ thresholds: Envoy_Config_Cluster_V3_CircuitBreakers.Thresholds
+  ) -> BreakerLimits {
+    var limits = BreakerLimits()
+    if thresholds.hasMaxConnections { limits.connections = UInt64(thresholds.maxConnections.value) }
+    if thresholds.hasMaxPendingRequests {
+      limits.pendingRequests = UInt64(thresholds.maxPendingRequests.value)
+    }
+    if thresholds.hasMaxRequests { limits.requests = UInt64(thresholds.maxRequests.value) }
+    if thresholds.hasMaxRetries { limits.retries = UInt64(thresholds.maxRetries.value) }
+    limits.tracksRemaining = thresholds.trackRemaining
+    if thresholds.hasRetryBudget {
+      var budget = RetryBudget()
+      if thresholds.retryBudget.hasBudgetPercent {
+        budget.percent = thresholds.retryBudget.budgetPercent.value
+      }
+      if thresholds.retryBudget.hasMinRetryConcurrency {
+        budget.minimumConcurrency = UInt64(thresholds.retryBudget.minRetryConcurrency.value)
+      }
+      limits.retryBudget = budget
+    }
+    return limits
+  }
+
+  // MARK: Connections
+
+  private func keepalive(_ cluster: Message) -> KeepaliveOptions? {
+    guard cluster.upstreamConnectionOptions.hasTcpKeepalive else { return nil }
+    let options = cluster.upstreamConnectionOptions.tcpKeepalive
+    return KeepaliveOptions(
+      probes: options.hasKeepaliveProbes ? options.keepaliveProbes.value : nil,
+      time: options.hasKeepaliveTime ? options.keepaliveTime.value : nil,
+      interval: options.hasKeepaliveInterval ? options.keepaliveInterval.value : nil)
+  }
+
+  private static let httpOptionsName = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+
+  private func httpOptions(_ cluster: Message, at path: ConfigPath) -> UpstreamHTTPOptions {
+    var common = cluster.commonHTTPProtocolOptions
+    var http1 = cluster.httpProtocolOptions
+    let typedPath = path.field("typed_extension_protocol_options")
+    for (key, value) in cluster.typedExtensionProtocolOptions.sorted(by: { $0.key < $1.key }) {
+      guard key == Self.httpOptionsName,
+        let typed = try? Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions(unpackingAny: value)
+      else {
+        diagnostics.error(
+          at: typedPath.key(key),
+          "no protocol options of this name"
+            + Suggestion.phrase(for: key, among: [Self.httpOptionsName]))
+        continue
+      }
+      // As in Envoy, they take the place of the old fields altogether.
+      common = typed.commonHTTPProtocolOptions
+      http1 = typed.explicitHTTPConfig.httpProtocolOptions
+    }
+    var options = UpstreamHTTPOptions()
+    if common.hasIdleTimeout { options.idleTimeout = common.idleTimeout.limit }
+    if common.hasMaxConnectionDuration {
+      options.maxConnectionDuration = common.maxConnectionDuration.limit
+    }
+    if common.hasMaxStreamDuration { options.maxStreamDuration = common.maxStreamDuration.limit }
+    if common.hasMaxHeadersCount { options.maxResponseHeaders = Int(common.maxHeadersCount.value) }
+    if common.hasMaxResponseHeadersKb {
+      options.maxResponseHeadBytes = Int(common.maxResponseHeadersKb.value) * 1024
+    }
+    options.maxRequestsPerConnection = requestsPerConnection(cluster, common, at: path)
+    options.headersWithUnderscores =
+      switch common.headersWithUnderscoresAction {
+      case .rejectRequest: .reject
+      case .dropHeader: .drop
+      case .allow, .UNRECOGNIZED: .allow
+      }
+    options.enableTrailers = http1.enableTrailers
+    return options
+  }
+
+  private func requestsPerConnection(
+    _ cluster: Message, _ common: Envoy_Config_Core_V3_HttpProtocolOptions, at path: ConfigPath
+  ) -> UInt64? {
+    if cluster.hasMaxRequestsPerConnection, common.hasMaxRequestsPerConnection {
+      diagnostics.error(
+        at: path.field("max_requests_per_connection"),
+        "is set here and in the HTTP protocol options; keep one")
+    }
+    let value =
+      common.hasMaxRequestsPerConnection
+      ? common.maxRequestsPerConnection.value
+      : cluster.hasMaxRequestsPerConnection ? cluster.maxRequestsPerConnection.value : 0
+    return value == 0 ? nil : UInt64(value)
+  }
+
+  // MARK: DNS
+
+  private func dnsOptions(_ cluster: Message, at path: ConfigPath) -> DNSOptions {
+    var options = DNSOptions()
+    options.lookup =
+      switch cluster.dnsLookupFamily {
+      case .v4Only: .v4Only
+      case .v6Only: .v6Only
+      case .v4Preferred: .v4Preferred
+      case .all: .all
+      case .auto, .UNRECOGNIZED: .auto
+      }
+    if cluster.hasDnsRefreshRate { options.refreshRate = cluster.dnsRefreshRate.milliseconds }
+    options.respectsTTL = cluster.respectDnsTtl
+    if cluster.hasDnsFailureRefreshRate {
+      options.failureBackoff = backoff(cluster.dnsFailureRefreshRate, at: path)
+    }
+    if cluster.hasTypedDnsResolverConfig {
+      options.resolver = resolver(
+        cluster.typedDnsResolverConfig, at: path.field("typed_dns_resolver_config"))
+    }
+    return options
+  }
+
+  private func backoff(_ rate: Message.RefreshRate, at path: ConfigPath) -> BackoffRange {
+    let base = rate.baseInterval.milliseconds
+    // Envoy's default: ten times the base.
+    let most = rate.hasMaxInterval ? rate.maxInterval.milliseconds : base * 10
+    if most < base {
+      diagnostics.error(
+        at: path.field("dns_failure_refresh_rate").field("max_interval"),
+        "is less than base_interval")
+    }
+    return BackoffRange(base: base, most: most)
+  }
+
+  private func resolver(
+    _ config: Envoy_Config_Core_V3_TypedExtensionConfig, at path: ConfigPath
+  ) -> ResolverOptions {
+    var options = ResolverOptions()
+    let typedPath = path.field("typed_config")
+    guard
+      let cares = try? Envoy_Extensions_Network_DnsResolver_Cares_V3_CaresDnsResolverConfig(
+        unpackingAny: config.typedConfig)
+    else {
+      diagnostics.error(
+        at: typedPath,
+        "expected envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig")
+      return options
+    }
+    var servers: [SocketAddress] = []
+    for (index, address) in cares.resolvers.enumerated() {
+      let socket = address.socketAddress
+      // DNS' own port where none is given.
+      let port = socket.portValue == 0 ? 53 : UInt16(clamping: socket.portValue)
+      if case .socketAddress? = address.address,
+        let server = SocketAddress(ip: socket.address, port: port)
+      {
+        servers.append(server)
+      } else {
+        diagnostics.error(
+          at: typedPath.field("resolvers").index(index), "expected the IP address of a name server")
+      }
+    }
+    options.servers = .immortal(servers)
+    if cares.hasQueryTimeoutSeconds {
+      options.queryTimeout = min(cares.queryTimeoutSeconds.value, 3600) * 1000
+    }
+    if cares.hasQueryTries { options.tries = cares.queryTries.value }
+    return options
+  }
+}
+
+extension Envoy_Config_Cluster_V3_UpstreamConnectionOptions.FirstAddressFamilyVersion {
+  fileprivate var family: AddressFamily? {
+    switch self {
+    case .v4: .v4
+    case .v6: .v6
+    case .default, .UNRECOGNIZED: nil
+    }
+  }
+}

@@ -1,0 +1,226 @@
+import Engine
+
+// Compiled once per configuration, read by every worker for as long as the process lives: plain
+// values and handles, nothing that counts references. Times are milliseconds; nil means no limit.
+
+/// Bounds on a cluster that the configuration language does not set field by field.
+package enum ConfigBounds {
+  /// Priorities 0 to 128, as Envoy validates.
+  package static let priorities = 129
+  /// Addresses of one host that are tried in turn. Happy eyeballs wants one of each family soon; a
+  /// name with more records than this is balanced better as STRICT_DNS.
+  package static let addressesPerHost = 8
+  /// Hosts one name may resolve to: the most that fit into a DNS message over TCP.
+  package static let hostsPerName = 4096
+}
+
+/// Everything a cluster's configuration says.
+package struct ClusterConfig: BitwiseCopyable {
+  /// How a cluster learns its hosts.
+  package enum Discovery: UInt8, BitwiseCopyable {
+    case fixed
+    case strictDNS
+    case logicalDNS
+
+    /// Envoy's name.
+    package var name: StaticString {
+      switch self {
+      case .fixed: "STATIC"
+      case .strictDNS: "STRICT_DNS"
+      case .logicalDNS: "LOGICAL_DNS"
+      }
+    }
+  }
+
+  package let name: Bytes
+  /// What its statistics are filed under: the alternative name or the name, without colons.
+  package let statName: Bytes
+  /// Its place among the clusters of the configuration.
+  package let index: Int
+  package let discovery: Discovery
+  package let balancing: BalancingPolicy
+  package let connectTimeout: UInt64
+  /// Bytes that one connection may buffer before its source is asked to pause.
+  package let connectionBufferLimit: Int
+  package let defaultLimits: BreakerLimits
+  package let highLimits: BreakerLimits
+  package let http: UpstreamHTTPOptions
+  package let keepalive: KeepaliveOptions?
+  /// The family of the first address tried; nil takes that of the first address.
+  package let firstFamily: AddressFamily?
+  /// How many addresses of that family go before the first of the other.
+  package let firstFamilyCount: Int
+  package let dns: DNSOptions
+  package let endpoints: Table<Ref<EndpointConfig>>
+
+  /// The limits that requests of a priority meet.
+  package func limits(_ priority: RequestPriority) -> BreakerLimits {
+    priority == .high ? highLimits : defaultLimits
+  }
+}
+
+/// A route's priority: which set of circuit breakers a request meets.
+package enum RequestPriority: UInt8, BitwiseCopyable, CaseIterable {
+  case normal
+  case high
+
+  /// The part of a statistic's name.
+  var statName: StaticString {
+    switch self {
+    case .normal: "default"
+    case .high: "high"
+    }
+  }
+}
+
+/// How one of several hosts is chosen.
+package struct BalancingPolicy: BitwiseCopyable {
+  package enum Algorithm: UInt8, BitwiseCopyable {
+    case roundRobin
+    case leastRequest
+    case random
+  }
+
+  package let algorithm: Algorithm
+  /// LEAST_REQUEST: hosts that are compared for one pick.
+  package let choiceCount: Int
+  /// LEAST_REQUEST with differing weights: how much a running request lightens its host.
+  package let activeRequestBias: Double
+
+  /// RANDOM ignores weights, as Envoy's does.
+  var usesWeights: Bool { algorithm != .random }
+
+  package init(
+    algorithm: Algorithm, choiceCount: Int = 2, activeRequestBias: Double = 1
+  ) {
+    self.algorithm = algorithm
+    self.choiceCount = choiceCount
+    self.activeRequestBias = activeRequestBias
+  }
+}
+
+/// One priority's circuit breakers.
+package struct BreakerLimits: BitwiseCopyable {
+  package var connections: UInt64 = 1024
+  package var pendingRequests: UInt64 = 1024
+  package var requests: UInt64 = 1024
+  package var retries: UInt64 = 3
+  /// In place of `retries`: retries as a share of what is running.
+  package var retryBudget: RetryBudget?
+  /// Gauges tell how much is left.
+  package var tracksRemaining = false
+
+  package init() {}
+}
+
+/// Retries as a percentage of requests that run or wait, and how many are always allowed.
+package struct RetryBudget: BitwiseCopyable {
+  package var percent: Double = 20
+  package var minimumConcurrency: UInt64 = 3
+
+  package init() {}
+}
+
+/// HTTP towards a cluster.
+package struct UpstreamHTTPOptions: BitwiseCopyable {
+  package var idleTimeout: UInt64? = 3_600_000
+  package var maxConnectionDuration: UInt64?
+  package var maxStreamDuration: UInt64?
+  package var maxRequestsPerConnection: UInt64?
+  package var maxResponseHeaders = 100
+  package var maxResponseHeadBytes = 60 * 1024
+  /// Trailers pass in both directions instead of being dropped.
+  package var enableTrailers = false
+  package var headersWithUnderscores = UnderscoreHandling.allow
+
+  package init() {}
+
+  /// What happens to response headers whose names have an underscore.
+  package enum UnderscoreHandling: UInt8, BitwiseCopyable {
+    case allow
+    case reject
+    case drop
+  }
+}
+
+/// TCP keepalive probes; nil leaves the kernel's value.
+package struct KeepaliveOptions: BitwiseCopyable {
+  package var probes: UInt32?
+  /// Seconds of silence before the first probe.
+  package var time: UInt32?
+  /// Seconds between probes.
+  package var interval: UInt32?
+}
+
+package enum AddressFamily: UInt8, BitwiseCopyable {
+  case v4
+  case v6
+}
+
+/// How a DNS cluster asks.
+package struct DNSOptions: BitwiseCopyable {
+  /// Which families are looked up.
+  package enum Lookup: UInt8, BitwiseCopyable {
+    /// IPv6, and IPv4 when there is none.
+    case auto
+    case v4Only
+    case v6Only
+    /// IPv4, and IPv6 when there is none.
+    case v4Preferred
+    /// Both at once.
+    case all
+  }
+
+  package var lookup = Lookup.auto
+  package var refreshRate: UInt64 = 5000
+  package var respectsTTL = false
+  /// After a failure; nil asks again at the ordinary rate.
+  package var failureBackoff: BackoffRange?
+  package var resolver = ResolverOptions()
+
+  package init() {}
+}
+
+/// Random waits that grow from one bound to the other.
+package struct BackoffRange: BitwiseCopyable {
+  package var base: UInt64
+  package var most: UInt64
+}
+
+/// The name servers to ask, and how patiently. Clusters with equal options share a resolver.
+package struct ResolverOptions: BitwiseCopyable {
+  /// Empty: those of `/etc/resolv.conf`.
+  package var servers: Table<SocketAddress> = .empty
+  package var queryTimeout: UInt64 = 5000
+  package var tries: UInt32 = 4
+
+  package init() {}
+
+  static func == (a: ResolverOptions, b: ResolverOptions) -> Bool {
+    a.queryTimeout == b.queryTimeout && a.tries == b.tries && a.servers.count == b.servers.count
+      && (0..<a.servers.count).allSatisfy { a.servers[$0] == b.servers[$0] }
+  }
+}
+
+/// One configured endpoint: an address, or a name that resolves to addresses.
+package struct EndpointConfig: BitwiseCopyable {
+  /// Its place among the cluster's endpoints.
+  package let index: Int
+  /// The name to resolve; empty where `addresses` say everything.
+  package let dnsName: Bytes
+  package let port: UInt16
+  package let addresses: Table<SocketAddress>
+  /// For logs and host rewriting; may be empty.
+  package let hostname: Bytes
+  package let weight: UInt32
+  package let priority: UInt32
+  package let health: HostHealth
+  package let locality: Ref<LocalityConfig>
+}
+
+/// Where endpoints are.
+package struct LocalityConfig: BitwiseCopyable {
+  package let region: Bytes
+  package let zone: Bytes
+  package let subZone: Bytes
+}

@@ -1,0 +1,164 @@
+import CLinux
+import Engine
+import Telemetry
+
+/// Where a request comes from, as its statistics tell them apart.
+package enum RequestOrigin: UInt8, BitwiseCopyable {
+  case `internal`
+  case external
+}
+
+/// One cluster as one worker sees it: what never changes, the hosts it has now, and its own turn in
+/// the round. Lives as long as the process.
+package struct ClusterView: ~Copyable {
+  package let config: Ref<ClusterConfig>
+  package let stats: Ref<ClusterStats>
+  /// Shared with the other workers.
+  package let breakers: Ref<CircuitBreakers>
+  package let worker: Int
+  /// Where this worker counts.
+  package let counters: WorkerStats
+  /// The latest snapshot; valid until the callback at hand returns.
+  package private(set) var hosts: Ref<HostSet>
+  /// Called after the hosts have changed: the moment to drop pools of `hosts.value.removed`.
+  package var hostsChanged: ((Ref<ClusterView>) -> Void)?
+
+  private var balancer: LoadBalancer
+  private var responses = ResponseCounters()
+  private let registrar: Ref<StatRegistrar>
+  /// Number of the snapshot in use, for the publisher to see that older ones are free.
+  private let version: Ref<fl_flag>
+
+  init(
+    _ shared: ClusterShared, worker: Int, counters: WorkerStats, hosts: Ref<HostSet>,
+    version: UInt64, registrar: Ref<StatRegistrar>
+  ) {
+    config = shared.config
+    stats = shared.stats
+    breakers = shared.breakers
+    self.worker = worker
+    self.counters = counters
+    self.hosts = hosts
+    self.registrar = registrar
+    self.version = .immortal(fl_flag())
+    balancer = LoadBalancer(policy: shared.config.value.balancing)
+    var random = Random()
+    install(hosts, random: &random)
+    announce(version)
+  }
+
+  /// A host for one request; nil when the cluster has none.
+  package mutating func pick(
+    random: inout Random, avoiding attempted: borrowing AttemptedHosts = .none
+  ) -> HostPick? {
+    guard let pick = balancer.pick(hosts, random: &random, avoiding: attempted) else {
+      counters.add(stats.value.connections.noneHealthy)
+      return nil
+    }
+    if pick.isPanic { counters.add(stats.value.balancerPanics) }
+    return pick
+  }
+
+  /// What the present snapshot says about a host; nil once the host has left.
+  package func entry(of host: Ref<Host>) -> HostEntry? {
+    host.value.position(worker: worker).map { hosts.value.hosts[$0] }
+  }
+
+  private mutating func install(_ newer: Ref<HostSet>, random: inout Random) {
+    for index in 0..<newer.value.removed.count {
+      newer.value.removed[index].value.setPosition(nil, worker: worker)
+    }
+    for index in 0..<newer.value.hosts.count {
+      newer.value.hosts[index].host.value.setPosition(index, worker: worker)
+    }
+    balancer.adopt(newer, random: &random)
+    hosts = newer
+  }
+}
+
+extension Ref where Value == ClusterView {
+  /// Takes over a newer snapshot. The worker's thread.
+  func adopt(_ newer: Ref<HostSet>, version: UInt64, random: inout Random) {
+    value.replaceHosts(newer, random: &random)
+    value.hostsChanged?(self)
+    value.announce(version)
+  }
+
+  /// Counts one response of this cluster.
+  /// - Parameter milliseconds: from the end of the request to the end of the response.
+  package func countResponse(code: Int, origin: RequestOrigin, milliseconds: UInt64?) {
+    value.count(code, .all, milliseconds, self)
+    value.count(code, origin == .internal ? .internal : .external, milliseconds, self)
+  }
+}
+
+extension ClusterView {
+  fileprivate mutating func replaceHosts(_ newer: Ref<HostSet>, random: inout Random) {
+    install(newer, random: &random)
+  }
+
+  fileprivate func announce(_ version: UInt64) {
+    // Released: everything this worker did with older snapshots comes before.
+    unsafe fl_flag_set_release(self.version.pointer, version)
+  }
+
+  /// The number of the latest snapshot that the worker has taken over. Main thread.
+  var adoptedVersion: UInt64 { unsafe fl_flag_get_acquire(version.pointer) }
+
+  fileprivate mutating func count(
+    _ code: Int, _ family: ResponseCounters.Family, _ milliseconds: UInt64?,
+    _ view: Ref<ClusterView>
+  ) {
+    let registrar = self.registrar
+    responses.count(code: code, family: family, milliseconds: milliseconds, stats: counters) {
+      registrar.value.register($0, for: view)
+    }
+  }
+
+  mutating func learn(_ registration: ResponseCounters.Registration, id: UInt32) {
+    responses.learn(registration, id: id)
+  }
+}
+
+/// What all workers' views of a cluster have in common.
+struct ClusterShared: BitwiseCopyable {
+  let config: Ref<ClusterConfig>
+  let stats: Ref<ClusterStats>
+  let breakers: Ref<CircuitBreakers>
+}
+
+/// Gets statistics registered on the main thread for workers that need one for the first time.
+struct StatRegistrar {
+  let store: MainThreadOnly<StatsStore>
+  let main: Mailbox
+  let workers: [Mailbox]
+
+  func register(_ registration: ResponseCounters.Registration, for view: Ref<ClusterView>) {
+    let view = Handover(view)
+    let prefix = "cluster.\(view.ref.value.config.value.statName.string)."
+    let store = self.store
+    let worker = workers[view.ref.value.worker]
+    main.post { _ in
+      let id = registration.perform(prefix: prefix, in: store.value)
+      worker.post { _ in view.ref.value.learn(registration, id: id) }
+    }
+  }
+}
+
+/// A handle on its way to another thread.
+///
+/// `@unchecked`: the sender stops using what only the receiver may use; `HostPublisherTests` runs
+/// publisher and workers under the thread sanitizer.
+struct Handover<Value: ~Copyable>: @unchecked Sendable {
+  let ref: Ref<Value>
+
+  init(_ ref: Ref<Value>) { self.ref = ref }
+}
+
+/// An object of the main thread that others only carry along in messages to it.
+///
+/// `@unchecked`: opened by nobody but the main loop's own callbacks; `HostPublisherTests` runs
+/// publisher and workers under the thread sanitizer.
+struct MainThreadOnly<Value: AnyObject>: @unchecked Sendable {
+  let value: Value
+}

@@ -1,0 +1,123 @@
+import Engine
+
+/// The main thread's side of one cluster's hosts: keeps each host's identity across updates, makes
+/// snapshots, hands them to the workers, and frees what no worker can see any more.
+///
+/// A snapshot is free when every worker has taken over a later one: workers use it only within a
+/// callback. A host that left is free when, besides, nobody has it pinned: pins are only taken by
+/// workers that see the host in their snapshot, so none can appear after that.
+final class HostPublisher {
+  /// A host as an update wants it.
+  struct Wanted {
+    var endpoint: Ref<EndpointConfig>
+    /// What makes it the same host as before: its address, or nothing for a host whose addresses
+    /// come and go (LOGICAL_DNS).
+    var identity: SocketAddress?
+    var addresses: [SocketAddress]
+    var hostname: Bytes
+  }
+
+  private struct Key: Hashable {
+    let endpoint: Int
+    let address: String
+  }
+
+  let config: Ref<ClusterConfig>
+  private(set) var current: Ref<HostSet>
+  /// How many snapshots have been published since the first.
+  private(set) var version: UInt64 = 0
+  private var members: [(key: Key, member: HostSet.Member)] = []
+  private let workerCount: Int
+  private var views: [(view: Ref<ClusterView>, mailbox: Mailbox)] = []
+  private var retiredSets: [(set: Ref<HostSet>, until: UInt64)] = []
+  private var retiredHosts: [(host: Ref<Host>, until: UInt64)] = []
+  private let nextID: () -> UInt32
+
+  /// - Parameter nextID: a number that no host of the process has had.
+  init(
+    config: Ref<ClusterConfig>, workerCount: Int, nextID: @escaping () -> UInt32
+  ) {
+    self.config = config
+    self.workerCount = workerCount
+    self.nextID = nextID
+    current = .make(HostSet(cluster: config, members: [], removed: []))
+  }
+
+  /// Adds a worker. Only before its thread runs, so that it starts from the present snapshot.
+  func attach(_ view: Ref<ClusterView>, mailbox: Mailbox) { views.append((view, mailbox)) }
+
+  /// Publishes these hosts, unless they are the ones there are. Returns whether they differed.
+  func update(_ wanted: [Wanted]) -> Bool {
+    var remaining = Dictionary(
+      members.enumerated().map { ($0.element.key, $0.offset) }, uniquingKeysWith: { a, _ in a })
+    var found: [Int: HostSet.Member] = [:]
+    var added: [(key: Key, member: HostSet.Member)] = []
+    var changed = false
+    for host in wanted {
+      // Two endpoints with one address are two hosts: the endpoint's place is part of the key.
+      let key = Key(
+        endpoint: host.endpoint.value.index, address: host.identity?.description ?? "")
+      if let old = remaining.removeValue(forKey: key) {
+        var member = members[old].member
+        if !Self.same(member.addresses, host.addresses) {
+          member.addresses = host.addresses
+          changed = true
+        }
+        found[old] = member
+      } else {
+        changed = true
+        let made = Ref<Host>.make(
+          id: nextID(), hostname: host.hostname, workerCount: workerCount)
+        added.append(
+          (key, .init(host: made, endpoint: host.endpoint, addresses: host.addresses)))
+      }
+    }
+    let removed = members.indices.filter { found[$0] == nil }.map { members[$0].member.host }
+    guard changed || !removed.isEmpty else { return false }
+    // Hosts that stay keep their order: what a round-robin has seen stays true.
+    members =
+      members.enumerated().compactMap { index, old in found[index].map { (old.key, $0) } } + added
+    publish(removed: removed)
+    return true
+  }
+
+  private static func same(_ a: [SocketAddress], _ b: [SocketAddress]) -> Bool {
+    a.count == b.count && zip(a, b).allSatisfy { $0 == $1 }
+  }
+
+  private func publish(removed: [Ref<Host>]) {
+    version += 1
+    retiredSets.append((current, version))
+    for host in removed { retiredHosts.append((host, version)) }
+    current = .make(HostSet(cluster: config, members: members.map(\.member), removed: removed))
+    let set = Handover(current)
+    let version = self.version
+    for (view, mailbox) in views {
+      let view = Handover(view)
+      mailbox.post { loop in
+        view.ref.adopt(set.ref, version: version, random: &loop.state.value.random)
+      }
+    }
+    sweep()
+  }
+
+  /// Frees what no worker can see any more.
+  func sweep() {
+    guard hasRetired else { return }
+    // With no workers yet, nobody sees anything.
+    let reached = views.map { $0.view.value.adoptedVersion }.min() ?? version
+    retiredSets.removeAll { retired in
+      guard retired.until <= reached else { return false }
+      retired.set.free()
+      return true
+    }
+    retiredHosts.removeAll { retired in
+      guard retired.until <= reached, !retired.host.value.isPinned else { return false }
+      retired.host.free()
+      return true
+    }
+  }
+
+  /// Something waits to be freed.
+  var hasRetired: Bool { !retiredSets.isEmpty || !retiredHosts.isEmpty }
+}
