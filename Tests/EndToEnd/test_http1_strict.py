@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness.client import Connection, ConnectionEnded, parse_fields, request_bytes
+from harness.client import Connection, ConnectionEnded, ProtocolError, parse_fields, request_bytes
 from harness.proxy import Proxy, bootstrap, free_port
 from harness.simple import cluster, listener
 from harness.upstream import Upstream, raw, reply

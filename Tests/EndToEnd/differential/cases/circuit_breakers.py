@@ -1,9 +1,9 @@
 """Circuit breakers: all four thresholds, each overflow with its flag, header and counter."""
 
 from harness.client import request_bytes
-from harness.upstream import reply
+from harness.upstream import reply, stall
 
-from ..model import case, get, to
+from ..model import case, get, http_options, to
 
 
 def _limited(**threshold):
@@ -98,3 +98,5 @@ case("runtime can move a threshold",
 case("an overflow is repeated by nobody",
      get(expect=503), clusters=_limited(max_requests=0),
      routes=[to("up", retry_policy={"retry_on": "5xx,reset,connect-failure", "num_retries": 3})])
+case("per_host_thresholds bound the connections to one endpoint",
+     get(), clusters={"up": {"circuit_breakers": {"per_host_thresholds": [{"max_connections": 1}]}}})

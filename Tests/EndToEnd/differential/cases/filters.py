@@ -2,9 +2,9 @@
 
 import time
 
-from harness.upstream import reply
+from harness.upstream import chunked, reply, stall
 
-from ..model import case, get, header_add, http_filter, post, prefix, req, says, to, typed, vhost
+from ..model import case, get, header_add, http_filter, merged, path, post, prefix, req, says, to, typed, vhost
 
 HUNDRED = {"numerator": 100, "denominator": "HUNDRED"}
 NEVER = {"numerator": 0, "denominator": "HUNDRED"}
@@ -262,6 +262,13 @@ for _wins in (False, True):
 case("header_mutation changes local replies on their way out",
      get(expect=503), routes=[says("no", status=503)],
      filters=[_mutation(response=[_append("x-local", "yes")])])
+case("header_mutation changes query parameters",
+     get("/p?a=1&b=2"),
+     filters=[_mutation(query_parameter_mutations=[
+         {"append": {"record": {"key": "c", "value": "3"}}},
+         {"append": {"record": {"key": "a", "value": "9"}, "action": "OVERWRITE_IF_EXISTS"}},
+         {"remove": "b"}])])
+
 # --- health_check ---
 
 

@@ -1,6 +1,6 @@
 """What the connection manager makes of a request's target before routing."""
 
-from ..model import bytes_of, case, get, prefix, req, says
+from ..model import bytes_of, case, get, path, prefix, req, says, to, vhost
 
 
 def _target(target, expect=200, method="GET", host=b"test.example"):

@@ -1,8 +1,10 @@
 """Retry policies: when a request is sent again, how often, where to and when not."""
 
-from harness.upstream import raw, reply, reset, hang_up, sequence, stall
+from harness.upstream import after, chunked, raw, reply, reset, hang_up, sequence, stall
 
-from ..model import case, get, path, post, req, to, vhost
+from ..model import (
+    HTTP_OPTIONS, case, get, header_add, path, post, prefix, req, to, typed, vhost,
+)
 
 OK = reply(200, b"finally")
 PREVIOUS_HOSTS = {

@@ -1,6 +1,6 @@
 """RouteMatch: which route a request takes."""
 
-from ..model import case, get, path, post, prefix, regex, says, to, vhost
+from ..model import case, get, path, post, prefix, regex, route, says, to, vhost
 
 
 def _header(name, **matcher):

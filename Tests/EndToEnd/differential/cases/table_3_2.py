@@ -1,9 +1,9 @@
 """Local replies: every row of the table of Envoy's own answers, and what can be made of them."""
 
-from harness.upstream import raw, reply, reset, hang_up, stall
+from harness.upstream import after, chunked, raw, reply, reset, hang_up, sequence, stall
 
 from ..model import (
-    bytes_of, case, get, header_add, http_filter, post, prefix, req, route, says, to, typed,
+    bytes_of, case, get, header_add, http_filter, path, post, prefix, req, route, says, to, typed,
     vhost,
 )
 

@@ -1,8 +1,8 @@
 """What upstreams answer, well or badly, and what the client gets of it."""
 
-from harness.upstream import chunked, on_head, raw, reply, sequence
+from harness.upstream import chunked, hang_up, on_head, raw, reply, reset, sequence
 
-from ..model import case, get, post, req
+from ..model import bytes_of, case, get, post, req, to
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
