@@ -113,7 +113,7 @@ package struct HTTP1HeadParser: ~Copyable {
     guard p < n else { return .incomplete }
     guard unsafe bytes[p] == 32, p > targetStart else { return .invalid(.startLine) }
     target = (targetStart &- start)..<(p &- start)
-    guard p &+ 11 <= n else { return unsafe checkPartialVersion(bytes + p, n &- p) }
+    guard p &+ 11 <= n else { return unsafe checkPartial(bytes + p, n &- p, " HTTP/0.0\r") }
     let versionOutcome = unsafe parseVersion(bytes + (p &+ 1))
     guard versionOutcome == nil, unsafe bytes[p &+ 9] == 13, unsafe bytes[p &+ 10] == 10 else {
       return .invalid(versionOutcome ?? .startLine)
@@ -127,10 +127,7 @@ package struct HTTP1HeadParser: ~Copyable {
   ) -> HeadOutcome {
     count = 0
     start = 0
-    guard n >= 13 else {
-      return unsafe Bytes(base: UnsafePointer(bytes), count: min(n, 5)).isPrefix(of: "HTTP/")
-        ? .incomplete : .invalid(.startLine)
-    }
+    guard n >= 13 else { return unsafe checkPartial(bytes, n, "HTTP/0.0 000") }
     if let error = unsafe parseVersion(bytes) { return .invalid(error) }
     // RFC 9112 §4: exactly three digits between single blanks; the reason may be empty.
     guard unsafe bytes[8] == 32,
@@ -173,10 +170,22 @@ package struct HTTP1HeadParser: ~Copyable {
     return nil
   }
 
-  /// Refuses at once what can no longer become a request line, so that nobody waits for it.
-  private func checkPartialVersion(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) -> HeadOutcome {
-    unsafe Bytes(base: UnsafePointer(bytes), count: min(n, 6)).isPrefix(of: " HTTP/")
-      ? .incomplete : .invalid(.startLine)
+  /// Refuses at once what can no longer become a start line, so that nobody waits for it, not even
+  /// behind an empty line: a `0` of `pattern` is any digit.
+  private func checkPartial(
+    _ bytes: UnsafeMutablePointer<UInt8>, _ n: Int, _ pattern: StaticString
+  ) -> HeadOutcome {
+    let pattern = Bytes(pattern)
+    var index = 0
+    while index < min(n, pattern.count) {
+      let byte = unsafe bytes[index]
+      let wanted = pattern[index]
+      guard wanted == UInt8(ascii: "0") ? ASCII.isDigit(byte) : byte == wanted else {
+        return .invalid(.startLine)
+      }
+      index += 1
+    }
+    return .incomplete
   }
 
   @inline(__always)
@@ -226,11 +235,6 @@ package struct HTTP1HeadParser: ~Copyable {
       count &+= 1
     }
   }
-}
-
-extension Bytes {
-  /// These bytes could be the beginning of `text`.
-  fileprivate func isPrefix(of text: StaticString) -> Bool { Bytes(text).hasPrefix(self) }
 }
 
 /// Looks for the end of a head in bytes that come in pieces, each byte once, and refuses line breaks
