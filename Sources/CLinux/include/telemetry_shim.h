@@ -2,14 +2,10 @@
 // What Telemetry needs from C11 and libc that Swift cannot express over raw memory: atomics at an
 // address, numbers in printf's forms, and a thread whose body is a plain function.
 
-#include <errno.h>
-#include <stdint.h>
+#include "linux_shim.h"
+
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 // One writer per cell: a relaxed load and a relaxed store make an increment that no bus lock
 // pays for, and that a reader on another thread may look at any time.
@@ -65,3 +61,36 @@ static inline int telemetry_print_general(char *into, size_t size, double value,
 
 /// The kernel's number of the calling thread, as Envoy prints it in its log.
 static inline long telemetry_thread_id(void) { return syscall(SYS_gettid); }
+
+/// `strftime` of a moment since 1970, in UTC or in the machine's zone. Returns the length, 0 when
+/// the text does not fit.
+static inline size_t telemetry_format_time(char *into, size_t size, const char *format,
+                                           int64_t seconds, _Bool local) {
+  time_t moment = (time_t)seconds;
+  struct tm parts;
+  memset(&parts, 0, sizeof parts);
+  if (local) {
+    localtime_r(&moment, &parts);
+  } else {
+    gmtime_r(&moment, &parts);
+    // glibc calls it GMT.
+    parts.tm_zone = "UTC";
+  }
+  return strftime(into, size, format, &parts);
+}
+
+/// Seconds by which the machine's zone is ahead of UTC at a moment.
+static inline long telemetry_zone_offset(int64_t seconds) {
+  time_t moment = (time_t)seconds;
+  struct tm parts;
+  memset(&parts, 0, sizeof parts);
+  localtime_r(&moment, &parts);
+  return parts.tm_gmtoff;
+}
+
+/// Nanoseconds of a clock.
+static inline uint64_t telemetry_clock(clockid_t clock) {
+  struct timespec now;
+  clock_gettime(clock, &now);
+  return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}

@@ -6,6 +6,9 @@ enum DefaultTags {
     var find: @Sendable (TokenizedName) -> TagRules.Match?
   }
 
+  /// How many rules look at any name; they come first, the others know how the name begins.
+  static let anywhereCount = 3
+
   static let rules: [Rule] = [
     Rule(name: "envoy.response_code", find: responseCode),
     Rule(name: "envoy.response_code_class", find: responseCodeClass),

@@ -57,7 +57,7 @@ package struct TagRules {
   package func extract(from name: String) -> (name: String, tags: [Tag]) {
     let bytes = Array(name.utf8)
     let parts = TokenizedName(bytes: bytes)
-    var tags = fixed
+    var tags: [Tag] = []
     var removed: [Range<Int>] = []
     func add(_ tag: String, _ match: Match) {
       // One label appears once; the first rule that finds it decides.
@@ -65,12 +65,17 @@ package struct TagRules {
       tags.append(Tag(name: tag, value: String(decoding: bytes[match.value], as: UTF8.self)))
       removed.append(match.removed)
     }
+    func addDefaults(_ rules: ArraySlice<DefaultTags.Rule>) {
+      for rule in rules where usesDefaults || selectedDefaults.contains(rule.name) {
+        if let match = rule.find(parts) { add(rule.name, match) }
+      }
+    }
+    addDefaults(DefaultTags.rules.prefix(DefaultTags.anywhereCount))
+    tags += fixed
     for rule in custom {
       if let match = rule.find(name) { add(rule.name, match) }
     }
-    for rule in DefaultTags.rules where usesDefaults || selectedDefaults.contains(rule.name) {
-      if let match = rule.find(parts) { add(rule.name, match) }
-    }
+    addDefaults(DefaultTags.rules.dropFirst(DefaultTags.anywhereCount))
     guard !removed.isEmpty else { return (name, tags) }
     var gone = [Bool](repeating: false, count: bytes.count)
     for range in removed {
