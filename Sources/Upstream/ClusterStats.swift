@@ -106,7 +106,9 @@ package struct ClusterStats {
     package let attempt: CounterID
     package let success: CounterID
     package let failure: CounterID
+    /// An update without a load assignment; stays zero without EDS, but dashboards expect it.
     package let empty: CounterID
+    /// The answer named the hosts there are.
     package let noRebuild: CounterID
   }
 

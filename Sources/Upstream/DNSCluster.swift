@@ -56,13 +56,16 @@ final class DNSCluster {
     let dns = config.value.dns
     var wait = dns.refreshRate
     switch answer {
-    case .records(let records):
+    // A logical host without an address would only fail where the old address may still do, so
+    // for it an empty answer is a failure, as in Envoy.
+    case .records(let records) where !records.isEmpty || config.value.discovery == .strictDNS:
       counters.add(stats.value.updates.success)
       target.failures = 0
-      accept(records, for: target)
+      target.addresses = Self.ordered(records.map(\.address))
+      if !publish(targets.flatMap(wanted)) { counters.add(stats.value.updates.noRebuild) }
       let ttl = records.map(\.ttl).min() ?? 0
       if dns.respectsTTL, ttl > 0 { wait = UInt64(ttl) * 1000 }
-    case .failure:
+    case .records, .failure:
       counters.add(stats.value.updates.failure)
       if let backoff = dns.failureBackoff { wait = target.nextBackoff(backoff, loop) }
     }
@@ -72,17 +75,6 @@ final class DNSCluster {
       whenInitialized = nil
     }
     target.askAgain(after: wait, on: loop)
-  }
-
-  private func accept(_ records: [DNSRecord], for target: DNSTarget) {
-    if config.value.discovery == .logicalDNS {
-      // A logical host without an address would only fail where the old address may still do.
-      guard !records.isEmpty else { return counters.add(stats.value.updates.empty) }
-    } else if records.isEmpty {
-      counters.add(stats.value.updates.empty)
-    }
-    target.addresses = Self.ordered(records.map(\.address))
-    if !publish(targets.flatMap(wanted)) { counters.add(stats.value.updates.noRebuild) }
   }
 
   private func wanted(_ target: DNSTarget) -> [HostPublisher.Wanted] {

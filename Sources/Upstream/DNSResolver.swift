@@ -57,6 +57,13 @@ package final class DNSResolver {
     completion: @escaping (DNSAnswer) -> Void
   ) -> DNSQuery {
     let query = DNSQuery(name: name, completion: completion)
+    if let literal = SocketAddress(ip: name, port: port) {
+      // Nobody needs to be asked, whatever the family.
+      DeferredAnswer.deliver(on: loop) {
+        query.finish(.records([DNSRecord(address: literal, ttl: 0)]))
+      }
+      return query
+    }
     let families: [AddressLookup] =
       switch lookup {
       case .auto: [.v6, .v4]
