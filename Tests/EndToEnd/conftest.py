@@ -15,6 +15,8 @@ from harness.proxy import fairlead_binary  # noqa: E402
 def pytest_addoption(parser):
     """`--envoy-only` checks the tests themselves, against the real Envoy alone."""
     parser.addoption("--envoy-only", action="store_true", help="run what can run without Fairlead")
+    parser.addoption("--record", metavar="FILE",
+                     help="write what Envoy did in every differential case, as JSON")
     parser.addoption("--self-check", action="store_true",
                      help="compare Envoy with itself: shows cases that are not deterministic")
 

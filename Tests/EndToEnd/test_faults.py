@@ -36,7 +36,7 @@ def _route(path, name, **action):
 
 
 class Site:
-    """A proxy in front of an upstream that is well, one that refuses and one that is a black hole."""
+    """A proxy before an upstream that is well, one that refuses and one that is a black hole."""
 
     def __init__(self, kind):
         self.upstream = Upstream()
@@ -287,7 +287,8 @@ def test_a_post_is_never_sent_twice(site):
 
 def test_a_post_is_sent_again_when_the_route_allows_it(site):
     """retry_on covers it: the same body arrives whole at the second try."""
-    with site.answering(sequence_from_now(site, raw(then="rst"), reply(200, b"second"))) as upstream:
+    behaviour = sequence_from_now(site, raw(then="rst"), reply(200, b"second"))
+    with site.answering(behaviour) as upstream:
         before = len(upstream.requests)
         response, _ = site.ask("/retry", "POST", b"again" * 1000)
         bodies = [r.body for r in upstream.requests[before:]]
@@ -367,7 +368,7 @@ def test_slowloris(site):
         response, seconds = site.ask("/patient")
         assert response.status == 200
         longest = max(longest, seconds)
-        assert time.monotonic() - started < HEADER_TIMEOUT + 1, "slow clients outlive the header timeout"
+        assert time.monotonic() - started < HEADER_TIMEOUT + 1, "they outlive the timeout"
         time.sleep(0.05)
     for connection in slow:
         connection.close()
@@ -470,7 +471,8 @@ def _echo(exchange):
         exchange.link.fill()
 
 
-UPGRADE = request_bytes(target="/patient", headers={"connection": "Upgrade", "upgrade": "websocket"})
+UPGRADE = request_bytes(
+    target="/patient", headers={"connection": "Upgrade", "upgrade": "websocket"})
 
 
 def test_bytes_in_flight_around_an_upgrade_are_kept(site):

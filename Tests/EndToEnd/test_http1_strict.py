@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from harness.client import Connection, ConnectionEnded, ProtocolError, parse_fields, request_bytes
+from harness.client import Connection, ConnectionEnded, parse_fields, request_bytes
 from harness.proxy import Proxy, bootstrap, free_port
 from harness.simple import cluster, listener
 from harness.upstream import Upstream, raw, reply
@@ -562,7 +562,8 @@ def test_request(site, name):
 
 
 @pytest.mark.parametrize("name", ["a content-length", "one chunk", "trailers", "an absolute target",
-                                  "a chunk extension with a value", "junk between a chunk and its CRLF",
+                                  "a chunk extension with a value",
+                                  "junk between a chunk and its CRLF",
                                   "a bare LF in a value", "two content-lengths that differ"])
 def test_request_in_every_split(site, name):
     """Where a request is cut changes nothing."""

@@ -507,7 +507,7 @@ def test_drain_listeners_gracefully_says_close(proxy):
 
 
 def test_healthcheck_fail_and_ok(proxy):
-    """/healthcheck/fail: the health check filter says 503 and answers are marked; ok takes it back."""
+    """After fail the filter says 503 and marks its answers; ok takes it back."""
     check = {"name": "envoy.filters.http.health_check", "typed_config": {
         "@type": "type.googleapis.com/envoy.extensions.filters.http.health_check.v3.HealthCheck",
         "pass_through_mode": False,

@@ -4,7 +4,8 @@ import re
 
 # Statistics that depend on time or on how bytes happened to be cut, not on behaviour.
 _IGNORED_STATS = re.compile(
-    r"_bytes_(total|buffered)$|_bytes_.*_buffered$|\.update_|^listener_manager|worker_\d+"
+    r"_bytes_(total|buffered)$|_flow_control_|_bytes_.*_buffered$|\.update_|^listener_manager"
+    r"|worker_\d+"
     r"|\.(lb_recalculate_zone_structures|version|warming_state|max_host_weight)$"
     r"|\.(assignment_|bind_errors|original_dst)|\.init_fetch")
 

@@ -2,9 +2,10 @@
 
 A case is a configuration fragment and some requests. The runner gives it a listener, clusters and
 upstreams of its own, runs it through Envoy and through Fairlead and compares all that can be seen.
-In any string of a fragment or a request, `@@port:NAME` stands for the port of upstream NAME, `@@port`
-for the listener's and `@@NAME` for a name that is the case's own (clusters, stat prefixes). A case
-with an access log of its own writes to `@@logfile` and begins its lines with `@@here`.
+In any string of a fragment or a request, `@@port:NAME` stands for the port of upstream NAME,
+`@@port` for the listener's and `@@NAME` for a name that is the case's own (clusters, stat
+prefixes). A case with an access log of its own writes to `@@logfile` and begins its lines with
+`@@here`.
 """
 
 import re
@@ -84,8 +85,8 @@ class Case:
     expect_stats: dict = field(default_factory=dict)
     # A function of the `Run` in place of steps.
     scenario: object = None
-    # Difference lines (a regular expression) that chance makes in this case, such as which endpoint a
-    # balancer begins with.
+    # Difference lines (a regular expression) that chance makes in this case, such as which endpoint
+    # a balancer begins with.
     by_chance: str = ""
     group: str = ""
     tag: str = ""
@@ -187,8 +188,9 @@ def header_add(name, value, action=None, **more):
 
 
 def http_filter(name, message, **config):
-    """A filter with its configuration; `message` is the type below envoy.extensions.filters.http."""
-    return {"name": name, "typed_config": typed(f"envoy.extensions.filters.http.{message}", **config)}
+    """A filter with its configuration; `message` is below envoy.extensions.filters.http."""
+    message = f"envoy.extensions.filters.http.{message}"
+    return {"name": name, "typed_config": typed(message, **config)}
 
 
 def typed(message, **config):
@@ -199,7 +201,8 @@ def typed(message, **config):
 def http_options(**options):
     """A cluster's HttpProtocolOptions over HTTP/1."""
     explicit = {"explicit_http_config": {"http_protocol_options": {}}}
-    return {"typed_extension_protocol_options": {HTTP_OPTIONS: typed(HTTP_OPTIONS, **explicit, **options)}}
+    config = typed(HTTP_OPTIONS, **explicit, **options)
+    return {"typed_extension_protocol_options": {HTTP_OPTIONS: config}}
 
 
 # --- from a case to configuration ---
@@ -285,7 +288,8 @@ def listener_config(one, file):
         "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         stat_prefix=one.tag,
         access_log=access_log(one, file),
-        route_config=merged({"name": "routes", "virtual_hosts": one.virtual_hosts}, one.route_config),
+        route_config=merged(
+            {"name": "routes", "virtual_hosts": one.virtual_hosts}, one.route_config),
         http_filters=list(one.filters) + [ROUTER],
     ), one.hcm)
     network = {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}

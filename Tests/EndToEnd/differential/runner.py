@@ -25,7 +25,7 @@ _DATE = re.compile(
 
 @dataclass
 class Observation:
-    """All that could be seen of one case through one proxy, with what differs by nature taken out."""
+    """All that could be seen of one case through one proxy, without what differs by nature."""
 
     responses: list = field(default_factory=list)
     upstreams: dict = field(default_factory=dict)
@@ -45,6 +45,8 @@ class Run:
         self.observation = Observation()
         self.ports = {"": free_port()}
         self.upstreams = {}
+        # The proxy died while the case ran.
+        self.interrupted = False
         self._held = []
         self._connections = {}
         for name in upstream_names(one):
@@ -143,6 +145,8 @@ class Run:
 
     def play(self):
         """Runs the case."""
+        if not self.proxy.alive():
+            return
         try:
             if self.case.scenario:
                 self.case.scenario(self)
@@ -153,6 +157,7 @@ class Run:
         finally:
             for connection in self._connections.values():
                 connection.close()
+            self.interrupted = not self.proxy.alive()
 
     def collect_upstreams(self):
         """Records what the upstreams saw; called when the proxy has come to rest."""
@@ -214,7 +219,27 @@ def _start(kind, runs):
 
 
 def observe(kind, cases):
-    """Runs all cases through one proxy; returns observations by case name."""
+    """Runs all cases through one proxy; returns observations by case name.
+
+    A proxy that dies takes the cases that were running with it; each of those then gets a process
+    of its own, to find the culprit, and the others start again without them.
+    """
+    observations = {}
+    cases = list(cases)
+    while cases:
+        seen, suspects = _observe_together(kind, cases)
+        observations.update(seen)
+        for one in suspects:
+            alone, died = _observe_together(kind, [one])
+            observations.update(alone)
+            if died:
+                observations[one.name].failure = "the proxy died"
+        cases = [one for one in cases if one.name not in observations]
+    return observations
+
+
+def _observe_together(kind, cases):
+    """One process for all; returns (observations, the cases that ran when it died)."""
     every = [Run(one, None) for one in cases]
     try:
         proxy, runs = _start(kind, every)
@@ -224,7 +249,11 @@ def observe(kind, cases):
             with concurrent.futures.ThreadPoolExecutor(PARALLEL_CASES) as pool:
                 list(pool.map(Run.play, runs))
             if not proxy.alive():
-                raise AssertionError(f"{kind} died:\n{proxy.output()[-4000:]}")
+                print(f"{kind} died: {proxy.output()[-4000:]}")
+                suspects = [run.case for run in runs if run.interrupted] or [runs[-1].case]
+                if len(cases) > 1:
+                    return {}, suspects
+                return {run.case.name: run.observation for run in every}, suspects
             stats = _stats_at_rest(proxy)
             for run in runs:
                 run.collect_upstreams()
@@ -238,7 +267,7 @@ def observe(kind, cases):
     finally:
         for run in every:
             run.close()
-    return {run.case.name: run.observation for run in every}
+    return {run.case.name: run.observation for run in every}, []
 
 
 def _share_out_stats(stats, runs):

@@ -4,16 +4,20 @@ Every case runs through the real Envoy first and must find there what its name s
 must answer, forward, log and count the same. All selected cases share one process of each proxy.
 """
 
+import dataclasses
+import json
 import pathlib
 import re
+from collections import defaultdict
 
 import pytest
 
 from . import cases  # noqa: F401  (declares them)
 from .comparison import differences
 from .known_differences import KNOWN_DIFFERENCES
-from .model import CASES
+from .model import CASES, cluster_config, listener_config, resolved
 from .runner import observe
+from .schema import Schema
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +28,9 @@ def observations(request):
         if "one" in getattr(getattr(item, "callspec", None), "params", {})
     ]
     seen = {"envoy": observe("envoy", selected)}
+    if record := request.config.getoption("--record"):
+        known = {name: dataclasses.asdict(one) for name, one in seen["envoy"].items()}
+        pathlib.Path(record).write_text(json.dumps(known, indent=1, default=str))
     if request.config.getoption("--self-check"):
         seen["fairlead"] = observe("envoy", selected)
     elif not request.config.getoption("--envoy-only"):
@@ -86,3 +93,33 @@ def test_every_known_difference_is_documented():
     page = " ".join((root / "docs" / "envoy-differences.md").read_text().split())
     missing = [k.reason for k in KNOWN_DIFFERENCES if " ".join(k.reason.split()) not in page]
     assert not missing, missing
+
+
+# Fields of what is not the business of these cases: the bootstrap around them, and where a value is
+# looked at in other tests.
+ELSEWHERE = (
+    r"envoy\.config\.bootstrap\.|envoy\.config\.core\.v3\.(Node|Locality|Pipe|Address\.pipe)"
+    r"|envoy\.config\.metrics\.|\.(Stdout|Stderr)AccessLog|^fairlead\."
+    r"|FilterChain\.(name|filter_chain_match)|SocketAddress\.protocol"
+    # The rest of a cookie hash needs a hashing balancer.
+    r"|HashPolicy\.Cookie(Attribute)?\."
+    # Values of metadata that nothing can set yet.
+    r"|matcher\.v3\.(ValueMatcher|DoubleMatcher|ListMatcher|MetadataMatcher)|type\.v3\.DoubleRange")
+
+
+def test_every_supported_field_has_a_case():
+    """What the trimmed protos have, some case sets; what no proto has, no case asks for."""
+    schema = Schema()
+    found, unknown = set(), set()
+    ports = defaultdict(lambda: 1)
+    for one in CASES:
+        document = resolved({"static_resources": {
+            "listeners": [listener_config(one, "log")],
+            "clusters": [cluster_config(name, more) for name, more in one.clusters.items()],
+        }}, one.tag, ports)
+        schema.used(document, "envoy.config.bootstrap.v3.Bootstrap", found, unknown)
+    missing = sorted(
+        f"{message}.{field}" for message, fields in schema.messages.items() for field in fields
+        if (message, field) not in found and not re.search(ELSEWHERE, f"{message}.{field}"))
+    assert not missing, "no case sets\n  " + "\n  ".join(missing)
+    assert not unknown, "cases set what is not supported:\n  " + "\n  ".join(sorted(unknown))

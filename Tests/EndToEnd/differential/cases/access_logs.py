@@ -1,10 +1,8 @@
 """Access logs: operators, JSON and filters. The extra line goes to the case's own file field."""
 
-from harness.upstream import chunked, reply, stall
+from harness.upstream import chunked, reply
 
-from ..model import (
-    LOG_FIELDS, bytes_of, case, get, header_add, post, prefix, req, says, to, typed, vhost,
-)
+from ..model import case, get, prefix, req, says, to, typed
 
 OPERATORS = {
     "numbers": {

@@ -1,9 +1,9 @@
 """Circuit breakers: all four thresholds, each overflow with its flag, header and counter."""
 
 from harness.client import request_bytes
-from harness.upstream import reply, stall
+from harness.upstream import reply
 
-from ..model import case, get, http_options, to
+from ..model import case, get, to
 
 
 def _limited(**threshold):
@@ -90,13 +90,12 @@ case("a route of high priority has breakers of its own",
          {"priority": "DEFAULT", "max_requests": 0}, {"priority": "HIGH", "max_requests": 5}]}}})
 case("the breaker of high priority refuses too",
      get(expect=503), routes=[to("up", priority="HIGH")],
-     clusters={"up": {"circuit_breakers": {"thresholds": [{"priority": "HIGH", "max_requests": 0}]}}},
+     clusters=_limited(priority="HIGH", max_requests=0),
      expect_log={"flags": "UO"})
 case("runtime can move a threshold",
-     get(expect=503), clusters={"up": {}}, runtime={"circuit_breakers.@@up.default.max_requests": 0},
+     get(expect=503), clusters={"up": {}},
+     runtime={"circuit_breakers.@@up.default.max_requests": 0},
      expect_log={"flags": "UO"})
 case("an overflow is repeated by nobody",
      get(expect=503), clusters=_limited(max_requests=0),
      routes=[to("up", retry_policy={"retry_on": "5xx,reset,connect-failure", "num_retries": 3})])
-case("per_host_thresholds bound the connections to one endpoint",
-     get(), clusters={"up": {"circuit_breakers": {"per_host_thresholds": [{"max_connections": 1}]}}})

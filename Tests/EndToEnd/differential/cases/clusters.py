@@ -2,7 +2,7 @@
 
 from harness.upstream import reply
 
-from ..model import case, get, http_options, merged, prefix, to
+from ..model import case, get, prefix, to
 
 THREE = {"up": {"endpoints": ["a", "b", "c"]}}
 BODIES = {name: reply(body=name.encode()) for name in "abc"}
@@ -76,7 +76,6 @@ case("a LOGICAL_DNS cluster finds localhost",
 case("an endpoint that is marked unhealthy gets nothing",
      get(expect="b"), get(expect="b"), clusters={"up": {
          "endpoints": ["a", "b"],
-         "common_lb_config": {"healthy_panic_threshold": {"value": 0}},
          "load_assignment": {"endpoints": [{"lb_endpoints": [
              {"endpoint": {"address": {"socket_address": {
                  "address": "127.0.0.1", "port_value": "@@port:a"}}}, "health_status": "UNHEALTHY"},

@@ -1,8 +1,8 @@
 """What the connection manager adds to and takes from requests and responses."""
 
-from harness.upstream import chunked, raw, reply
+from harness.upstream import raw, reply
 
-from ..model import bytes_of, case, get, header_add, post, req, says, to, vhost
+from ..model import bytes_of, case, get, post, says, to, vhost
 
 # --- x-forwarded-for, x-forwarded-proto and who is trusted ---
 
@@ -47,24 +47,11 @@ for _name, _hcm in {
     case(f"x-envoy and x-forwarded claims of a client {_name}", get(headers=CLAIMS), hcm=_hcm)
     case(f"x-envoy claims of a client behind a proxy {_name}",
          get(headers={**CLAIMS, **XFF}), hcm=_hcm)
-case("original_ip_detection by xff",
-     get(headers={"x-forwarded-for": "203.0.113.7, 198.51.100.1"}), get(),
-     hcm={"original_ip_detection_extensions": [{"name": "xff", "typed_config": {
-         "@type": "type.googleapis.com/envoy.extensions.http.original_ip_detection.xff.v3.XffConfig",
-         "xff_num_trusted_hops": 1}}]})
 case("x-forwarded-proto tells the scheme unless the client may",
      get(), get(headers={"x-forwarded-proto": "https"}),
      get(headers={"x-forwarded-proto": "HTTPS"}), get(headers={"x-forwarded-proto": "ftp"}))
-case("scheme_header_transformation overwrites the scheme",
-     get(), hcm={"scheme_header_transformation": {"scheme_to_overwrite": "https"}})
 case("append_x_forwarded_port tells the port", get(), get(headers={"x-forwarded-port": "9"}),
      hcm={"append_x_forwarded_port": True, "use_remote_address": True})
-case("append_local_overload tells nothing while there is no overload",
-     get(), hcm={"append_local_overload": True})
-case("represent_ipv4_remote_address_as_ipv4_mapped_ipv6 writes addresses the long way",
-     get(), hcm={"use_remote_address": True,
-                 "represent_ipv4_remote_address_as_ipv4_mapped_ipv6": True})
-
 # --- x-request-id ---
 
 case("a request gets an id", get())
@@ -75,7 +62,8 @@ case("preserve_external_request_id keeps it",
      get(headers={"x-request-id": "not-a-uuid-but-kept"}), get(),
      hcm={"use_remote_address": True, "preserve_external_request_id": True})
 case("an internal client's request id is kept",
-     get(headers={"x-request-id": "internal-id"}), hcm={"use_remote_address": True, **INTERNAL_CIDR})
+     get(headers={"x-request-id": "internal-id"}),
+     hcm={"use_remote_address": True, **INTERNAL_CIDR})
 case("without use_remote_address a request id is kept",
      get(headers={"x-request-id": "kept-id"}))
 case("generate_request_id false adds none",
@@ -132,13 +120,6 @@ case("strict_check_headers refuses a malformed x-envoy header",
          "name": "envoy.filters.http.router", "typed_config": {
              "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
              "strict_check_headers": ["x-envoy-upstream-rq-timeout-ms"]}}]})
-case("early_header_mutation changes a request before routing",
-     get(headers={"x-drop": "1"}),
-     hcm={"early_header_mutation_extensions": [{"name": "m", "typed_config": {
-         "@type": "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation"
-                  ".v3.HeaderMutation",
-         "mutations": [{"remove": "x-drop"}, {"append": header_add("x-early", "1")}]}}]})
-
 # --- internal requests' wishes ---
 
 TRUST = {"use_remote_address": True, **INTERNAL_CIDR}
@@ -198,11 +179,3 @@ case("space around values is dropped",
 case("eight-bit bytes in values are passed on",
      bytes_of(b"GET / HTTP/1.1\r\nHost: a\r\nx-a: \xc3\xa4\xff\r\n\r\n", expect=200),
      upstreams={"up": raw(b"HTTP/1.1 200 OK\r\nx-a: \xe4\r\ncontent-length: 0\r\n\r\n")})
-case("the deprecated preserve_case formatter keeps the case of names",
-     get(headers={"X-MiXeD": "1"}),
-     hcm={"http_protocol_options": {"header_key_format": {"stateful_formatter": {
-         "name": "preserve_case", "typed_config": {
-             "@type": "type.googleapis.com/envoy.extensions.http.header_formatters.preserve_case.v3"
-                      ".PreserveCaseFormatterConfig"}}}}})
-case("proper_case_words writes response names in capitals",
-     get(), hcm={"http_protocol_options": {"header_key_format": {"proper_case_words": {}}}})

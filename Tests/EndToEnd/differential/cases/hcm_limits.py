@@ -1,9 +1,9 @@
 """Limits and protocol options of the connection manager, from both sides of each limit."""
 
 from harness.client import request_bytes
-from harness.upstream import chunked, on_head, raw, reply, stall
+from harness.upstream import chunked, on_head, reply
 
-from ..model import bytes_of, case, get, http_options, path, post, prefix, req, says, to, vhost
+from ..model import bytes_of, case, get, http_options, prefix, req, to
 
 
 def _sized(total):
@@ -59,10 +59,6 @@ case("default_host_for_http_10 names the host",
 case("allow_absolute_url false",
      bytes_of(b"GET http://b.example/x HTTP/1.1\r\nHost: a.example\r\n\r\n", 404),
      hcm={"http_protocol_options": {"allow_absolute_url": False}})
-case("allow_chunked_length takes chunked over a content-length",
-     bytes_of(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"
-              b"\r\n2\r\nhi\r\n0\r\n\r\n", 200, "POST"),
-     hcm={"http_protocol_options": {"allow_chunked_length": True}})
 case("a content-length together with chunked is refused by default",
      bytes_of(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n"
               b"\r\n2\r\nhi\r\n0\r\n\r\n", 400, "POST"))
@@ -153,7 +149,8 @@ case("CONNECT is refused unless it is configured",
      bytes_of(b"CONNECT a.example:80 HTTP/1.1\r\nHost: a.example:80\r\n\r\n", 404, "CONNECT"))
 case("an upgrade with a body length",
      bytes_of(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
-              b"Content-Length: 2\r\n\r\nhi", 101), hcm=WEBSOCKET, upstreams={"up": _switching})
+              b"Content-Length: 2\r\n\r\nhi", 101), hcm=WEBSOCKET, upstreams={"up": _switching},
+     by_chance=" sent: ")
 case("an upgrade to h2c is ignored",
      get(headers={"connection": "Upgrade, HTTP2-Settings", "upgrade": "h2c",
                   "http2-settings": "AAMAAABkAAQAAP__"}))

@@ -1,10 +1,8 @@
 """Retry policies: when a request is sent again, how often, where to and when not."""
 
-from harness.upstream import after, chunked, raw, reply, reset, hang_up, sequence, stall
+from harness.upstream import raw, reply, reset, hang_up, sequence, stall
 
-from ..model import (
-    HTTP_OPTIONS, case, get, header_add, path, post, prefix, req, to, typed, vhost,
-)
+from ..model import case, get, path, post, req, to, vhost
 
 OK = reply(200, b"finally")
 PREVIOUS_HOSTS = {
@@ -28,7 +26,7 @@ FIRST = {
     "a malformed answer": BROKEN,
 }
 REPEATED = {
-    # Envoy leaves an answer that its rate limit gave alone, unless envoy-ratelimited says otherwise.
+    # An answer that a rate limit gave is left alone, unless envoy-ratelimited says otherwise.
     "5xx": {"500", "502", "503", "504", "a reset", "a close", "a malformed answer"},
     "gateway-error": {"502", "503", "504", "a reset", "a close", "a malformed answer"},
     "reset": {"a reset", "a close", "a malformed answer"},

@@ -1,9 +1,9 @@
 """Local replies: every row of the table of Envoy's own answers, and what can be made of them."""
 
-from harness.upstream import after, chunked, raw, reply, reset, hang_up, sequence, stall
+from harness.upstream import raw, reply, reset, hang_up, stall
 
 from ..model import (
-    bytes_of, case, get, header_add, http_filter, path, post, prefix, req, route, says, to, typed,
+    bytes_of, case, get, header_add, http_filter, post, prefix, req, route, says, to, typed,
     vhost,
 )
 
@@ -155,7 +155,8 @@ def _status(code, op="EQ"):
         "default_value": code, "runtime_key": "@@no_such_key"}}}}
 
 
-LOCAL = {"routes": [says("tea", prefix("/tea"), status=418), says("down", prefix("/down"), status=503),
+LOCAL = {"routes": [says("tea", prefix("/tea"), status=418),
+                    says("down", prefix("/down"), status=503),
                     to("up", prefix("/up"))]}
 case("local_reply_config formats the body as text",
      get("/tea", expect=418), get("/none", expect=404), get("/up"),
@@ -170,7 +171,8 @@ case("local_reply_config's body_format may set the content type",
 case("local_reply_config formats the body as JSON",
      get("/tea", expect=418), get("/none", expect=404),
      hcm={"local_reply_config": {"body_format": {"json_format": {
-         "code": "%RESPONSE_CODE%", "text": "%LOCAL_REPLY_BODY%", "both": "%PROTOCOL% %REQ(:METHOD)%",
+         "code": "%RESPONSE_CODE%", "text": "%LOCAL_REPLY_BODY%",
+         "both": "%PROTOCOL% %REQ(:METHOD)%",
          "none": "%REQ(x-none)%", "deep": {"path": "%REQ(:PATH)%"}, "list": ["%PROTOCOL%", "x"]}}}},
      **LOCAL)
 case("local_reply_config quotes what JSON needs quoted",

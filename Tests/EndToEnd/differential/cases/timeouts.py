@@ -3,9 +3,9 @@
 import time
 
 from harness.client import request_bytes
-from harness.upstream import after, chunked, on_head, raw, reply, stall
+from harness.upstream import after, raw, reply, stall
 
-from ..model import case, get, header_add, http_options, path, post, prefix, says, to, vhost
+from ..model import case, get, http_options, path, to
 
 HALF_ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n01234"
 

@@ -1,8 +1,8 @@
 """What upstreams answer, well or badly, and what the client gets of it."""
 
-from harness.upstream import chunked, hang_up, on_head, raw, reply, reset, sequence
+from harness.upstream import chunked, on_head, raw, reply, sequence
 
-from ..model import bytes_of, case, get, post, req, to
+from ..model import case, get, post, req
 
 OK = b"HTTP/1.1 200 OK\r\n"
 
@@ -75,10 +75,12 @@ case("upstream: a pooled connection is used after a chunked answer",
 case("upstream: a connection with bytes left over is not used again",
      get(on="a"), get(on="a"),
      upstreams={"up": sequence(raw(OK + b"content-length: 1\r\n\r\nab"), reply())})
-case("upstream: a large body passes whole", get(), upstreams={"up": reply(body=b"0123456789" * 60_000)})
+case("upstream: a large body passes whole",
+     get(), upstreams={"up": reply(body=b"0123456789" * 60_000)})
 case("upstream: a large request body passes whole", post(body=b"0123456789" * 60_000))
 case("upstream: a chunked request passes as chunks",
-     req("POST", "/", {"transfer-encoding": "chunked"}, b"5\r\nhello\r\n6;x=1\r\n world\r\n0\r\n\r\n"))
+     req("POST", "/", {"transfer-encoding": "chunked"},
+         b"5\r\nhello\r\n6;x=1\r\n world\r\n0\r\n\r\n"))
 case("upstream: an empty chunked request",
      req("POST", "/", {"transfer-encoding": "chunked"}, b"0\r\n\r\n"))
 case("upstream: a POST without a body and without a length", req("POST", "/"))

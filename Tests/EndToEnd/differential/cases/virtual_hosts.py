@@ -73,11 +73,6 @@ case("require_tls ALL redirects plain requests to https",
      vhosts=[vhost(to("up"), require_tls="ALL")])
 case("require_tls EXTERNAL_ONLY redirects a request from outside",
      get("/p", expect=301), vhosts=[vhost(to("up"), require_tls="EXTERNAL_ONLY")])
-case("a virtual host named by another header, vhost_header, is taken",
-     get(headers={"x-vhost": "a.example"}), get(headers={"x-vhost": "zz"}), get(expect=404),
-     vhosts=[vhost(says("a"), domains=["a.example"], name="a"),
-             vhost(says("z"), domains=["zz"], name="z")],
-     route_config={"vhost_header": "x-vhost"})
 case("a thousand exact domains are told apart",
      get(host="h0.example"), get(host="h999.example"), get(host="h1000.example", expect=404),
      vhosts=[vhost(says(f"{i}"), domains=[f"h{i}.example"], name=f"v{i}") for i in range(1000)])
