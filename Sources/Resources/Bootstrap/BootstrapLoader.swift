@@ -26,6 +26,21 @@ package struct NodeOverrides: Sendable {
   }
 }
 
+/// One document that a bootstrap is made of.
+package struct BootstrapSource: Sendable {
+  /// What reports call it.
+  package let name: String
+  package let bytes: [UInt8]
+  /// JSON is read as YAML, but its numbers are numbers also where YAML's would pass as text.
+  package let isJSON: Bool
+
+  package init(name: String, bytes: [UInt8], isJSON: Bool = false) {
+    self.name = name
+    self.bytes = bytes
+    self.isJSON = isJSON
+  }
+}
+
 /// Reads the bootstrap: `-c`, with `--config-yaml` laid over it.
 package enum BootstrapLoader {
   /// Reads and checks a file, an inline document, or both. Never fails: what is wrong is in the
@@ -33,24 +48,38 @@ package enum BootstrapLoader {
   package static func load(
     file: String?, yaml: String? = nil, overrides: NodeOverrides = NodeOverrides()
   ) -> LoadedBootstrap {
-    let sources = [file, yaml == nil ? nil : "--config-yaml"].compactMap(\.self)
-    let diagnostics = Diagnostics(files: sources)
-    var tree: ConfigTree?
+    var sources: [BootstrapSource] = []
+    var unreadable: FileError?
     if let file {
       switch FileReader.read(file, atMost: YAMLLimits.bytes) {
       case .success(let bytes):
-        let isJSON = file.hasSuffix(".json")
-        tree = read(bytes, source: 0, isJSON: isJSON, diagnostics: diagnostics)
-      case .failure(let error): diagnostics.error(at: .root, error.message)
+        sources.append(
+          BootstrapSource(name: file, bytes: bytes, isJSON: file.hasSuffix(".json")))
+      case .failure(let error):
+        sources.append(BootstrapSource(name: file, bytes: []))
+        unreadable = error
       }
     }
     if let yaml {
-      let source = sources.count - 1
-      let overlay = read(Array(yaml.utf8), source: source, isJSON: false, diagnostics: diagnostics)
-      if let base = tree, let overlay { base.merge(overlay) } else { tree = tree ?? overlay }
+      sources.append(BootstrapSource(name: "--config-yaml", bytes: Array(yaml.utf8)))
     }
+    let loaded = load(sources, overrides: overrides)
+    if let unreadable { loaded.diagnostics.error(at: .root, unreadable.message) }
+    return loaded
+  }
+
+  /// Reads and checks documents, each laid over those before it.
+  package static func load(
+    _ sources: [BootstrapSource], overrides: NodeOverrides = NodeOverrides()
+  ) -> LoadedBootstrap {
+    let diagnostics = Diagnostics(files: sources.map(\.name))
     if sources.isEmpty {
       diagnostics.error(at: .root, "no configuration: give -c or --config-yaml")
+    }
+    var tree: ConfigTree?
+    for (index, source) in sources.enumerated() {
+      guard let read = read(source, index: index, diagnostics: diagnostics) else { continue }
+      if let base = tree { base.merge(read) } else { tree = read }
     }
     return finish(tree, diagnostics: diagnostics, overrides: overrides)
   }
@@ -58,15 +87,16 @@ package enum BootstrapLoader {
   private static let message: StaticString = "envoy.config.bootstrap.v3.Bootstrap"
 
   private static func read(
-    _ bytes: [UInt8], source: Int, isJSON: Bool, diagnostics: Diagnostics
+    _ source: BootstrapSource, index: Int, diagnostics: Diagnostics
   ) -> ConfigTree? {
     do throws(YAMLSyntaxError) {
-      let document = try YAMLDocument(bytes)
+      let document = try YAMLDocument(source.bytes)
       return TreeBuilder.build(
-        document, type: SchemaCatalog.shared.index(of: message), file: source, isJSON: isJSON,
+        document, type: SchemaCatalog.shared.index(of: message), file: index,
+        isJSON: source.isJSON,
         diagnostics: diagnostics)
     } catch {
-      let place = SourceLocation(file: source, line: error.mark.line, column: error.mark.column)
+      let place = SourceLocation(file: index, line: error.mark.line, column: error.mark.column)
       diagnostics.report(.error, error.message, path: .root, at: place)
       return nil
     }

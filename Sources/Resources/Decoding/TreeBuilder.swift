@@ -20,7 +20,7 @@ struct TreeBuilder {
       scalars: ScalarReader(catalog: tree.catalog, isJSON: isJSON))
     if let root = document.root, !builder.isNull(root) {
       tree.setLocation(builder.location(root), of: 0)
-      builder.buildFields(of: root, into: 0)
+      builder.buildFields(of: root, into: 0, path: .root)
     }
     return tree
   }
@@ -28,40 +28,44 @@ struct TreeBuilder {
   // MARK: Messages
 
   /// The fields of the message `id` from a mapping. In an `Any`, its `@type` has been read.
-  private func buildFields(of source: Int, into id: Int) {
+  ///
+  /// The path comes along because asking a node for its own costs a walk to the root.
+  private func buildFields(of source: Int, into id: Int, path: ConfigPath) {
     let schema = catalog.messages[tree.nodes[id].type]
     guard document.nodes[source].kind == .mapping else {
-      report(at: id, source, "expected the fields of \(schema.name), found \(phrase(source))")
+      report(path, source, "expected the fields of \(schema.name), found \(phrase(source))")
       return
     }
     for (key, value) in entries(of: source) where !diagnostics.isFull {
-      guard let name = name(of: key, in: id) else { continue }
+      guard let name = name(of: key, below: path) else { continue }
       if name == "@type", tree.nodes[id].isInAny { continue }
       guard let position = schema.position(ofField: name) else {
-        reportUnknown(name, key: key, in: id, schema)
+        reportUnknown(name, key: key, in: id, schema, path: path)
         continue
       }
-      buildField(position, of: schema, key: key, value: value, into: id)
+      buildField(position, of: schema, key: key, value: value, into: id, path: path)
     }
   }
 
   private func buildField(
-    _ position: Int, of schema: MessageSchema, key: Int, value: Int, into id: Int
+    _ position: Int, of schema: MessageSchema, key: Int, value: Int, into id: Int,
+    path: ConfigPath
   ) {
     let field = schema.fields[position]
+    let path = path.field(field.name)
     if let first = tree.child(of: id, field: position) {
       let line = tree.nodes[first].location.line
-      reportDuplicate(of: line, key: key, path: path(id).field(field.name))
+      reportDuplicate(of: line, key: key, path: path)
       return
     }
     // Null is how JSON writes "not set", save where null is a value.
     if isNull(value), !(field.type == .value && field.cardinality == .single) { return }
-    if let oneof = field.oneof { reportConflict(schema, oneof, field, key: key, in: id) }
+    if let oneof = field.oneof { reportConflict(schema, oneof, key: key, in: id, path: path) }
     if field.isDeprecated {
       diagnostics.report(
-        .warning, "deprecated by Envoy", path: path(id).field(field.name), at: location(key))
+        .warning, "deprecated by Envoy", path: path, at: location(key))
     }
-    let holder = Holder(parent: id, field: position, key: "", path: path(id).field(field.name))
+    let holder = Holder(parent: id, field: position, key: "", path: path)
     switch field.cardinality {
     case .single: build(value, as: field, in: holder)
     case .list: buildList(value, as: field, in: holder)
@@ -82,7 +86,7 @@ struct TreeBuilder {
     switch field.type {
     case .message(let type):
       let id = add(.message, source, holder, type: type)
-      buildFields(of: source, into: id)
+      buildFields(of: source, into: id, path: holder.path)
     case .any: buildAny(source, as: field, in: holder)
     case .structure:
       guard node.kind == .mapping else {
@@ -150,7 +154,7 @@ struct TreeBuilder {
   ) {
     var lines: [String: Int] = [:]
     for (key, value) in entries(of: source) where !diagnostics.isFull {
-      guard let name = name(of: key, in: map) else { continue }
+      guard let name = name(of: key, below: path) else { continue }
       if let line = lines[name] {
         reportDuplicate(of: line, key: key, path: path.key(name))
       } else {
@@ -188,7 +192,7 @@ struct TreeBuilder {
       return
     }
     let id = add(.message, source, holder, type: type, isInAny: true)
-    buildFields(of: source, into: id)
+    buildFields(of: source, into: id, path: holder.path)
   }
 
   private func refusal(of name: String, url: String, allowed: [String]) -> String {
@@ -256,9 +260,9 @@ struct TreeBuilder {
     return stride(from: 0, to: children.count - 1, by: 2).map { (children[$0], children[$0 + 1]) }
   }
 
-  private func name(of key: Int, in id: Int) -> String? {
+  private func name(of key: Int, below path: ConfigPath) -> String? {
     guard document.nodes[key].kind == .scalar else {
-      report(at: id, key, "expected a name before ':', found \(phrase(key))")
+      report(path, key, "expected a name before ':', found \(phrase(key))")
       return nil
     }
     return document.nodes[key].text
@@ -273,8 +277,6 @@ struct TreeBuilder {
     let mark = document.nodes[source].mark
     return SourceLocation(file: file, line: mark.line, column: mark.column)
   }
-
-  private func path(_ id: Int) -> ConfigPath { ConfigNode(tree: tree, id: id).path }
 
   private func phrase(_ source: Int) -> String { ScalarReader.phrase(document.nodes[source]) }
 
@@ -294,14 +296,16 @@ struct TreeBuilder {
 
   // MARK: Reports
 
-  private func report(at id: Int, _ source: Int, _ message: String) {
-    diagnostics.report(.error, message, path: path(id), at: location(source))
+  private func report(_ path: ConfigPath, _ source: Int, _ message: String) {
+    diagnostics.report(.error, message, path: path, at: location(source))
   }
 
-  private func reportUnknown(_ name: String, key: Int, in id: Int, _ schema: MessageSchema) {
+  private func reportUnknown(
+    _ name: String, key: Int, in id: Int, _ schema: MessageSchema, path: ConfigPath
+  ) {
     tree.markUnknownField(in: id)
     let shown = ScalarReader.shorten(name)
-    let place = path(id).field(shown)
+    let place = path.field(shown)
     let message =
       EnvoyNames.has(name, in: schema.name)
       ? "known to Envoy, not supported by Fairlead"
@@ -316,7 +320,7 @@ struct TreeBuilder {
   }
 
   private func reportConflict(
-    _ schema: MessageSchema, _ oneof: Int, _ field: FieldSchema, key: Int, in id: Int
+    _ schema: MessageSchema, _ oneof: Int, key: Int, in id: Int, path: ConfigPath
   ) {
     let other = tree.nodes[id].children.first {
       schema.fields[tree.nodes[$0].field].oneof == oneof
@@ -326,6 +330,6 @@ struct TreeBuilder {
     diagnostics.report(
       .error,
       "cannot be set together with '\(name)' on line \(tree.nodes[other].location.line)",
-      path: path(id).field(field.name), at: location(key))
+      path: path, at: location(key))
   }
 }

@@ -27,7 +27,8 @@ enum EnvoyNames {
     lines.drop { $0 != "types" }.contains { $0 == type }
   }
 
-  private static let lines = envoyNames.description.split(separator: "\n")
+  private static let lines = envoyNames.description.utf8.split(separator: UInt8(ascii: "\n"))
+    .map(Substring.init)
 
   /// `connectTimeout` to `connect_timeout`.
   private static func snakeCase(_ name: String) -> String {
