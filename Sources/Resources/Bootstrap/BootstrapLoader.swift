@@ -64,7 +64,10 @@ package enum BootstrapLoader {
       sources.append(BootstrapSource(name: "--config-yaml", bytes: Array(yaml.utf8)))
     }
     let loaded = load(sources, overrides: overrides)
-    if let unreadable { loaded.diagnostics.error(at: .root, unreadable.message) }
+    if let unreadable {
+      loaded.diagnostics.report(
+        .error, unreadable.message, path: .root, at: SourceLocation(file: 0, line: 0, column: 0))
+    }
     return loaded
   }
 
