@@ -38,6 +38,19 @@ package struct Table<Element: BitwiseCopyable>: BitwiseCopyable {
     return unsafe Table(base: base.map { unsafe $0 + start }, count: end &- start)
   }
 
+  /// A handle to the value at `index`, for who reads it again and again.
+  @inlinable
+  package func handle(_ index: Int) -> Ref<Element> {
+    guard let base = unsafe base, index >= 0, index < count else {
+      preconditionFailure("table index within the table")
+    }
+    return unsafe Ref(UnsafeMutablePointer(mutating: base + index))
+  }
+
+  /// The values as C sees them.
+  @inlinable
+  package var pointer: UnsafePointer<Element>? { unsafe base }
+
   /// A copy that lasts until the process ends: configuration.
   package static func immortal(_ elements: some Collection<Element>) -> Table {
     guard !elements.isEmpty else { return .empty }

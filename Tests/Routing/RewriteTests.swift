@@ -1,4 +1,5 @@
 import Engine
+import Telemetry
 import Testing
 
 @testable import Routing
@@ -103,6 +104,26 @@ struct RewriteTests {
       #""prefix": "/""#, #""host_rewrite_literal": "lit", "append_x_forwarded_host": true"#
     ).forwarded(Head(host: "old", path: "/", [("x-forwarded-host", before)]))
     #expect(head["x-forwarded-host"] == after)
+  }
+
+  /// Observed in Envoy 1.40.
+  @Test("a weighted cluster's host comes before the route's, and records nothing")
+  func weightedHost() throws {
+    let weighted = #"""
+      "weighted_clusters": {"clusters": [{"name": "a", "weight": 1, "host_rewrite_literal": "wlit"}]}
+      """#
+    let own = try Compiled(
+      routes:
+        #"{"match": {"prefix": "/"}, "route": {"append_x_forwarded_host": true, \#(weighted)}}"#
+    ).forwarded(Head(host: "old", path: "/"))
+    #expect(own[":authority"] == "wlit")
+    #expect(own["x-envoy-original-host"] == nil && own["x-forwarded-host"] == nil)
+    let both = try Compiled(
+      routes:
+        #"{"match": {"prefix": "/"}, "route": {"host_rewrite_literal": "rlit", \#(weighted)}}"#
+    ).forwarded(Head(host: "old", path: "/"))
+    #expect(both[":authority"] == "rlit")
+    #expect(both["x-envoy-original-host"] == "wlit")
   }
 
   @Test("an automatic rewrite waits for the host to be chosen")
@@ -216,6 +237,45 @@ struct RedirectTests {
       #expect(response.value.body == "hello")
       #expect(try table.location(head) == location)
     }
+  }
+
+  @Test(
+    "a body may be made from a format",
+    arguments: [
+      (
+        #""body": {"inline_string": "B"}, "body_format": {"content_type": "text/x", "text_format_source": {"inline_string": "<%PROTOCOL%> %REQ(no)%"}}"#,
+        "text/x", "<HTTP/1.1> -"
+      ),
+      (
+        #""body_format": {"text_format": "x%REQ(no)%y", "omit_empty_values": true}"#, "text/plain",
+        "xy"
+      ),
+      (
+        #""body_format": {"json_format": {"b": ["%PROTOCOL%", 1.5], "a": {"c": true}}}"#,
+        "application/json", #"{"a":{"c":true},"b":["HTTP/1.1",1.5]}"# + "\n"
+      ),
+    ])
+  func bodyFormat(_ fields: String, _ contentType: String, _ expected: String) throws {
+    let table = try Compiled(
+      routes: #"{"match": {"prefix": "/"}, "direct_response": {"status": 200, \#(fields)}}"#)
+    #expect(table.diagnostics.rendered == [])
+    let match = try #require(table.match(Head(path: "/")))
+    guard case .respond(let response) = match.entry.value.action, let format = response.value.format
+    else {
+      Issue.record("no format")
+      return
+    }
+    #expect(format.contentType.string == contentType)
+    var memory = [UInt8](repeating: 0, count: 256)
+    let renderer = LogRenderer()
+    let text = memory.withUnsafeMutableBufferPointer { buffer -> String? in
+      guard let base = buffer.baseAddress else { return nil }
+      var sink = ByteSink(base: base, capacity: buffer.count)
+      let fits = format.format.value.render(StubSource(), with: renderer, into: &sink)
+      return fits ? sink.bytes.text : nil
+    }
+    renderer.deallocate()
+    #expect(text == expected)
   }
 
   @Test("a body of the limit's length passes, a longer one does not")

@@ -29,21 +29,21 @@ package enum HeadPart: BitwiseCopyable {
 /// set and the others added. A filter's list is a sequence of groups of one change each.
 package struct HeaderMutations: BitwiseCopyable {
   private struct Group: BitwiseCopyable {
-    var removed: FlatArray<HeaderName>
-    var removedMatches: FlatArray<StringMatcher>
-    var added: FlatArray<HeaderAddition>
+    var removed: Table<HeaderName>
+    var removedMatches: Table<StringMatcher>
+    var added: Table<HeaderAddition>
 
     init(
       removed: [HeaderName] = [], removedMatches: [StringMatcher] = [],
       added: [HeaderAddition] = []
     ) {
-      self.removed = FlatArray(immortal: removed)
-      self.removedMatches = FlatArray(immortal: removedMatches)
-      self.added = FlatArray(immortal: added)
+      self.removed = Table.immortal(removed)
+      self.removedMatches = Table.immortal(removedMatches)
+      self.added = Table.immortal(added)
     }
   }
 
-  private let groups: FlatArray<Group>
+  private let groups: Table<Group>
   private let part: HeadPart
 
   package var isEmpty: Bool { groups.isEmpty }
@@ -62,8 +62,8 @@ package struct HeaderMutations: BitwiseCopyable {
       HeaderAddition(option, of: part, at: list.index(index), diagnostics)
     }
     let removed = removing.map(HeaderName.init)
-    groups = FlatArray(
-      immortal: added.isEmpty && removed.isEmpty ? [] : [Group(removed: removed, added: added)])
+    groups = Table.immortal(
+      added.isEmpty && removed.isEmpty ? [] : [Group(removed: removed, added: added)])
   }
 
   /// A list of `envoy.config.common.mutation_rules.v3.HeaderMutation`, carried out in order.
@@ -72,8 +72,8 @@ package struct HeaderMutations: BitwiseCopyable {
     at path: ConfigPath, _ diagnostics: Diagnostics
   ) {
     self.part = part
-    groups = FlatArray(
-      immortal: messages.enumerated().compactMap { index, message in
+    groups = Table.immortal(
+      messages.enumerated().compactMap { index, message in
         Self.group(message, of: part, at: path.index(index), diagnostics)
       })
   }
@@ -142,7 +142,7 @@ package struct HeaderMutations: BitwiseCopyable {
 
   /// Works every value out before the first is written.
   private func add<Source: LogSource>(
-    _ added: FlatArray<HeaderAddition>, to headers: inout HeaderMap, _ source: Source,
+    _ added: Table<HeaderAddition>, to headers: inout HeaderMap, _ source: Source,
     _ renderer: LogRenderer, pool: inout BlockPool
   ) {
     var values = PlannedValues(pool: &pool)

@@ -12,8 +12,7 @@ struct HeaderTemplate: BitwiseCopyable {
 
   /// Compiles a value; nil, and a diagnostic, when that is not possible.
   init?(_ text: String, at path: ConfigPath, _ diagnostics: Diagnostics) {
-    var options = LogFormatOptions(omitEmptyValues: true)
-    options.knownHeader = { HeaderID.of(.immortal($0)).rawValue }
+    let options = FormatCompiler.options(omitEmptyValues: true)
     do throws(LogFormatError) {
       let compiled = try LogFormat.text(text, options)
       literal = compiled.constant.map(Bytes.init)

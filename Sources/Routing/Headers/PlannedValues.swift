@@ -38,7 +38,7 @@ struct PlannedValues: ~Copyable {
 
   /// Carries out the plans of one kind.
   func carryOut(
-    _ kind: HeaderAddition.Plan, _ added: FlatArray<HeaderAddition>,
+    _ kind: HeaderAddition.Plan, _ added: Table<HeaderAddition>,
     on headers: inout HeaderMap, pool: inout BlockPool
   ) {
     let records = block.bytes()

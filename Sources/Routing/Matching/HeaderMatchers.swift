@@ -87,7 +87,7 @@ package struct HeaderMatchers: BitwiseCopyable {
     case any
   }
 
-  private let matchers: FlatArray<HeaderMatcher>
+  private let matchers: Table<HeaderMatcher>
   private let quantifier: Quantifier
 
   /// Compiles a list. Mistakes go to `diagnostics`; what they concern is left out.
@@ -95,8 +95,8 @@ package struct HeaderMatchers: BitwiseCopyable {
     _ messages: [Envoy_Config_Route_V3_HeaderMatcher], _ quantifier: Quantifier = .all,
     at path: ConfigPath, _ diagnostics: Diagnostics
   ) {
-    matchers = FlatArray(
-      immortal: messages.enumerated().compactMap { index, message in
+    matchers = Table.immortal(
+      messages.enumerated().compactMap { index, message in
         HeaderMatcher(message, at: path.index(index), diagnostics)
       })
     self.quantifier = quantifier

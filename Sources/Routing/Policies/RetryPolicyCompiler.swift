@@ -68,7 +68,7 @@ package enum RetryPolicyCompiler {
     _ message: Envoy_Config_Route_V3_RetryPolicy, at path: ConfigPath,
     in policy: inout fl_retry_policy, _ diagnostics: Diagnostics
   ) {
-    let codes = FlatArray(immortal: message.retriableStatusCodes)
+    let codes = Table.immortal(message.retriableStatusCodes)
     unsafe policy.retriable_status_codes = unsafe codes.pointer
     unsafe policy.retriable_status_code_count = codes.count
     let response = HeaderMatchers(
@@ -94,7 +94,7 @@ package enum RetryPolicyCompiler {
         name: fl_bytes(data: name.base, count: name.count),
         unix_timestamp: header.format == .unixTimestamp)
     }
-    unsafe policy.reset_headers = unsafe FlatArray(immortal: headers).pointer
+    unsafe policy.reset_headers = unsafe Table.immortal(headers).pointer
     unsafe policy.reset_header_count = unsafe headers.count
     unsafe policy.reset_max_interval_ms =
       backOff.hasMaxInterval

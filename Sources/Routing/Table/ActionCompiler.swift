@@ -14,7 +14,7 @@ struct ActionCompiler {
   private let configuration: Envoy_Config_Route_V3_RouteConfiguration
   private let hostRetryPolicy: Ref<fl_retry_policy>?
   /// For routes without mirrors of their own.
-  private let inheritedMirrors: FlatArray<MirrorPolicy>
+  private let inheritedMirrors: Table<MirrorPolicy>
 
   private var diagnostics: Diagnostics { context.diagnostics }
 
@@ -71,8 +71,8 @@ struct ActionCompiler {
       internalRedirect: action.hasInternalRedirectPolicy
         ? .immortal(internalRedirect(action.internalRedirectPolicy)) : nil,
       isHighPriority: action.priority == .high,
-      upgrades: FlatArray(
-        immortal: action.upgradeConfigs.map {
+      upgrades: Table.immortal(
+        action.upgradeConfigs.map {
           UpgradePolicy(
             type: .immortal($0.upgradeType), isEnabled: $0.hasEnabled ? $0.enabled.value : true)
         }))
@@ -116,7 +116,7 @@ struct ActionCompiler {
           filters: context.filterConfigs(cluster.typedPerFilterConfig, at: path)))
     }
     return WeightedClusters(
-      choices: FlatArray(immortal: choices),
+      choices: Table.immortal(choices),
       randomHeader: message.headerName.isEmpty ? nil : .ofRequest(message.headerName))
   }
 
@@ -178,9 +178,9 @@ struct ActionCompiler {
 
   private static func mirrors(
     _ policies: [Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy], _ context: RouteCompiler
-  ) -> FlatArray<MirrorPolicy> {
-    FlatArray(
-      immortal: policies.map { policy in
+  ) -> Table<MirrorPolicy> {
+    Table.immortal(
+      policies.map { policy in
         MirrorPolicy(
           target: policy.clusterHeader.isEmpty
             ? .cluster(context.cluster(policy.cluster)) : .header(.ofRequest(policy.clusterHeader)),
@@ -239,16 +239,14 @@ struct ActionCompiler {
       configuration.hasMaxDirectResponseBodySizeBytes
       ? Int(configuration.maxDirectResponseBodySizeBytes.value)
       : Defaults.maxDirectResponseBodyBytes
-    if action.hasBodyFormat {
-      diagnostics.error(at: path.field("body_format"), "not supported on a direct response")
-    }
-    guard action.hasBody else {
-      return DirectResponse(status: UInt16(clamping: action.status), body: .empty)
-    }
     let body = path.field("body")
     guard let bytes = DataSourceReader.read(action.body, atMost: limit, at: body, diagnostics)
     else { return nil }
-    return DirectResponse(status: UInt16(clamping: action.status), body: .immortal(bytes))
+    let format =
+      action.hasBodyFormat
+      ? FormatCompiler.compile(action.bodyFormat, at: path.field("body_format"), diagnostics) : nil
+    return DirectResponse(
+      status: UInt16(clamping: action.status), body: .immortal(bytes), format: format)
   }
 }
 
@@ -262,7 +260,8 @@ extension RouteCompiler {
 extension Bytes {
   /// A copy that lasts until the process ends.
   static func immortal(_ bytes: [UInt8]) -> Bytes {
-    let copy = FlatArray(immortal: bytes)
-    return unsafe Bytes(base: copy.pointer, count: copy.count)
+    let copy = Table.immortal(bytes)
+    guard let base = unsafe copy.pointer else { return .empty }
+    return unsafe Bytes(base: base, count: copy.count)
   }
 }

@@ -20,11 +20,11 @@ struct ByteIndex: BitwiseCopyable {
     case end
   }
 
-  private let slots: FlatArray<Slot>
+  private let slots: Table<Slot>
   private let ignoresCase: Bool
   private let side: Side
   /// Lengths that occur among the keys, ascending.
-  let lengths: FlatArray<Int>
+  let lengths: Table<Int>
 
   /// - Parameters:
   ///   - values: with keys that last for ever. Of equal ones the first counts.
@@ -43,8 +43,8 @@ struct ByteIndex: BitwiseCopyable {
       while slots[at].value != Self.absent { at = (at + 1) & (capacity - 1) }
       slots[at] = Slot(key: key, hash: hash, value: value)
     }
-    self.slots = FlatArray(immortal: slots)
-    lengths = FlatArray(immortal: Set(values.map(\.key.count)).sorted())
+    self.slots = Table.immortal(slots)
+    lengths = Table.immortal(Set(values.map(\.key.count)).sorted())
   }
 
   var isEmpty: Bool { lengths.isEmpty }

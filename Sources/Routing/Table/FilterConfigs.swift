@@ -14,11 +14,11 @@ package struct FilterConfigs: BitwiseCopyable {
   }
 
   /// Empty when the level says nothing about any filter of the chain.
-  private let slots: FlatArray<Slot>
+  private let slots: Table<Slot>
 
   init(_ slots: [Slot]) {
     let isUsed = slots.contains { $0.isPresent }
-    self.slots = FlatArray(immortal: isUsed ? slots : [])
+    self.slots = Table.immortal(isUsed ? slots : [])
   }
 
   @inline(__always)

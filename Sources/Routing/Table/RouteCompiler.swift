@@ -74,11 +74,10 @@ final class RouteCompiler {
       RouteTable.Root(
         name: .immortal(configuration.name),
         index: VirtualHostIndex(domains, ignoresPort: configuration.ignorePortInHostMatching),
-        hosts: FlatArray(immortal: hosts),
+        hosts: Table.immortal(hosts),
         ignoresPathParameters: configuration.ignorePathParametersInPathMatching,
         recordsOriginals: !options.suppressesEnvoyHeaders,
-        internalOnlyHeaders: FlatArray(
-          immortal: configuration.internalOnlyHeaders.map(HeaderName.init)),
+        internalOnlyHeaders: Table.immortal(configuration.internalOnlyHeaders.map(HeaderName.init)),
         filters: filterConfigs(configuration.typedPerFilterConfig, at: path)))
   }
 
@@ -128,15 +127,14 @@ final class RouteCompiler {
     let patterns = entries.map { ($0.conditions.pattern, $0.conditions.isCaseSensitive) }
     return RouteTable.Host(
       virtualHost: virtualHost, index: RouteIndex(patterns),
-      routes: FlatArray(immortal: entries))
+      routes: Table.immortal(entries))
   }
 
   /// From the most specific level to the least, so that the least specific has the last word,
   /// unless `most_specific_header_mutations_wins`.
-  private func inOrder(_ levels: [HeaderMutations]) -> FlatArray<HeaderMutations> {
+  private func inOrder(_ levels: [HeaderMutations]) -> Table<HeaderMutations> {
     let used = levels.filter { !$0.isEmpty }
-    return FlatArray(
-      immortal: configuration.mostSpecificHeaderMutationsWins ? used.reversed() : used)
+    return Table.immortal(configuration.mostSpecificHeaderMutationsWins ? used.reversed() : used)
   }
 
   private func tlsRequirement(

@@ -17,7 +17,7 @@ struct RouteConditions: BitwiseCopyable {
   let pattern: PathPattern
   let isCaseSensitive: Bool
   private let headers: HeaderMatchers
-  private let parameters: FlatArray<QueryParameterMatcher>
+  private let parameters: Table<QueryParameterMatcher>
   private let fraction: RuntimeFraction?
 
   /// Compiles `message`; nil, and a diagnostic, when that is not possible.
@@ -39,8 +39,8 @@ struct RouteConditions: BitwiseCopyable {
     isCaseSensitive = message.hasCaseSensitive ? message.caseSensitive.value : true
     headers = HeaderMatchers(message.headers, at: path.field("headers"), diagnostics)
     let list = path.field("query_parameters")
-    parameters = FlatArray(
-      immortal: message.queryParameters.enumerated().compactMap { index, parameter in
+    parameters = Table.immortal(
+      message.queryParameters.enumerated().compactMap { index, parameter in
         QueryParameterMatcher(parameter, at: list.index(index), diagnostics)
       })
     fraction =

@@ -20,8 +20,8 @@ package struct RouteEntry: BitwiseCopyable {
   package let bodyBufferLimit: UInt64?
   let conditions: RouteConditions
   /// From the first to be applied to the last: the later one wins.
-  let requestMutations: FlatArray<HeaderMutations>
-  let responseMutations: FlatArray<HeaderMutations>
+  let requestMutations: Table<HeaderMutations>
+  let responseMutations: Table<HeaderMutations>
   let filters: FilterConfigs
 }
 
@@ -69,10 +69,10 @@ package struct ForwardAction: BitwiseCopyable {
   package let maxStreamDuration: MaxStreamDuration?
   /// The route's, or else its virtual host's.
   package let retryPolicy: Ref<fl_retry_policy>?
-  package let mirrors: FlatArray<MirrorPolicy>
+  package let mirrors: Table<MirrorPolicy>
   package let internalRedirect: Ref<InternalRedirectPolicy>?
   package let isHighPriority: Bool
-  package let upgrades: FlatArray<UpgradePolicy>
+  package let upgrades: Table<UpgradePolicy>
 }
 
 /// A cluster, by its place in the caller's table. The name is kept for one that does not exist.
@@ -125,16 +125,16 @@ package struct MirrorPolicy: BitwiseCopyable {
 package struct InternalRedirectPolicy: BitwiseCopyable {
   package let maxRedirects: UInt32
   package let allowsCrossScheme: Bool
-  package let copiedHeaders: FlatArray<HeaderName>
-  private let statuses: FlatArray<UInt32>
+  package let copiedHeaders: Table<HeaderName>
+  private let statuses: Table<UInt32>
 
   init(
     maxRedirects: UInt32, allowsCrossScheme: Bool, copiedHeaders: [HeaderName], statuses: [UInt32]
   ) {
     self.maxRedirects = maxRedirects
     self.allowsCrossScheme = allowsCrossScheme
-    self.copiedHeaders = FlatArray(immortal: copiedHeaders)
-    self.statuses = FlatArray(immortal: statuses)
+    self.copiedHeaders = Table.immortal(copiedHeaders)
+    self.statuses = Table.immortal(statuses)
   }
 
   /// Whether a response with this status is followed.
@@ -159,6 +159,8 @@ package struct UpgradePolicy: BitwiseCopyable {
 package struct DirectResponse: BitwiseCopyable {
   package let status: UInt16
   package let body: Bytes
+  /// What the body is made of, if not sent as it is: `body` is its `%LOCAL_REPLY_BODY%` then.
+  package let format: ReplyFormat?
 }
 
 /// Clusters that share a route's requests by weight.
@@ -174,7 +176,7 @@ package struct WeightedClusters: BitwiseCopyable {
     let filters: FilterConfigs
   }
 
-  package let choices: FlatArray<Choice>
+  package let choices: Table<Choice>
   /// A field that may bring the random number.
   let randomHeader: HeaderName?
 

@@ -25,10 +25,10 @@ struct RouteIndex: BitwiseCopyable {
   private let exactFolded: ByteIndex
   private let prefixes: ByteIndex
   private let prefixesFolded: ByteIndex
-  private let groups: FlatArray<Group>
-  private let orders: FlatArray<UInt32>
+  private let groups: Table<Group>
+  private let orders: Table<UInt32>
   /// Routes by regular expression, in order.
-  private let regexes: FlatArray<UInt32>
+  private let regexes: Table<UInt32>
 
   /// - Parameter patterns: one for each route, in order, and whether letters' case matters.
   init(_ patterns: [(pattern: PathPattern, isCaseSensitive: Bool)]) {
@@ -59,9 +59,9 @@ struct RouteIndex: BitwiseCopyable {
     exactFolded = indexes[1]
     prefixes = indexes[2]
     prefixesFolded = indexes[3]
-    self.groups = FlatArray(immortal: groups)
-    self.orders = FlatArray(immortal: orders)
-    self.regexes = FlatArray(immortal: regexes)
+    self.groups = Table.immortal(groups)
+    self.orders = Table.immortal(orders)
+    self.regexes = Table.immortal(regexes)
   }
 
   /// The position of the first route that `accepts`, among those whose path may match `path`.

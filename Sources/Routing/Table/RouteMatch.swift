@@ -113,7 +113,7 @@ package struct RouteMatch: BitwiseCopyable {
   }
 
   private func apply<Source: LogSource>(
-    _ levels: FlatArray<HeaderMutations>, to headers: inout HeaderMap, _ source: Source,
+    _ levels: Table<HeaderMutations>, to headers: inout HeaderMap, _ source: Source,
     _ renderer: LogRenderer, pool: inout BlockPool
   ) {
     var index = 0

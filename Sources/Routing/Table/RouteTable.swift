@@ -10,17 +10,17 @@ package struct RouteTable: BitwiseCopyable {
   struct Host: BitwiseCopyable {
     let virtualHost: Ref<VirtualHost>
     let index: RouteIndex
-    let routes: FlatArray<RouteEntry>
+    let routes: Table<RouteEntry>
   }
 
   struct Root: BitwiseCopyable {
     let name: Bytes
     let index: VirtualHostIndex
-    let hosts: FlatArray<Host>
+    let hosts: Table<Host>
     let ignoresPathParameters: Bool
     /// Rewrites keep what they replace in `x-envoy-original-path` and `x-envoy-original-host`.
     let recordsOriginals: Bool
-    let internalOnlyHeaders: FlatArray<HeaderName>
+    let internalOnlyHeaders: Table<HeaderName>
     let filters: FilterConfigs
   }
 
