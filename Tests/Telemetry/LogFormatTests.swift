@@ -42,7 +42,7 @@ final class FakeSource: LogSource {
 
   func metadata(_ kind: LogMetadata, _ path: LogPath, scratch: inout ByteSink) -> LogValue {
     var parts: [String] = []
-    path.forEach { parts.append($0.text) }
+    path.visitParts { parts.append($0.text) }
     guard let value = metadata["\(kind) " + parts.joined(separator: "/")] else { return .absent }
     let mark = scratch.count
     scratch.append(keep(Array(value.utf8)))

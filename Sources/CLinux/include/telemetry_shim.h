@@ -94,3 +94,14 @@ static inline uint64_t telemetry_clock(clockid_t clock) {
   clock_gettime(clock, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
 }
+
+/// `open` with a mode, which Swift cannot call: it takes any number of arguments.
+static inline int telemetry_open(const char *path, int flags, mode_t mode) {
+  return open(path, flags, mode);
+}
+
+/// Whether a descriptor is a file on a disk, which takes bytes at once.
+static inline _Bool telemetry_is_regular(int descriptor) {
+  struct stat status;
+  return fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+}

@@ -74,7 +74,7 @@ package struct LogPath {
   package init(joined: LogBytes) { self.joined = joined }
 
   /// Calls `body` with each part, the namespace first.
-  package func forEach(_ body: (LogBytes) -> Void) {
+  package func visitParts(_ body: (LogBytes) -> Void) {
     let bytes = unsafe joined.buffer
     var start = 0
     for index in 0..<bytes.count where unsafe bytes[index] == 0 {

@@ -131,3 +131,8 @@ struct StatMemory {
     return unsafe page + Int(place) % StatLayout.pageCells
   }
 }
+
+/// Gives back what `allocateCells` took.
+func freeCells(_ cells: UnsafeMutablePointer<UInt64>) {
+  unsafe free(cells)
+}
