@@ -152,6 +152,20 @@ struct HeaderMutationTests {
       ])
   }
 
+  @Test("a filter's list may not touch the request line or the host")
+  func protected() throws {
+    for json in [
+      #"{"append": \#(Self.added(":path", "/"))}"#, #"{"append": \#(Self.added("Host", "h"))}"#,
+      #"{"remove": ":method"}"#, #"{"remove": "host"}"#,
+    ] {
+      let message = try Envoy_Config_Common_MutationRules_V3_HeaderMutation(
+        jsonString: json)
+      let diagnostics = Diagnostics(files: ["f"])
+      _ = HeaderMutations([message], of: .request, at: .root, diagnostics)
+      #expect(diagnostics.errorCount == 1, "\(json)")
+    }
+  }
+
   /// Observed in Envoy 1.40's header_mutation filter.
   @Test("a filter's list is carried out step by step")
   func sequence() throws {

@@ -83,8 +83,21 @@ package struct HeaderMutations: BitwiseCopyable {
     at path: ConfigPath, _ diagnostics: Diagnostics
   ) -> Group? {
     switch message.action {
-    case .remove(let name): return Group(removed: [HeaderName(name)])
+    case .remove(let name):
+      // Envoy accepts these, and then refuses every request for want of them.
+      guard !isProtected(name) else {
+        diagnostics.error(
+          at: path.field("remove"), "headers that start with ':' and host may not be removed")
+        return nil
+      }
+      return Group(removed: [HeaderName(name)])
     case .append(let option):
+      guard !isProtected(option.header.key) else {
+        diagnostics.error(
+          at: path.field("append").field("header").field("key"),
+          "headers that start with ':' and host may not be set")
+        return nil
+      }
       let addition = HeaderAddition(option, of: part, at: path.field("append"), diagnostics)
       guard let addition else { return nil }
       return Group(added: [addition])
@@ -96,6 +109,10 @@ package struct HeaderMutations: BitwiseCopyable {
       return Group(removedMatches: [matcher])
     case nil: return nil
     }
+  }
+
+  private static func isProtected(_ name: String) -> Bool {
+    name.hasPrefix(":") || name.lowercased() == "host"
   }
 
   // MARK: Applying

@@ -50,6 +50,7 @@ struct ActionCompiler {
   private func forward(
     _ action: Envoy_Config_Route_V3_RouteAction, at path: ConfigPath
   ) -> ForwardAction {
+    checkHashPolicies(action.hashPolicy, at: path.field("hash_policy"))
     let retryPolicy =
       unsafe action.hasRetryPolicy
       ? RetryPolicyCompiler.compile(
@@ -76,6 +77,20 @@ struct ActionCompiler {
           UpgradePolicy(
             type: .immortal($0.upgradeType), isEnabled: $0.hasEnabled ? $0.enabled.value : true)
         }))
+  }
+
+  /// Hash policies say nothing to balancers that do not hash, and there is no other one yet: they
+  /// are checked, and that is all.
+  private func checkHashPolicies(
+    _ policies: [Envoy_Config_Route_V3_RouteAction.HashPolicy], at path: ConfigPath
+  ) {
+    for (position, policy) in policies.enumerated() {
+      guard case .header(let header)? = policy.policySpecifier, header.hasRegexRewrite else {
+        continue
+      }
+      let place = path.index(position).field("header").field("regex_rewrite")
+      _ = Regex.Substitution(header.regexRewrite, at: place, diagnostics)
+    }
   }
 
   private func target(
