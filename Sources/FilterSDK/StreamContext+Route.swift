@@ -45,6 +45,19 @@ extension StreamContext {
     return unsafe Lent(raw.assumingMemoryBound(to: Filter.RouteConfig.self))
   }
 
+  /// Calls `body` with this filter's configuration at every level that has one, from the most
+  /// specific to the least.
+  @inlinable public func forEachRouteConfig<Filter: RouteConfigurable>(
+    of filter: Filter.Type, _ body: (Lent<Filter.RouteConfig>) -> Void
+  ) {
+    var index = 0
+    while let raw = unsafe Host.table.route_config_at.unsafelyUnwrapped(stream, index) {
+      // SAFETY: as in `routeConfig`.
+      unsafe body(Lent(raw.assumingMemoryBound(to: Filter.RouteConfig.self)))
+      index += 1
+    }
+  }
+
   /// All zero when there is no route.
   @inlinable public var routeTimeouts: RouteTimeouts {
     guard let raw = unsafe Host.table.route_timeouts.unsafelyUnwrapped(stream) else {

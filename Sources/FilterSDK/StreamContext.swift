@@ -57,9 +57,17 @@ extension StreamContext {
     unsafe Host.table.runtime.unsafelyUnwrapped(stream, key.raw)
   }
 
-  /// Calls `onTimer` once with `tag` after so many milliseconds.
+  /// The runtime's number under this key, or nil when it has none; for a key whose default is below
+  /// zero, because the true one is known to the stream only.
+  @inlinable public func runtimeOverride(_ key: RuntimeKey) -> Double? {
+    let value = runtime(key)
+    return value >= 0 ? value : nil
+  }
+
+  /// Calls `onTimer` once with `tag` after so many milliseconds; 34 years count as for ever, so that
+  /// a number from outside cannot leave the host's clock.
   @inlinable public func startTimer(afterMilliseconds delay: UInt64, tag: UInt64 = 0) -> Ticket {
-    Ticket(unsafe Host.table.timer_start.unsafelyUnwrapped(stream, delay, tag))
+    Ticket(unsafe Host.table.timer_start.unsafelyUnwrapped(stream, min(delay, 1 << 40), tag))
   }
 
   /// Forgets a timer, and the ticket.
@@ -121,10 +129,8 @@ extension StreamContext {
   }
 
   /// The request's head, from any callback.
-  @inlinable public func withRequestHead<Result>(
-    _ body: (borrowing RequestHeadView) -> Result
-  ) -> Result {
-    body(unsafe RequestHeadView(stream, endsStream: false))
+  @inlinable public var requestHead: RequestHeadView {
+    unsafe RequestHeadView(stream, endsStream: false)
   }
 }
 
@@ -155,6 +161,11 @@ extension StreamContext {
   @inlinable public var isFailingHealthChecks: Bool { number(FL_IS_FAILING_HEALTH_CHECKS) != 0 }
   /// The request came from inside, by the connection manager's rules.
   @inlinable public var isInternalRequest: Bool { number(FL_IS_INTERNAL_REQUEST) != 0 }
+
+  /// The request is a health check: access logs may leave it out.
+  @inlinable public func markHealthCheck() {
+    unsafe Host.table.mark_health_check.unsafelyUnwrapped(stream)
+  }
 
   @inlinable public func set(_ flag: ResponseFlag) {
     unsafe Host.table.set_flag.unsafelyUnwrapped(stream, fl_flag(rawValue: flag.rawValue))

@@ -48,8 +48,9 @@ typedef enum fl_part {
 typedef enum fl_verdict {
   /// The next filter's turn.
   FL_CONTINUE = 0,
-  /// The chain waits here until `resume`. What arrives meanwhile is held back by flow control: a
-  /// bounded amount is kept, the rest stays with the peer.
+  /// The chain waits here until `resume`; the head or the piece then goes on to the next filter and
+  /// is not shown to this one again. What arrives meanwhile is held back by flow control: a bounded
+  /// amount is kept, the rest stays with the peer.
   FL_STOP = 1,
   /// The chain waits here until the whole body has come, at most the buffer limit (else 413, or 500
   /// for a response); then the body callback is called once with all of it, if there is one, and the
@@ -377,6 +378,13 @@ typedef struct fl_host {
   // ---- while loading a configuration, continued
   /// The table whose `load` or `load_route` is running: lets one function serve many filters.
   const struct fl_filter *(*filter_table)(fl_config *);
+
+  // ---- route, continued
+  /// This filter's configurations for the matched route, of every level that has one: 0 is the most
+  /// specific, which `route_config` returns too; NULL past the last.
+  const void *(*route_config_at)(fl_stream *, size_t index);
+  /// The request is a health check: access logs may leave it out.
+  void (*mark_health_check)(fl_stream *);
 } fl_host;
 
 /// The host that this image's filters talk to; NULL until somebody adopts one. Each shared object
