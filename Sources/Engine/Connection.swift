@@ -57,6 +57,9 @@ package struct Connection: ~Copyable {
   private var connecting = false
   private var writeFailed = false
   private var aboveHigh = false
+  /// Grows with every socket that this slot serves, so that a callback that closes one and opens the
+  /// next is noticed even when the kernel hands out the same descriptor.
+  private var turn: UInt32 = 0
   /// Bytes that may wait for the peer before its source is asked to pause.
   package var highWatermark = 1024 * 1024
   package private(set) var bytesRead: UInt64 = 0
@@ -114,7 +117,7 @@ extension Ref where Value == Connection {
     _ fd: Int32, connecting: Bool, on loop: EventLoop, events: Ref<ConnectionEvents>,
     owner: UnsafeMutableRawPointer
   ) -> Bool {
-    value = Connection()
+    value.beginTurn()
     let registration = unsafe loop.register(fd, events: FL_EPOLL_STREAM, context: raw) {
       raw, flags in
       unsafe Ref<Connection>(raw: raw).handle(flags)
@@ -126,19 +129,22 @@ extension Ref where Value == Connection {
 
   private func handle(_ flags: UInt32) {
     guard let events = value.eventTable, let owner = unsafe value.ownerContext else { return }
+    let turn = value.currentTurn
     if flags & FL_EPOLLHANGUP != 0 { value.noteHangUp() }
     if value.isConnecting {
       guard flags & (FL_EPOLLOUT | FL_EPOLLHANGUP) != 0 else { return }
       let error = fl_socket_error(value.fd)
       value.noteConnected()
-      return unsafe events.value.connected(owner, error)
+      unsafe events.value.connected(owner, error)
+      // The same event may stand for room for what was written meanwhile, and for the peer's first
+      // bytes: there will be no other. The owner may also have closed the connection.
+      guard error == 0, value.isStill(turn) else { return }
     }
-    let fd = value.fd
     if flags & FL_EPOLLOUT != 0, value.queuedBytes > 0 {
       guard let loop = value.eventLoop else { return }
       if value.flush(blocks: &loop.state.value.blocks) { unsafe events.value.drained(owner) }
       // The owner may have closed it, or even handed the slot to another socket.
-      guard value.fd == fd, unsafe value.ownerContext == owner else { return }
+      guard value.isStill(turn) else { return }
     }
     guard flags & ~FL_EPOLLOUT != 0 else { return }
     value.noteReadable()
@@ -173,10 +179,9 @@ extension Ref where Value == Connection {
   /// Undoes one `pauseReading`; what was not read meanwhile is announced by a deferred `readable`.
   package func resumeReading(on loop: EventLoop) {
     guard value.resume() else { return }
-    let fd = value.fd
-    unsafe loop.later(context: raw, tag: UInt64(UInt32(bitPattern: fd))) { raw, tag in
+    unsafe loop.later(context: raw, tag: UInt64(value.currentTurn)) { raw, tag in
       let connection = unsafe Ref<Connection>(raw: raw)
-      guard connection.value.fd == Int32(bitPattern: UInt32(truncatingIfNeeded: tag)),
+      guard connection.value.isStill(UInt32(truncatingIfNeeded: tag)),
         !connection.value.isReadPaused, let events = connection.value.eventTable,
         let owner = unsafe connection.value.ownerContext
       else { return }
@@ -203,6 +208,18 @@ extension Connection {
   fileprivate var ownerContext: UnsafeMutableRawPointer? { unsafe owner }
   fileprivate var eventLoop: EventLoop? { loop }
   fileprivate var registrationIndex: UInt32 { registration }
+  fileprivate var currentTurn: UInt32 { turn }
+
+  /// The same socket as in that turn, and open.
+  fileprivate func isStill(_ turn: UInt32) -> Bool { self.turn == turn && fd >= 0 }
+
+  /// Forgets the socket before; the queue is empty, because closing has emptied it.
+  fileprivate mutating func beginTurn() {
+    precondition(fd < 0, "the slot's last socket is closed")
+    let turn = self.turn &+ 1
+    self = Connection()
+    self.turn = turn
+  }
 
   fileprivate mutating func adopt(
     _ fd: Int32, _ registration: UInt32, _ loop: EventLoop, _ events: Ref<ConnectionEvents>,
@@ -220,6 +237,8 @@ extension Connection {
 
   fileprivate mutating func forget(blocks: inout BlockPool) {
     fd = -1
+    connecting = false
+    aboveHigh = false
     events = nil
     unsafe owner = nil
     queue.removeAll(into: &blocks)
@@ -253,7 +272,6 @@ extension Connection {
       mayRead = false
       return .wait
     }
-    if n == -Int(EINTR) { return .wait }
     return .failed(Int32(truncatingIfNeeded: -n))
   }
 
@@ -271,7 +289,7 @@ extension Connection {
       n = Self.sendPair(fd, first, second)
     }
     if n == first.count &+ second.count { return }
-    if n < 0 && n != -Int(EAGAIN) && n != -Int(EINTR) {
+    if n < 0 && n != -Int(EAGAIN) {
       // Whoever sent nothing more may still have sent an answer: reading tells how it ended.
       writeFailed = true
       return
@@ -309,7 +327,7 @@ extension Connection {
       let n =
         unsafe second.isEmpty
         ? fl_send(fd, first.base, first.count) : Self.sendPair(fd, first, second)
-      if n == -Int(EAGAIN) || n == -Int(EINTR) { break }
+      if n == -Int(EAGAIN) { break }
       guard n >= 0 else {
         writeFailed = true
         queue.removeAll(into: &blocks)

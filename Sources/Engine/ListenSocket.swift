@@ -33,7 +33,7 @@ package enum ListenSocket {
     return fd
   }
 
-  /// The next connection and where it came from; nil when there is none, or minus an errno.
+  /// The next connection and where it came from, or minus an errno: EAGAIN when there is none.
   package static func accept(_ fd: Int32, peer: inout SocketAddress) -> Int32 {
     let accepted = unsafe fl_accept(fd, &peer.storage, &peer.length)
     if accepted >= 0 && !peer.isUnix { _ = fl_set_nodelay(accepted) }

@@ -9,6 +9,8 @@ package struct SocketAddress: BitwiseCopyable {
 
   /// An IP literal and a port; nil when `ip` is not a literal.
   package init?(ip: String, port: UInt16) {
+    // C would read the text only as far as a NUL.
+    guard !ip.utf8.contains(0) else { return nil }
     // SAFETY: the call writes within the two values it is lent.
     guard unsafe fl_parse_ip(ip, port, &storage, &length) == 1 else { return nil }
   }

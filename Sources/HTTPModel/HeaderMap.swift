@@ -48,16 +48,19 @@ package struct HeaderMap: ~Copyable {
 
   // MARK: Filling
 
-  /// Takes a copy of `text`, and of entries whose offsets point into it.
+  /// Takes a copy of `text`, and of entries whose offsets point into it. A head that is larger than
+  /// the largest block leaves the map empty and `overflowed`.
   package mutating func load(
     _ text: Bytes, _ entries: UnsafePointer<HeaderEntry>, count: Int, from pool: inout BlockPool
   ) {
     precondition(block == nil, "a vacant map")
-    let size = text.count &+ (count &+ 8) &* MemoryLayout<HeaderEntry>.stride &+ Self.slack
+    let least = text.count &+ count &* MemoryLayout<HeaderEntry>.stride
+    let size = least &+ 8 &* MemoryLayout<HeaderEntry>.stride &+ Self.slack
     let block = pool.take(min(size, BlockPool.largest))
-    _ = block.append(text)
     self.block = block
-    overflowed = false
+    overflowed = least > block.capacity
+    guard !overflowed else { return }
+    _ = block.append(text)
     var index = 0
     while index < count {
       unsafe push(entries[index], in: block)
@@ -87,6 +90,7 @@ package struct HeaderMap: ~Copyable {
     let block = pool.take(source.capacity)
     _ = block.append(source.bytes())
     self.block = block
+    overflowed = other.overflowed
     var index = 0
     while index < other.count {
       if !other.entry(index).isRemoved { push(other.entry(index), in: block) }
@@ -229,13 +233,13 @@ package struct HeaderMap: ~Copyable {
     _ name: Bytes, id: HeaderID, _ value: Bytes, from pool: inout BlockPool
   ) {
     guard let index = find(name, id: id) else { return add(name, id: id, value, from: &pool) }
-    replace(index, value, from: &pool)
+    // The others first: replacing may move the text that `name` is a view of.
     var next = index &+ 1
-    while next < count {
-      guard let more = find(name, id: id, from: next) else { return }
+    while let more = find(name, id: id, from: next) {
       remove(at: more)
       next = more &+ 1
     }
+    replace(index, value, from: &pool)
   }
 
   package mutating func set(_ id: HeaderID, _ value: Bytes, from pool: inout BlockPool) {

@@ -101,13 +101,19 @@ static inline int fl_socket_error(int fd) {
   return error;
 }
 
+// An interrupted call is repeated: edge-triggered, nobody would be told again.
+
 static inline ssize_t fl_send(int fd, const void *bytes, size_t count) {
-  ssize_t n = send(fd, bytes, count, MSG_NOSIGNAL);
+  ssize_t n;
+  do n = send(fd, bytes, count, MSG_NOSIGNAL);
+  while (n < 0 && errno == EINTR);
   return n >= 0 ? n : -errno;
 }
 
 static inline ssize_t fl_recv(int fd, void *bytes, size_t capacity) {
-  ssize_t n = recv(fd, bytes, capacity, 0);
+  ssize_t n;
+  do n = recv(fd, bytes, capacity, 0);
+  while (n < 0 && errno == EINTR);
   return n >= 0 ? n : -errno;
 }
 
@@ -117,7 +123,9 @@ static inline ssize_t fl_sendv(int fd, struct iovec *pieces, int count) {
   memset(&message, 0, sizeof message);
   message.msg_iov = pieces;
   message.msg_iovlen = count;
-  ssize_t n = sendmsg(fd, &message, MSG_NOSIGNAL);
+  ssize_t n;
+  do n = sendmsg(fd, &message, MSG_NOSIGNAL);
+  while (n < 0 && errno == EINTR);
   return n >= 0 ? n : -errno;
 }
 
