@@ -6,27 +6,25 @@ public struct RetryConditions: OptionSet, BitwiseCopyable, Sendable {
   public let rawValue: UInt32
   @inlinable public init(rawValue: UInt32) { self.rawValue = rawValue }
 
-  public static let fiveXX = RetryConditions(rawValue: 1 << 0)
-  public static let gatewayError = RetryConditions(rawValue: 1 << 1)
-  public static let reset = RetryConditions(rawValue: 1 << 2)
-  public static let resetBeforeRequest = RetryConditions(rawValue: 1 << 3)
-  public static let connectFailure = RetryConditions(rawValue: 1 << 4)
-  public static let envoyRateLimited = RetryConditions(rawValue: 1 << 5)
-  public static let retriable4XX = RetryConditions(rawValue: 1 << 6)
-  public static let refusedStream = RetryConditions(rawValue: 1 << 7)
-  public static let retriableStatusCodes = RetryConditions(rawValue: 1 << 8)
-  public static let retriableHeaders = RetryConditions(rawValue: 1 << 9)
-  public static let http3PostConnectFailure = RetryConditions(rawValue: 1 << 10)
-  public static let grpcCancelled = RetryConditions(rawValue: 1 << 16)
-  public static let grpcDeadlineExceeded = RetryConditions(rawValue: 1 << 17)
-  public static let grpcInternal = RetryConditions(rawValue: 1 << 18)
-  public static let grpcResourceExhausted = RetryConditions(rawValue: 1 << 19)
-  public static let grpcUnavailable = RetryConditions(rawValue: 1 << 20)
+  @inlinable public static var fiveXX: Self { Self(rawValue: 1 << 0) }
+  @inlinable public static var gatewayError: Self { Self(rawValue: 1 << 1) }
+  @inlinable public static var reset: Self { Self(rawValue: 1 << 2) }
+  @inlinable public static var resetBeforeRequest: Self { Self(rawValue: 1 << 3) }
+  @inlinable public static var connectFailure: Self { Self(rawValue: 1 << 4) }
+  @inlinable public static var envoyRateLimited: Self { Self(rawValue: 1 << 5) }
+  @inlinable public static var retriable4XX: Self { Self(rawValue: 1 << 6) }
+  @inlinable public static var refusedStream: Self { Self(rawValue: 1 << 7) }
+  @inlinable public static var retriableStatusCodes: Self { Self(rawValue: 1 << 8) }
+  @inlinable public static var retriableHeaders: Self { Self(rawValue: 1 << 9) }
+  @inlinable public static var http3PostConnectFailure: Self { Self(rawValue: 1 << 10) }
+  @inlinable public static var grpcCancelled: Self { Self(rawValue: 1 << 16) }
+  @inlinable public static var grpcDeadlineExceeded: Self { Self(rawValue: 1 << 17) }
+  @inlinable public static var grpcInternal: Self { Self(rawValue: 1 << 18) }
+  @inlinable public static var grpcResourceExhausted: Self { Self(rawValue: 1 << 19) }
+  @inlinable public static var grpcUnavailable: Self { Self(rawValue: 1 << 20) }
 
   /// All that look at `grpc-status`.
-  public static let anyGRPC: RetryConditions = [
-    .grpcCancelled, .grpcDeadlineExceeded, .grpcInternal, .grpcResourceExhausted, .grpcUnavailable,
-  ]
+  @inlinable public static var anyGRPC: Self { Self(rawValue: 0x1F << 16) }
 }
 
 /// A checked `envoy.config.route.v3.RetryPolicy`, with its defaults.

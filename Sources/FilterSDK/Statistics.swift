@@ -48,8 +48,8 @@ public struct Share: BitwiseCopyable, Equatable {
     millionths = percent > 0 ? UInt32(min(percent, 100) * 10_000 + 0.5) : 0
   }
 
-  public static let none = Share(percent: 0)
-  public static let all = Share(percent: 100)
+  @inlinable public static var none: Share { Share(percent: 0) }
+  @inlinable public static var all: Share { Share(percent: 100) }
 
   @inlinable public var isNone: Bool { millionths == 0 }
   @inlinable public var isAll: Bool { millionths == 1_000_000 }
