@@ -153,14 +153,23 @@ package struct TimerWheel: ~Copyable {
     return min(distance, limit)
   }
 
-  /// One tick forward, or straight to the next tick that can matter.
+  /// Straight to the next tick that can matter: the start of the next slot in use, or of the lap
+  /// after which slots that lie behind are next.
   private mutating func step(towards now: UInt64) {
-    let position = Int(truncatingIfNeeded: tick & 255)
-    if let next = nextOccupied(level: 0, from: position + 1) {
-      tick = min(now, tick &+ UInt64(next - position))
-    } else {
-      tick = min(now, (tick | 255) &+ 1)
+    var next = now
+    for level in 0..<Self.levels {
+      let shift = UInt64(Self.slotBits * level)
+      let position = Int(truncatingIfNeeded: (tick >> shift) & 255)
+      if let slot = nextOccupied(level: level, from: position + 1) {
+        next = ((tick >> shift) &+ UInt64(slot - position)) << shift
+        break
+      }
+      if nextOccupied(level: level, from: 0) != nil {
+        next = (((tick >> shift) | 255) &+ 1) << shift
+        break
+      }
     }
+    tick = min(now, next)
     if tick & 255 == 0 { cascade(level: 1) }
   }
 
