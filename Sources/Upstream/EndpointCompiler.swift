@@ -25,7 +25,9 @@ struct EndpointCompiler {
         weight += UInt64(Self.weight(endpoint))
         endpoints.append(
           compile(
-            endpoint, index: endpoints.count, priority: 0, locality: locality, at: endpointPath))
+            endpoint, index: endpoints.count,
+            priority: min(group.priority, UInt32(ConfigBounds.priorities - 1)),
+            locality: locality, at: endpointPath))
       }
     }
     if weight > UInt64(UInt32.max) {

@@ -78,6 +78,7 @@ struct ClusterCompilerTests {
           cluster_name: full
           endpoints:
           - locality: { region: r, zone: z, sub_zone: s }
+            priority: 2
             lb_endpoints:
             - health_status: DEGRADED
               load_balancing_weight: 3
@@ -126,6 +127,7 @@ struct ClusterCompilerTests {
     #expect(endpoint.hostname.string == "seen.example")
     #expect(endpoint.port == 8080)
     #expect(endpoint.weight == 3)
+    #expect(endpoint.priority == 2)
     #expect(endpoint.health == .degraded)
     #expect(endpoint.locality.value.subZone.string == "s")
   }
@@ -213,6 +215,12 @@ struct ClusterCompilerTests {
         - name: c
           load_assignment: { cluster_name: c, endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: 10.0.0.1, port_value: 65536 } } } } ] } ] }
         """, "65535"
+      ),
+      (
+        """
+        - name: c
+          load_assignment: { cluster_name: c, endpoints: [ { priority: 129 } ] }
+        """, "expected at most 128, found 129"
       ),
     ])
   func complaints(yaml: String, expected: String) {

@@ -31,7 +31,7 @@ envoy.config.core.v3.SubstitutionFormatString formatters=6
 envoy.config.endpoint.v3.ClusterLoadAssignment named_endpoints=5 policy=4
 envoy.config.endpoint.v3.Endpoint health_check_config=2 observability_name=5
 envoy.config.endpoint.v3.LbEndpoint endpoint_name=5 metadata=3
-envoy.config.endpoint.v3.LocalityLbEndpoints metadata=9 load_balancer_endpoints=7 leds_cluster_locality_config=8 load_balancing_weight=3 priority=5 proximity=6
+envoy.config.endpoint.v3.LocalityLbEndpoints metadata=9 load_balancer_endpoints=7 leds_cluster_locality_config=8 load_balancing_weight=3 proximity=6
 envoy.config.listener.v3.Filter config_discovery=5
 envoy.config.listener.v3.FilterChain use_proxy_proto=4 metadata=5 transport_socket=6 transport_socket_connect_timeout=9
 envoy.config.listener.v3.FilterChainMatch destination_port=8 prefix_ranges=3 address_suffix=4 suffix_len=5 direct_source_prefix_ranges=13 source_type=12 source_prefix_ranges=6 source_ports=7 server_names=11 transport_protocol=9 application_protocols=10

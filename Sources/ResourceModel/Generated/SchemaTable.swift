@@ -513,6 +513,7 @@ message envoy.config.endpoint.v3.ClusterLoadAssignment
 message envoy.config.endpoint.v3.LocalityLbEndpoints
 1 envoy.config.core.v3.Locality locality
 2 []envoy.config.endpoint.v3.LbEndpoint lb_endpoints
+5 uint32 priority lte=128
 message envoy.config.endpoint.v3.LbEndpoint
 oneof host_identifier
 1 envoy.config.endpoint.v3.Endpoint endpoint oneof=0

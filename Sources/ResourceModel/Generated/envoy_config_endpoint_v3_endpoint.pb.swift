@@ -52,6 +52,9 @@ package nonisolated struct Envoy_Config_Endpoint_V3_LocalityLbEndpoints: Sendabl
 
   package var lbEndpoints: [Envoy_Config_Endpoint_V3_LbEndpoint] = []
 
+  /// Endpoints of a higher number are used as far as those of lower ones cannot take the load.
+  package var priority: UInt32 = 0
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
@@ -185,7 +188,7 @@ nonisolated extension Envoy_Config_Endpoint_V3_ClusterLoadAssignment: SwiftProto
 
 nonisolated extension Envoy_Config_Endpoint_V3_LocalityLbEndpoints: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LocalityLbEndpoints"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}locality\0\u{3}lb_endpoints\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}locality\0\u{3}lb_endpoints\0\u{2}\u{3}priority\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -195,6 +198,7 @@ nonisolated extension Envoy_Config_Endpoint_V3_LocalityLbEndpoints: SwiftProtobu
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._locality) }()
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.lbEndpoints) }()
+      case 5: try { try decoder.decodeSingularUInt32Field(value: &self.priority) }()
       default: break
       }
     }
@@ -211,12 +215,16 @@ nonisolated extension Envoy_Config_Endpoint_V3_LocalityLbEndpoints: SwiftProtobu
     if !self.lbEndpoints.isEmpty {
       try visitor.visitRepeatedMessageField(value: self.lbEndpoints, fieldNumber: 2)
     }
+    if self.priority != 0 {
+      try visitor.visitSingularUInt32Field(value: self.priority, fieldNumber: 5)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Envoy_Config_Endpoint_V3_LocalityLbEndpoints, rhs: Envoy_Config_Endpoint_V3_LocalityLbEndpoints) -> Bool {
     if lhs._locality != rhs._locality {return false}
     if lhs.lbEndpoints != rhs.lbEndpoints {return false}
+    if lhs.priority != rhs.priority {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
