@@ -111,7 +111,7 @@ extension ClusterView {
   ) {
     let registrar = self.registrar
     responses.count(code: code, family: family, milliseconds: milliseconds, stats: counters) {
-      registrar.value.register($0, for: view)
+      registrar.register($0, for: view)
     }
   }
 
@@ -132,13 +132,17 @@ struct StatRegistrar {
   let store: MainThreadOnly<StatsStore>
   let main: Mailbox
   let workers: [Mailbox]
+}
 
+extension Ref where Value == StatRegistrar {
+  /// Out of line, so that what it retains is not retained by every request that needs none of it.
+  @inline(never)
   func register(_ registration: ResponseCounters.Registration, for view: Ref<ClusterView>) {
     let view = Handover(view)
     let prefix = "cluster.\(view.ref.value.config.value.statName.string)."
-    let store = self.store
-    let worker = workers[view.ref.value.worker]
-    main.post { _ in
+    let store = value.store
+    let worker = value.workers[view.ref.value.worker]
+    value.main.post { _ in
       let id = registration.perform(prefix: prefix, in: store.value)
       worker.post { _ in view.ref.value.learn(registration, id: id) }
     }
