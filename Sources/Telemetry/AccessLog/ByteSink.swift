@@ -1,14 +1,19 @@
 /// Appends to memory of a fixed size. What does not fit is not written and sets `isFull`; nothing
 /// ever allocates.
 @safe
+@usableFromInline
 package struct ByteSink {
   // SAFETY: the maker owns `capacity` bytes at `base` for as long as it uses the sink; every write
   // is checked against the capacity.
+  @usableFromInline
   package let base: UnsafeMutablePointer<UInt8>
+  @usableFromInline
   package let capacity: Int
   /// How many bytes have been written.
+  @usableFromInline
   package internal(set) var count: Int
   /// Whether something did not fit.
+  @usableFromInline
   package internal(set) var isFull = false
 
   /// Writes into memory that outlives the sink.
@@ -20,7 +25,7 @@ package struct ByteSink {
   }
 
   /// What has been written. Valid until the sink's memory changes.
-  @inlinable
+  @inlinable @inline(__always)
   package var bytes: LogBytes { unsafe LogBytes(start: base, count: count) }
 
   /// What has been written since `mark`, an earlier `count`.
@@ -34,13 +39,13 @@ package struct ByteSink {
   package var last: UInt8? { count > 0 ? unsafe base[count - 1] : nil }
 
   /// Takes back everything since `mark`, an earlier `count`.
-  @inlinable
+  @inlinable @inline(__always)
   package mutating func rewind(to mark: Int) {
     count = min(count, max(0, mark))
     isFull = false
   }
 
-  @inlinable
+  @inlinable @inline(__always)
   package mutating func append(_ byte: UInt8) {
     guard count < capacity else {
       isFull = true
@@ -50,7 +55,7 @@ package struct ByteSink {
     count += 1
   }
 
-  @inlinable
+  @inlinable @inline(__always)
   package mutating func append(_ bytes: LogBytes) {
     guard let start = unsafe bytes.start else { return }
     guard bytes.count <= capacity - count else {
@@ -61,9 +66,28 @@ package struct ByteSink {
     count += bytes.count
   }
 
-  @inlinable
+  @inlinable @inline(__always)
   package mutating func append(_ text: StaticString) {
     append(LogBytes(text))
+  }
+
+  /// How much `appendWords` reads.
+  @usableFromInline
+  package static let wordsBytes = 16
+
+  /// Appends up to 16 bytes from where 16 can be read.
+  @inlinable @inline(__always)
+  package mutating func appendWords(_ start: UnsafePointer<UInt8>, count length: Int) {
+    guard capacity - count >= Self.wordsBytes else {
+      return append(unsafe LogBytes(start: start, count: length))
+    }
+    let from = unsafe UnsafeRawPointer(start)
+    let to = unsafe UnsafeMutableRawPointer(base + count)
+    let first = unsafe from.loadUnaligned(as: UInt64.self)
+    let second = unsafe from.loadUnaligned(fromByteOffset: 8, as: UInt64.self)
+    unsafe to.storeBytes(of: first, as: UInt64.self)
+    unsafe to.storeBytes(of: second, toByteOffset: 8, as: UInt64.self)
+    count += length
   }
 
   /// Appends a number in decimal digits.
@@ -79,12 +103,13 @@ package struct ByteSink {
     // 20 digits hold the largest.
     guard capacity - count >= 20 else { return appendDecimalSlowly(number) }
     var length = 1
-    var rest = number / 10
-    while rest > 0 {
+    var bound: UInt64 = 10
+    while number >= bound && length < 19 {
       length += 1
-      rest /= 10
+      bound &*= 10
     }
-    rest = number
+    if number >= 10_000_000_000_000_000_000 { length = 20 }
+    var rest = number
     var position = count + length
     repeat {
       position -= 1
@@ -96,6 +121,7 @@ package struct ByteSink {
   }
 
   /// Near the end of the memory: digit by digit, each of them checked.
+  @usableFromInline
   package mutating func appendDecimalSlowly(_ number: UInt64) {
     if number >= 10 { appendDecimalSlowly(number / 10) }
     append(UInt8(truncatingIfNeeded: number % 10) + 0x30)
@@ -104,6 +130,13 @@ package struct ByteSink {
   /// Appends the first `digits` of the nine digits of a second's nanoseconds.
   @inlinable
   package mutating func appendFraction(nanoseconds: UInt32, digits: Int) {
+    guard digits != 3 else {
+      // The usual form; divisions by constants cost little.
+      let milliseconds = nanoseconds / 1_000_000
+      append(UInt8(truncatingIfNeeded: milliseconds / 100 % 10) + 0x30)
+      append(UInt8(truncatingIfNeeded: milliseconds / 10 % 10) + 0x30)
+      return append(UInt8(truncatingIfNeeded: milliseconds % 10) + 0x30)
+    }
     var divisor: UInt32 = 100_000_000
     for _ in 0..<min(9, digits) {
       append(UInt8(truncatingIfNeeded: nanoseconds / divisor % 10) + 0x30)

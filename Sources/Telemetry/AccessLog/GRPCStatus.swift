@@ -1,10 +1,11 @@
 /// `%GRPC_STATUS%`: what a response says in gRPC's terms.
+@usableFromInline
 package enum GRPCStatus {
   /// From the trailers, else from the headers, else from the HTTP status; absent for requests that
   /// are not gRPC.
   @inlinable
   package static func value<Source: LogSource & ~Copyable>(
-    _ op: LogOp, _ source: borrowing Source, _ scratch: inout ByteSink
+    _ op: LogOpReference, _ source: borrowing Source, _ scratch: inout ByteSink
   ) -> LogValue {
     let contentType = LogHeaderName(bytes: LogBytes("content-type"), known: 0)
     guard let type = source.header(.request, contentType), isGRPC(type) else { return .absent }
@@ -20,6 +21,7 @@ package enum GRPCStatus {
   }
 
   /// `application/grpc` and its variants (`+proto`, `;…`).
+  @usableFromInline
   package static func isGRPC(_ type: LogBytes) -> Bool {
     let wanted: StaticString = "application/grpc"
     let bytes = unsafe type.buffer
@@ -31,6 +33,7 @@ package enum GRPCStatus {
   }
 
   /// One or two digits.
+  @usableFromInline
   package static func number(_ text: LogBytes) -> Int? {
     guard (1...2).contains(text.count) else { return nil }
     var value = 0
@@ -43,6 +46,7 @@ package enum GRPCStatus {
   }
 
   /// gRPC's mapping of HTTP statuses without a `grpc-status`.
+  @usableFromInline
   package static func code(forHTTPStatus status: Int64) -> Int {
     switch status {
     case 400: 13
@@ -54,11 +58,12 @@ package enum GRPCStatus {
     }
   }
 
-  package static func printed(_ code: Int, _ op: LogOp) -> LogValue {
-    guard op.detail != LogOp.GRPCStyle.number.rawValue, code < names.count else {
+  @usableFromInline
+  package static func printed(_ code: Int, _ op: LogOpReference) -> LogValue {
+    guard op.grpcStyle != .number, code < names.count else {
       return .number(Int64(code))
     }
-    let isSnake = op.detail == LogOp.GRPCStyle.snake.rawValue
+    let isSnake = op.grpcStyle == .snake
     return .bytes(LogBytes(isSnake ? names[code].snake : names[code].camel))
   }
 

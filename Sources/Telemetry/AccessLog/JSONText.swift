@@ -20,6 +20,7 @@ extension ByteSink {
     byte >= 0x20 && byte < 0x7F && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
   }
 
+  @usableFromInline
   package mutating func appendEscapedSlowly(_ value: LogBytes) {
     let isValid = Self.isValidUTF8(value)
     for index in 0..<value.count {

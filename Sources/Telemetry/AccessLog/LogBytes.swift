@@ -1,11 +1,14 @@
 /// Bytes that live elsewhere: in a request's buffer, in a log format, in a scratch area. Valid as
 /// long as their owner says; nobody counts references.
 @safe
+@usableFromInline
 package struct LogBytes: @unchecked Sendable {
   // SAFETY: whoever makes a value from a pointer vouches for its memory while the value is in use;
   // every such place is marked `unsafe`. Reading stays inside `count`.
+  @usableFromInline
   package let start: UnsafePointer<UInt8>?
   /// How many there are.
+  @usableFromInline
   package let count: Int
 
   /// No bytes at all.
@@ -49,5 +52,6 @@ package struct LogBytes: @unchecked Sendable {
   }
 
   /// A copy, for tests and messages.
+  @usableFromInline
   package var text: String { unsafe String(decoding: buffer, as: UTF8.self) }
 }

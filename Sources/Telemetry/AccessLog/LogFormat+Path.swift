@@ -2,13 +2,13 @@
 extension LogFormat {
   @inlinable
   package func currentPath<Source: LogSource & ~Copyable>(
-    _ op: LogOp, _ source: borrowing Source
+    _ op: LogOpReference, _ source: borrowing Source
   ) -> LogBytes? {
     source.header(.request, LogHeaderName(bytes: LogBytes(":path"), known: op.known))
   }
 
   @inlinable
-  package func path<Source: LogSource & ~Copyable>(_ op: LogOp, _ source: borrowing Source)
+  package func path<Source: LogSource & ~Copyable>(_ op: LogOpReference, _ source: borrowing Source)
     -> LogValue
   {
     var found: LogBytes?
@@ -26,7 +26,7 @@ extension LogFormat {
 
   @inlinable
   package func queryParameters<Source: LogSource & ~Copyable>(
-    _ op: LogOp, _ source: borrowing Source, _ scratch: inout ByteSink
+    _ op: LogOpReference, _ source: borrowing Source, _ scratch: inout ByteSink
   ) -> LogValue {
     guard let path = currentPath(op, source), let start = Self.queryStart(path) else {
       return .absent
@@ -39,7 +39,7 @@ extension LogFormat {
 
   @inlinable
   package func queryParameter<Source: LogSource & ~Copyable>(
-    _ op: LogOp, _ source: borrowing Source, _ scratch: inout ByteSink
+    _ op: LogOpReference, _ source: borrowing Source, _ scratch: inout ByteSink
   ) -> LogValue {
     guard let path = currentPath(op, source),
       let value = Self.firstParameter(of: path, named: bytes(op.first), &scratch)
@@ -48,15 +48,18 @@ extension LogFormat {
   }
 
   /// Where the question mark is.
+  @usableFromInline
   package static func queryStart(_ path: LogBytes) -> Int? {
     unsafe path.buffer.firstIndex(of: UInt8(ascii: "?"))
   }
 
+  @usableFromInline
   package static func slice(_ bytes: LogBytes, _ from: Int, _ to: Int) -> LogBytes {
     unsafe LogBytes(UnsafeBufferPointer(rebasing: bytes.buffer[from..<max(from, to)]))
   }
 
   /// The decoded value of the first parameter of this name.
+  @usableFromInline
   package static func firstParameter(
     of path: LogBytes, named name: LogBytes, _ scratch: inout ByteSink
   ) -> LogBytes? {
@@ -85,6 +88,7 @@ extension LogFormat {
 
   /// Percent-decoding. A percent sign that no two hexadecimal digits follow stays in a parameter
   /// and vanishes from the whole query, as in Envoy.
+  @usableFromInline
   package static func appendDecoded(
     _ text: LogBytes, keepsLonePercents: Bool = true, to sink: inout ByteSink
   ) {

@@ -9,26 +9,46 @@ extension LogFormat {
     _ source: borrowing Source, with renderer: LogRenderer, into sink: inout ByteSink,
     valueLimit: Int = .max
   ) -> Bool {
+    var scratch = renderer.makeScratch()
+    // A copy that is written back at the end: the compiler keeps it in registers.
+    var out = sink
+    defer { sink = out }
     for index in 0..<opCount {
-      let op = unsafe ops[index]
+      let op = unsafe LogOpReference(ops + index)
       switch op.code {
-      case .literal: sink.append(bytes(op.first))
+      case .literal: break
       case .key:
-        separate(&sink)
-        sink.append(bytes(op.first))
-      case .element: separate(&sink)
-      case .objectEnd: endObject(op, &sink)
+        separate(&out)
+        appendLiteral(op.first, to: &out)
+      case .element: separate(&out)
+      case .objectEnd: endObject(op, &out)
+      // In plain text these are written where they go: no length may cut them.
+      case .time where op.mode == .text: time(op, source, renderer, &out)
+      case .flags where op.mode == .text:
+        source.responseFlags.append(to: &out, long: op.detail != 0)
       default:
-        var scratch = renderer.makeScratch()
-        let value = evaluate(op, source, renderer, &scratch)
-        write(value, op, valueLimit, &sink)
+        write(evaluate(op, source, renderer, &scratch), op, valueLimit, &out)
+        scratch.rewind(to: 0)
       }
+      if op.tail.length > 0 { appendLiteral(op.tail, to: &out) }
     }
-    return !sink.isFull
+    return !out.isFull
+  }
+
+  /// Fixed text is mostly a few bytes between two values: those are copied as two words, which the
+  /// arena's padding allows, because a call of `memcpy` costs more.
+  @inlinable @inline(__always)
+  package func appendLiteral(_ slice: LogOp.Slice, to sink: inout ByteSink) {
+    if slice.length <= ByteSink.wordsBytes {
+      unsafe sink.appendWords(arena + Int(slice.offset), count: Int(slice.length))
+    } else {
+      sink.append(bytes(slice))
+    }
   }
 
   /// A limit for values under which a line fits into `capacity` bytes whatever the values are: an
   /// escaped byte takes six.
+  @usableFromInline
   package func valueLimit(for capacity: Int) -> Int {
     max(0, (capacity - literalBytes - 64 * valueCount) / (6 * max(1, valueCount)))
   }
@@ -36,7 +56,7 @@ extension LogFormat {
   // MARK: JSON's structure
 
   /// A comma, unless the list or object has just begun.
-  @inlinable
+  @inlinable @inline(__always)
   package func separate(_ sink: inout ByteSink) {
     guard let last = sink.last, last != UInt8(ascii: "{"), last != UInt8(ascii: "[") else { return }
     sink.append(UInt8(ascii: ","))
@@ -44,7 +64,7 @@ extension LogFormat {
 
   /// Closes an object; takes it back with its key when it stayed empty and empty values are omitted.
   @inlinable
-  package func endObject(_ op: LogOp, _ sink: inout ByteSink) {
+  package func endObject(_ op: LogOpReference, _ sink: inout ByteSink) {
     guard omitsEmptyValues, sink.last == UInt8(ascii: "{"), !sink.isFull else {
       return sink.append(UInt8(ascii: "}"))
     }
@@ -54,7 +74,7 @@ extension LogFormat {
 
   /// Takes back the key, or the list's comma, in front of a value that is left out.
   @inlinable
-  package func takeBackKey(_ op: LogOp, _ sink: inout ByteSink) {
+  package func takeBackKey(_ op: LogOpReference, _ sink: inout ByteSink) {
     guard !sink.isFull else { return }
     sink.rewind(to: sink.count - Int(op.keyBytes))
     if sink.last == UInt8(ascii: ",") { sink.rewind(to: sink.count - 1) }
@@ -62,17 +82,25 @@ extension LogFormat {
 
   // MARK: Values
 
-  @inlinable
-  package func write(_ value: LogValue, _ op: LogOp, _ valueLimit: Int, _ sink: inout ByteSink) {
+  @inlinable @inline(__always)
+  package func write(
+    _ value: LogValue, _ op: LogOpReference, _ valueLimit: Int, _ sink: inout ByteSink
+  ) {
     let limit = min(Int(op.limit), valueLimit)
+    guard op.mode == .text else { return writeJSON(value, op, limit, &sink) }
+    switch value {
+    case .absent: if !omitsEmptyValues { sink.append(UInt8(ascii: "-")) }
+    case .bytes(let bytes), .json(let bytes): sink.append(bytes.prefix(limit))
+    case .number(let number): sink.appendDecimal(number)
+    }
+  }
+
+  @inlinable @inline(never)
+  package func writeJSON(
+    _ value: LogValue, _ op: LogOpReference, _ limit: Int, _ sink: inout ByteSink
+  ) {
     switch op.mode {
-    case .text:
-      switch value {
-      case .absent: if !omitsEmptyValues { sink.append(UInt8(ascii: "-")) }
-      case .bytes(let bytes), .json(let bytes): sink.append(bytes.prefix(limit))
-      case .number(let number): sink.appendDecimal(number)
-      }
-    case .jsonString:
+    case .text, .jsonString:
       switch value {
       case .absent: if !omitsEmptyValues { sink.append(UInt8(ascii: "-")) }
       case .bytes(let bytes), .json(let bytes): sink.appendEscaped(bytes.prefix(limit))
@@ -92,19 +120,28 @@ extension LogFormat {
     }
   }
 
-  @inlinable
+  @inlinable @inline(__always)
   package func evaluate<Source: LogSource & ~Copyable>(
-    _ op: LogOp, _ source: borrowing Source, _ renderer: LogRenderer, _ scratch: inout ByteSink
+    _ op: LogOpReference, _ source: borrowing Source, _ renderer: LogRenderer,
+    _ scratch: inout ByteSink
   ) -> LogValue {
     switch op.code {
-    case .field:
-      guard let field = LogField(rawValue: op.detail) else { return .absent }
-      return source.value(of: field, scratch: &scratch)
+    case .field: return source.value(of: op.field, scratch: &scratch)
     case .header: return header(op, source)
-    case .metadata:
-      guard let kind = LogMetadata(rawValue: op.detail) else { return .absent }
-      return source.metadata(kind, LogPath(joined: bytes(op.first)), scratch: &scratch)
     case .duration: return duration(op, source)
+    default: return evaluateRarer(op, source, renderer, &scratch)
+    }
+  }
+
+  /// What few formats have: kept apart, so that the loop over the others stays small.
+  @inlinable @inline(never)
+  package func evaluateRarer<Source: LogSource & ~Copyable>(
+    _ op: LogOpReference, _ source: borrowing Source, _ renderer: LogRenderer,
+    _ scratch: inout ByteSink
+  ) -> LogValue {
+    switch op.code {
+    case .metadata:
+      return source.metadata(op.metadata, LogPath(joined: bytes(op.first)), scratch: &scratch)
     case .time:
       time(op, source, renderer, &scratch)
       return .bytes(scratch.bytes)
@@ -117,37 +154,36 @@ extension LogFormat {
     case .path: return path(op, source)
     case .constantNumber: return .number(0)
     case .constantText: return .bytes(LogBytes())
-    case .absent, .literal, .key, .element, .objectEnd: return .absent
+    default: return .absent
     }
   }
 
-  @inlinable
+  @inlinable @inline(__always)
   package func header<Source: LogSource & ~Copyable>(
-    _ op: LogOp, _ source: borrowing Source
+    _ op: LogOpReference, _ source: borrowing Source
   ) -> LogValue {
-    guard let headers = LogHeaders(rawValue: op.detail) else { return .absent }
     let name = LogHeaderName(bytes: bytes(op.first), known: op.known)
-    if let value = source.header(headers, name) { return .bytes(value) }
+    if let value = source.header(op.headers, name) { return .bytes(value) }
     guard op.second.length > 0 else { return .absent }
     let other = LogHeaderName(bytes: bytes(op.second), known: op.knownSecond)
-    return source.header(headers, other).map { .bytes($0) } ?? .absent
+    return source.header(op.headers, other).map { .bytes($0) } ?? .absent
   }
 
-  @inlinable
+  @inlinable @inline(__always)
   package func duration<Source: LogSource & ~Copyable>(
-    _ op: LogOp, _ source: borrowing Source
+    _ op: LogOpReference, _ source: borrowing Source
   ) -> LogValue {
-    guard let from = LogTimePoint(rawValue: op.detail), let to = LogTimePoint(rawValue: op.known),
-      let start = source.time(of: from), let end = source.time(of: to), end >= start
+    guard let start = source.time(of: op.from), let end = source.time(of: op.to), end >= start
     else { return .absent }
     return .number(Int64(truncatingIfNeeded: (end - start) / UInt64(max(1, op.scale))))
   }
 
   @inlinable
   package func time<Source: LogSource & ~Copyable>(
-    _ op: LogOp, _ source: borrowing Source, _ renderer: LogRenderer, _ scratch: inout ByteSink
+    _ op: LogOpReference, _ source: borrowing Source, _ renderer: LogRenderer,
+    _ scratch: inout ByteSink
   ) {
-    let clock = LogOp.Clock(rawValue: op.detail) ?? .startUTC
+    let clock = op.clock
     let moment =
       clock == .startUTC || clock == .startLocal ? source.startTime : source.now
     appendTime(

@@ -2,6 +2,7 @@ import CLinux
 
 /// Printing a moment.
 extension LogFormat {
+  @usableFromInline
   package func appendTime(
     _ moment: UInt64, local: Bool, pieces range: LogOp.Slice, _ renderer: LogRenderer,
     to sink: inout ByteSink
@@ -15,6 +16,7 @@ extension LogFormat {
         renderer.appendCalendar(
           piece, format: bytes(piece.format), seconds: Int64(truncatingIfNeeded: seconds),
           local: local, to: &sink)
+      case .literal: sink.append(bytes(piece.format))
       case .fraction: sink.appendFraction(nanoseconds: nanoseconds, digits: Int(piece.digits))
       case .trimmedFraction: Self.appendTrimmed(nanoseconds, withPoint: false, to: &sink)
       case .trimmedFractionWithPoint: Self.appendTrimmed(nanoseconds, withPoint: true, to: &sink)

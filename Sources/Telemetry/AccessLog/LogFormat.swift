@@ -1,5 +1,6 @@
 /// Why a format string is refused, in one sentence.
 package struct LogFormatError: Error, Equatable, CustomStringConvertible {
+  @usableFromInline
   package let description: String
 
   init(_ description: String) { self.description = description }
@@ -8,15 +9,20 @@ package struct LogFormatError: Error, Equatable, CustomStringConvertible {
 /// How a format is compiled.
 package struct LogFormatOptions {
   /// Leave out what has no value, instead of `-` and `null` (`omit_empty_values`).
+  @usableFromInline
   package var omitEmptyValues = false
   /// A number for header names that the stream finds faster by number; 0 for the others.
+  @usableFromInline
   package var knownHeader: (String) -> UInt8 = { _ in 0 }
   /// The most bytes of fixed text. Lines have to fit into a block of the writer, values included;
   /// a local reply's body may be longer.
+  @usableFromInline
   package var literalBytes = 16 * 1024
   /// How deep JSON may be nested: deeper is a mistake, and the compiler recurses.
+  @usableFromInline
   package var depth = 32
 
+  @usableFromInline
   package init(omitEmptyValues: Bool = false) {
     self.omitEmptyValues = omitEmptyValues
   }
@@ -37,6 +43,7 @@ package indirect enum LogJSON {
 /// replies. A handle to memory that nothing counts references of; its owner deallocates it when no
 /// worker can use it any more.
 @safe
+@usableFromInline
 package struct LogFormat: @unchecked Sendable {
   /// Envoy's text format where none is configured.
   package static let defaultText =
@@ -46,16 +53,23 @@ package struct LogFormat: @unchecked Sendable {
     + "\"%REQ(X-REQUEST-ID)%\" \"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\"\n"
 
   // SAFETY: written once, before the value is handed out, and never changed; freed by the owner.
+  @usableFromInline
   package let ops: UnsafeMutablePointer<LogOp>
+  @usableFromInline
   package let pieces: UnsafeMutablePointer<TimePiece>
+  @usableFromInline
   package let arena: UnsafeMutablePointer<UInt8>
+  @usableFromInline
   package let opCount: Int
   private let pieceCount: Int
   private let arenaBytes: Int
+  @usableFromInline
   package let omitsEmptyValues: Bool
   /// Bytes that every line has whatever the values are.
+  @usableFromInline
   package let literalBytes: Int
   /// How many values a line has.
+  @usableFromInline
   package let valueCount: Int
 
   /// Compiles a text format.
@@ -79,7 +93,8 @@ package struct LogFormat: @unchecked Sendable {
   private init(_ compiled: LogFormatCompiler.Product) {
     let ops = UnsafeMutablePointer<LogOp>.allocate(capacity: max(1, compiled.ops.count))
     let pieces = UnsafeMutablePointer<TimePiece>.allocate(capacity: max(1, compiled.pieces.count))
-    let arena = UnsafeMutablePointer<UInt8>.allocate(capacity: max(1, compiled.arena.count))
+    let arena = UnsafeMutablePointer<UInt8>.allocate(
+      capacity: compiled.arena.count + ByteSink.wordsBytes)
     for (index, op) in compiled.ops.enumerated() { unsafe (ops + index).initialize(to: op) }
     for (index, piece) in compiled.pieces.enumerated() {
       unsafe (pieces + index).initialize(to: piece)
@@ -87,6 +102,8 @@ package struct LogFormat: @unchecked Sendable {
     for (index, byte) in compiled.arena.enumerated() {
       unsafe (arena + index).initialize(to: byte)
     }
+    // Padding, so that whole words can be read from any place.
+    unsafe (arena + compiled.arena.count).initialize(repeating: 0, count: ByteSink.wordsBytes)
     unsafe self.ops = ops
     unsafe self.pieces = pieces
     unsafe self.arena = arena
@@ -99,6 +116,7 @@ package struct LogFormat: @unchecked Sendable {
   }
 
   /// Gives the memory back. No copy of this value may be used afterwards.
+  @usableFromInline
   package func deallocate() {
     unsafe ops.deallocate()
     unsafe pieces.deallocate()
@@ -106,16 +124,17 @@ package struct LogFormat: @unchecked Sendable {
   }
 
   /// The whole text, where no operator is in it; nil otherwise. Valid as long as the format.
+  @usableFromInline
   package var constant: LogBytes? {
     switch opCount {
     case 0: return LogBytes()
-    case 1 where unsafe ops[0].code == .literal: return bytes(unsafe ops[0].first)
+    case 1 where unsafe ops[0].code == .literal: return bytes(unsafe ops[0].tail)
     default: return nil
     }
   }
 
   /// Bytes of the format's memory.
-  @inlinable
+  @inlinable @inline(__always)
   package func bytes(_ slice: LogOp.Slice) -> LogBytes {
     unsafe LogBytes(start: arena + Int(slice.offset), count: Int(slice.length))
   }

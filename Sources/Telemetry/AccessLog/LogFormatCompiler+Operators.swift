@@ -5,14 +5,20 @@ extension LogFormatCompiler {
   ) throws(LogFormatError) -> LogOp {
     let argument = command.argument ?? ""
     switch command.meaning {
-    case .field(let field): return Self.op(.field, field.rawValue)
+    case .field(let field):
+      var op = LogOp(.field)
+      op.field = field
+      return op
     case .header(let headers): return try header(headers, argument, of: command.name)
     case .metadata(let kind): return try metadata(kind, argument[...], of: command.name)
     case .metadataOfKind: return try metadataOfKind(argument)
     case .duration(let from, let to): return Self.duration(from, to, scale: 1_000_000)
     case .commonDuration: return try commonDuration(argument)
     case .time(let clock): return try time(clock, command.argument)
-    case .responseFlags(let long): return Self.op(.flags, long ? 1 : 0)
+    case .responseFlags(let long):
+      var op = LogOp(.flags)
+      op.detail = long ? 1 : 0
+      return op
     case .grpcStatus: return try grpcStatus(command)
     case .queryParameter:
       var op = LogOp(.queryParameter)
@@ -27,18 +33,12 @@ extension LogFormatCompiler {
     }
   }
 
-  private static func op(_ code: LogOp.Code, _ detail: UInt8) -> LogOp {
-    var op = LogOp(code)
-    op.detail = detail
-    return op
-  }
-
   private static func duration(
     _ from: LogTimePoint, _ to: LogTimePoint, scale: UInt32
   ) -> LogOp {
     var op = LogOp(.duration)
-    op.detail = from.rawValue
-    op.known = to.rawValue
+    op.from = from
+    op.to = to
     op.scale = scale
     return op
   }
@@ -52,7 +52,8 @@ extension LogFormatCompiler {
     guard names.count <= 2 else {
       throw LogFormatError("%\(name)(\(argument))% names more than one alternative")
     }
-    var op = Self.op(.header, headers.rawValue)
+    var op = LogOp(.header)
+    op.headers = headers
     let first = try headerName(names[0], of: name)
     op.first = store(first.utf8.map { $0 })
     op.known = options.knownHeader(first)
@@ -90,7 +91,8 @@ extension LogFormatCompiler {
     guard parts.first?.isEmpty == false else {
       throw LogFormatError("%\(name)(…)% needs the name of a filter before the first colon")
     }
-    var op = Self.op(.metadata, kind.rawValue)
+    var op = LogOp(.metadata)
+    op.metadata = kind
     op.first = store(parts.flatMap { Array($0.utf8) + [0] })
     return op
   }
@@ -141,7 +143,8 @@ extension LogFormatCompiler {
     let isLocal = clock == .startLocal || clock == .nowLocal
     let format = try TimeFormat(
       argument ?? (isLocal ? TimeFormat.defaultLocal : TimeFormat.defaultUTC))
-    var op = Self.op(.time, clock.rawValue)
+    var op = LogOp(.time)
+    op.clock = clock
     op.first.offset = UInt32(product.pieces.count)
     op.first.length = UInt32(format.pieces.count)
     for piece in format.pieces { product.pieces.append(placed(piece)) }
@@ -150,6 +153,10 @@ extension LogFormatCompiler {
 
   private mutating func placed(_ piece: TimeFormat.Piece) -> TimePiece {
     switch piece {
+    case .calendar(let format) where !format.utf8.contains(UInt8(ascii: "%")):
+      var placed = TimePiece(kind: .literal)
+      placed.format = store(Array(format.utf8))
+      return placed
     case .calendar(let format):
       var placed = TimePiece(kind: .calendar)
       placed.id = TimeFormat.makeID()
@@ -166,17 +173,16 @@ extension LogFormatCompiler {
   // MARK: The rest
 
   private func grpcStatus(_ command: LogFormatParser.Command) throws(LogFormatError) -> LogOp {
-    if command.name == "GRPC_STATUS_NUMBER" {
-      return Self.op(.grpcStatus, LogOp.GRPCStyle.number.rawValue)
-    }
-    switch command.argument ?? "CAMEL_STRING" {
-    case "CAMEL_STRING": return Self.op(.grpcStatus, LogOp.GRPCStyle.camel.rawValue)
-    case "SNAKE_STRING": return Self.op(.grpcStatus, LogOp.GRPCStyle.snake.rawValue)
-    case "NUMBER": return Self.op(.grpcStatus, LogOp.GRPCStyle.number.rawValue)
+    var op = LogOp(.grpcStatus)
+    switch command.argument ?? (command.name == "GRPC_STATUS" ? "CAMEL_STRING" : "NUMBER") {
+    case "CAMEL_STRING": op.grpcStyle = .camel
+    case "SNAKE_STRING": op.grpcStyle = .snake
+    case "NUMBER": op.grpcStyle = .number
     default:
       throw LogFormatError(
         "%GRPC_STATUS(\(command.argument ?? ""))%: use CAMEL_STRING, SNAKE_STRING or NUMBER")
     }
+    return op
   }
 
   private func queryParameters(_ argument: String) throws(LogFormatError) -> LogOp {

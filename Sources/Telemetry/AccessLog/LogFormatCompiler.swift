@@ -61,6 +61,7 @@ struct LogFormatCompiler {
       var key = LogOp(.key)
       key.first = store(text)
       product.ops.append(key)
+      product.literalBytes += text.count + 1
       try append(value, keyBytes: UInt32(text.count), depth: depth)
     }
   }
@@ -150,16 +151,15 @@ struct LogFormatCompiler {
   mutating func appendLiteral(_ text: [UInt8]) {
     guard !text.isEmpty else { return }
     product.literalBytes += text.count
-    // Neighbours become one.
-    if let last = product.ops.indices.last, product.ops[last].code == .literal,
-      Int(product.ops[last].first.offset + product.ops[last].first.length) == product.arena.count
-    {
-      product.ops[last].first.length += store(text).length
-      return
+    if product.ops.isEmpty { product.ops.append(LogOp(.literal)) }
+    let last = product.ops.count - 1
+    let tail = product.ops[last].tail
+    if tail.length == 0 {
+      product.ops[last].tail = store(text)
+    } else {
+      // What follows fixed text directly lies directly behind it.
+      product.ops[last].tail.length += store(text).length
     }
-    var op = LogOp(.literal)
-    op.first = store(text)
-    product.ops.append(op)
   }
 
   mutating func store(_ bytes: [UInt8]) -> LogOp.Slice {

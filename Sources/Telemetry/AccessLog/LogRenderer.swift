@@ -3,17 +3,21 @@ import CLinux
 /// A worker's working memory for rendering: a scratch area for values that exist nowhere yet, and
 /// the calendar texts of the current second. One per worker, or one per thread that renders.
 @safe
+@usableFromInline
 package struct LogRenderer {
   // SAFETY: used by one thread; the owner deallocates it when that thread is done.
+  @usableFromInline
   package let scratch: UnsafeMutablePointer<UInt8>
   private let slots: UnsafeMutablePointer<CalendarSlot>
   private let texts: UnsafeMutablePointer<UInt8>
 
   /// As much as the longest head a listener accepts, so that a decoded query always fits.
+  @usableFromInline
   package static let scratchBytes = 64 * 1024
   /// More calendar pieces than this share slots and are printed anew each time.
   private static let slotCount = 32
 
+  @usableFromInline
   package init() {
     unsafe scratch = .allocate(capacity: Self.scratchBytes)
     unsafe slots = .allocate(capacity: Self.slotCount)
@@ -21,6 +25,7 @@ package struct LogRenderer {
     for index in 0..<Self.slotCount { unsafe (slots + index).initialize(to: CalendarSlot()) }
   }
 
+  @usableFromInline
   package func deallocate() {
     unsafe scratch.deallocate()
     unsafe slots.deallocate()
@@ -34,6 +39,7 @@ package struct LogRenderer {
   }
 
   /// Appends the text of a calendar piece, printing it at most once a second.
+  @usableFromInline
   package func appendCalendar(
     _ piece: TimePiece, format: LogBytes, seconds: Int64, local: Bool, to sink: inout ByteSink
   ) {

@@ -1,5 +1,6 @@
 /// What a log format asks the request for. Implemented by the live stream; every answer is valid
 /// until the next call.
+@usableFromInline
 package protocol LogSource: ~Copyable {
   /// A fact about the request, its connections or its upstream. A text that exists nowhere yet may
   /// be written into `scratch` and returned as `scratch.bytes(since:)`.
@@ -25,6 +26,7 @@ package protocol LogSource: ~Copyable {
 }
 
 /// What an operator evaluates to.
+@usableFromInline
 package enum LogValue {
   /// Nothing: `-` in a text, `null` in JSON.
   case absent
@@ -35,6 +37,7 @@ package enum LogValue {
 }
 
 /// Which headers an operator looks into.
+@usableFromInline
 package enum LogHeaders: UInt8, Sendable {
   case request
   case response
@@ -43,9 +46,12 @@ package enum LogHeaders: UInt8, Sendable {
 }
 
 /// A header's name in lower case, and the number that the format's compiler was given for it.
+@usableFromInline
 package struct LogHeaderName {
+  @usableFromInline
   package let bytes: LogBytes
   /// As returned by `LogFormatOptions.knownHeader`; 0 for a name without a number.
+  @usableFromInline
   package let known: UInt8
 
   @inlinable
@@ -56,6 +62,7 @@ package struct LogHeaderName {
 }
 
 /// Whose metadata an operator looks into.
+@usableFromInline
 package enum LogMetadata: UInt8, Sendable {
   case dynamic
   case cluster
@@ -66,14 +73,17 @@ package enum LogMetadata: UInt8, Sendable {
 }
 
 /// The parts of `namespace:key:key`.
+@usableFromInline
 package struct LogPath {
   /// The parts, each ended by a zero byte.
+  @usableFromInline
   package let joined: LogBytes
 
   @inlinable
   package init(joined: LogBytes) { self.joined = joined }
 
   /// Calls `body` with each part, the namespace first.
+  @usableFromInline
   package func visitParts(_ body: (LogBytes) -> Void) {
     let bytes = unsafe joined.buffer
     var start = 0
@@ -85,6 +95,7 @@ package struct LogPath {
 }
 
 /// Moments of a request that durations are measured between, with Envoy's names for them.
+@usableFromInline
 package enum LogTimePoint: UInt8, CaseIterable, Sendable {
   case downstreamFirstByteReceived
   case downstreamLastByteReceived
@@ -117,6 +128,7 @@ package enum LogTimePoint: UInt8, CaseIterable, Sendable {
 
 /// Facts that the stream answers directly. Numbers are answered as `.number`, the rest as `.bytes`;
 /// the operator of each stands in `LogOperators`.
+@usableFromInline
 package enum LogField: UInt8, CaseIterable, Sendable {
   // The exchange.
   case accessLogType, connectionTerminationDetails, filterChainName, localReplyBody, protocolName

@@ -3,15 +3,20 @@
 ///
 /// Buckets live in pages. The first holds 0 to 99, each further one a decade; a page is allocated
 /// when a value first falls into it, because most histograms never see more than three decades.
+@usableFromInline
 package enum HistogramScale {
   /// Decades from 100 to 10^15. Milliseconds beyond that are 30,000 years; such a value is
   /// recorded as the largest one.
+  @usableFromInline
   package static let pageCount = 14
   /// Buckets of the first page.
+  @usableFromInline
   package static let firstPageBuckets = 100
   /// Buckets of each further page.
+  @usableFromInline
   package static let pageBuckets = 90
   /// All buckets.
+  @usableFromInline
   package static let bucketCount = firstPageBuckets + (pageCount - 1) * pageBuckets
 
   /// Where `value` is counted.

@@ -7,6 +7,7 @@ import CLinux
 /// The value is a handle, copied freely and used from any thread. Whoever allocated it deallocates
 /// it, once nobody can use it any more.
 @safe
+@usableFromInline
 package struct SharedGauge: @unchecked Sendable {
   // SAFETY: every access is atomic; the owner keeps the memory for as long as handles are in use.
   // `SharedGaugeTests` runs it on several threads under the thread sanitizer.
@@ -15,6 +16,7 @@ package struct SharedGauge: @unchecked Sendable {
   private static let cacheLineBytes = 64
 
   /// Takes a cache line of its own.
+  @usableFromInline
   package static func allocate() -> SharedGauge {
     let raw = UnsafeMutableRawPointer.allocate(
       byteCount: cacheLineBytes, alignment: cacheLineBytes)
@@ -28,6 +30,7 @@ package struct SharedGauge: @unchecked Sendable {
   }
 
   /// Gives the cache line back. No handle may be used afterwards.
+  @usableFromInline
   package func deallocate() {
     unsafe UnsafeMutableRawPointer(cell).deallocate()
   }

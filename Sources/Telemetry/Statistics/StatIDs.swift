@@ -1,9 +1,12 @@
 /// A counter's place in every worker's memory. Zero is the counter nobody sees: what a
 /// `StatsMatcher` excludes, and what comes after the last place, is counted there.
+@usableFromInline
 package struct CounterID: Equatable, Hashable, Sendable {
+  @usableFromInline
   package let index: UInt32
 
   /// Counts into the void.
+  @usableFromInline
   package static let discarded = CounterID(index: 0)
 
   @inlinable
@@ -11,10 +14,13 @@ package struct CounterID: Equatable, Hashable, Sendable {
 }
 
 /// A gauge's place in every worker's memory. Zero is the gauge nobody sees.
+@usableFromInline
 package struct GaugeID: Equatable, Hashable, Sendable {
+  @usableFromInline
   package let index: UInt32
 
   /// Holds values for nobody.
+  @usableFromInline
   package static let discarded = GaugeID(index: 0)
 
   @inlinable
@@ -22,10 +28,13 @@ package struct GaugeID: Equatable, Hashable, Sendable {
 }
 
 /// A histogram's place in every worker's memory. Zero is the histogram nobody sees.
+@usableFromInline
 package struct HistogramID: Equatable, Hashable, Sendable {
+  @usableFromInline
   package let index: UInt32
 
   /// Records for nobody.
+  @usableFromInline
   package static let discarded = HistogramID(index: 0)
 
   @inlinable

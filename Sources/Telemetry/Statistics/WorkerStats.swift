@@ -5,6 +5,7 @@ import CLinux
 /// Only that worker writes here, with relaxed stores; the main thread reads at any time and adds
 /// the workers up. Valid until the `StatsStore` that made it goes.
 @safe
+@usableFromInline
 package struct WorkerStats: @unchecked Sendable {
   // SAFETY: allocated by `StatsStore` and freed with it, after the workers have ended. Every access
   // is atomic. `StatsStoreTests` runs writers and a reader under the thread sanitizer.

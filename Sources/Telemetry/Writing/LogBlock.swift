@@ -3,6 +3,7 @@ import Glibc
 
 /// Memory that travels from a worker to the writer and back: lines for one target.
 @safe
+@usableFromInline
 package struct LogBlock {
   // SAFETY: at any moment one thread owns a block: the worker that fills it, or, after it went
   // through a ring, the writer. `LogWriterTests` runs both under the thread sanitizer.
@@ -17,6 +18,7 @@ package struct LogBlock {
   }
 
   /// Room for lines: what Envoy collects before it writes, about three hundred lines.
+  @usableFromInline
   package static let bytes = 64 * 1024
 
   /// Takes a block from the system, or nil when it has no memory.
@@ -45,16 +47,19 @@ package struct LogBlock {
   }
 
   var target: UInt32 { unsafe header.pointee.target }
+  @usableFromInline
   package var used: Int { unsafe Int(header.pointee.used) }
   var lines: UInt64 { unsafe UInt64(header.pointee.lines) }
   var began: UInt64 { unsafe header.pointee.began }
 
   /// A sink over the room that is left.
+  @usableFromInline
   package func makeSink() -> ByteSink {
     unsafe ByteSink(base: start + used, capacity: Self.bytes - used)
   }
 
   /// Keeps the line that `makeSink`'s sink took.
+  @usableFromInline
   package func commit(_ sink: ByteSink) {
     unsafe header.pointee.used += UInt32(sink.count)
     unsafe header.pointee.lines += 1

@@ -1,9 +1,12 @@
 import CLinux
 
 /// A log that lines go to. Targets are numbered by the `LogWriter`.
+@usableFromInline
 package struct LogTargetID: Equatable, Hashable, Sendable {
+  @usableFromInline
   package let index: UInt32
 
+  @usableFromInline
   package init(index: UInt32) { self.index = index }
 }
 
@@ -11,6 +14,7 @@ package struct LogTargetID: Equatable, Hashable, Sendable {
 /// over. Appending never waits and, once the blocks exist, never allocates; when the writer cannot
 /// keep up the line is dropped and counted.
 @safe
+@usableFromInline
 package struct LogProducer: @unchecked Sendable {
   // SAFETY: used by one worker; freed by the `LogWriter` after the worker has ended.
   private let open: UnsafeMutablePointer<UInt64>
@@ -38,6 +42,7 @@ package struct LogProducer: @unchecked Sendable {
   /// The longest that a line waits in a block that does not fill. A reader of the log sees a
   /// request within a second (in Envoy within ten), a crash loses no more than that, and a busy
   /// log is still written in whole blocks.
+  @usableFromInline
   package static let flushMilliseconds: UInt64 = 1000
 
   init(stats: WorkerStats, counters: LogCounters, bell: LogBell) {
@@ -52,6 +57,7 @@ package struct LogProducer: @unchecked Sendable {
   }
 
   /// Whether a line waits in a block: then `flush` has to be called within a second.
+  @usableFromInline
   package var hasPending: Bool { unsafe state.pointee.pending > 0 }
 
   /// Renders one line for a target. `now` is in milliseconds, of the clock that `flush` uses too.
@@ -83,6 +89,7 @@ package struct LogProducer: @unchecked Sendable {
 
   /// Hands over the blocks whose first line is older than `flushMilliseconds`; all of them when
   /// `everything`, as a worker does before it ends.
+  @usableFromInline
   package func flush(now: UInt64, everything: Bool = false) {
     guard unsafe state.pointee.pending > 0 else { return }
     for index in unsafe 0..<state.pointee.targets {
@@ -97,6 +104,7 @@ package struct LogProducer: @unchecked Sendable {
   // MARK: Blocks
 
   /// The block that takes the target's lines, or nil when all are under way.
+  @usableFromInline
   package func openBlock(for target: LogTargetID, now: UInt64) -> LogBlock? {
     let index = Int(target.index)
     guard index < Self.targetLimit else { return nil }
@@ -120,6 +128,7 @@ package struct LogProducer: @unchecked Sendable {
   }
 
   /// Keeps a rendered line.
+  @usableFromInline
   package func commit(_ sink: ByteSink, in block: LogBlock, _ target: LogTargetID) {
     if block.used == 0 { unsafe state.pointee.pending += 1 }
     block.commit(sink)
@@ -128,6 +137,7 @@ package struct LogProducer: @unchecked Sendable {
   }
 
   /// Gives the target's block to the writer.
+  @usableFromInline
   package func handOver(_ target: LogTargetID) {
     let index = Int(target.index)
     guard index < Self.targetLimit, let block = LogBlock(address: unsafe open[index]),
@@ -139,6 +149,7 @@ package struct LogProducer: @unchecked Sendable {
   }
 
   /// Counts a line that nobody will see.
+  @usableFromInline
   package func drop() {
     stats.add(counters.dropped)
   }
