@@ -40,6 +40,10 @@ struct TagRulesTests {
         "envoy.worker_id=1,envoy.listener_address=127.0.0.1_80"
       ),
       ("server.worker_0.watchdog_miss", "server.worker_watchdog_miss", "envoy.worker_id=0"),
+      (
+        "thread_local_cluster_manager.worker_0.clusters_inflated",
+        "thread_local_cluster_manager.worker_clusters_inflated", "envoy.worker_id=0"
+      ),
       ("server.live", "server.live", ""),
       (
         "rl.http_local_rate_limit.ok", "http_local_rate_limit.ok",

@@ -176,7 +176,9 @@ enum DefaultTags {
     let index: Int
     if name.token(0, is: "listener") {
       index = addressParts(name) + 1
-    } else if name.token(0, is: "server") || name.token(0, is: "listener_manager") {
+    } else if name.token(0, is: "server") || name.token(0, is: "listener_manager")
+      || name.token(0, is: "thread_local_cluster_manager")
+    {
       index = 1
     } else {
       return nil
