@@ -34,6 +34,17 @@ package struct ByteQueue: ~Copyable {
   /// The contiguous bytes behind `front`, if there are any.
   package var second: Bytes { head?.next?.bytes() ?? .empty }
 
+  /// Calls `body` with every run of contiguous bytes, first to last.
+  package func forEach(_ body: (Bytes) -> Void) {
+    var block = head
+    var offset = headOffset
+    while let current = block {
+      body(current.bytes(from: offset))
+      offset = 0
+      block = current.next
+    }
+  }
+
   /// Forgets the first `n` bytes, `n` at most `count`.
   package mutating func drop(_ n: Int, into pool: inout BlockPool) {
     precondition(n >= 0 && n <= count, "no more bytes than are queued")

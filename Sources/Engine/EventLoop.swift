@@ -57,7 +57,7 @@ package struct EventLoop: BitwiseCopyable {
     package let sendScratch: UnsafeMutablePointer<UInt8>
     /// Set while callbacks run, for a watchdog on another thread: the time at which this wake-up
     /// began, or 0 while waiting.
-    package let busySince: Ref<fl_flag>
+    package let busySince: Ref<fl_cell>
 
     fileprivate init(mailbox: Mailbox) {
       epoll = fl_epoll_create()
@@ -75,7 +75,7 @@ package struct EventLoop: BitwiseCopyable {
       timers = .immortal(TimerWheel(now: now / 1_000_000))
       unsafe receiveScratch = .allocate(capacity: EventLoop.scratchBytes)
       unsafe sendScratch = .allocate(capacity: EventLoop.sendScratchBytes)
-      busySince = .immortal(fl_flag())
+      busySince = .immortal(fl_cell())
     }
   }
 

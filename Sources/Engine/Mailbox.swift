@@ -2,6 +2,7 @@ import CLinux
 
 /// The one way into a loop from another thread: a lock-free queue and an eventfd. For configuration,
 /// endpoints and life-cycle; a request never sends a message.
+@safe
 package struct Mailbox: @unchecked Sendable {
   // `@unchecked`: `inbox` is only touched through the atomic operations of CLinux, and never freed.
   // The thread sanitizer's run of `MailboxTests` would catch a breach.
@@ -9,7 +10,7 @@ package struct Mailbox: @unchecked Sendable {
   let fd: Int32
 
   init() {
-    inbox = .immortal(fl_inbox())
+    unsafe inbox = unsafe .immortal(fl_inbox())
     fd = eventfd(0, Int32(EFD_NONBLOCK | EFD_CLOEXEC))
     precondition(fd >= 0, "an eventfd is available")
   }

@@ -27,7 +27,7 @@ package struct ClusterView: ~Copyable {
   private var responses = ResponseCounters()
   private let registrar: Ref<StatRegistrar>
   /// Number of the snapshot in use, for the publisher to see that older ones are free.
-  private let version: Ref<fl_flag>
+  private let version: Ref<fl_cell>
 
   init(
     _ shared: ClusterShared, worker: Int, counters: WorkerStats, hosts: Ref<HostSet>,
@@ -40,7 +40,7 @@ package struct ClusterView: ~Copyable {
     self.counters = counters
     self.hosts = hosts
     self.registrar = registrar
-    self.version = .immortal(fl_flag())
+    self.version = .immortal(fl_cell())
     balancer = LoadBalancer(policy: shared.config.value.balancing)
     var random = Random()
     install(hosts, random: &random)

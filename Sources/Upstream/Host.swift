@@ -47,7 +47,7 @@ package struct Host: ~Copyable {
   // One lane of cells for each worker, two cache lines wide so that neighbours do not share one.
   // SAFETY: `workerCount * laneCells` cells, freed in `deinit`; indices are checked. A cell has one
   // writer, and is read and written atomically, so that other threads may look.
-  private let cells: UnsafeMutablePointer<fl_flag>
+  private let cells: UnsafeMutablePointer<fl_cell>
   private static let laneCells = 16
   private static let pinCell = 8
   private static let positionCell = 9
@@ -59,15 +59,15 @@ package struct Host: ~Copyable {
     self.workerCount = workerCount
     let count = workerCount * Self.laneCells
     let raw = UnsafeMutableRawPointer.allocate(
-      byteCount: count * MemoryLayout<fl_flag>.stride, alignment: 128)
-    unsafe cells = raw.bindMemory(to: fl_flag.self, capacity: count)
-    unsafe cells.initialize(repeating: fl_flag(), count: count)
+      byteCount: count * MemoryLayout<fl_cell>.stride, alignment: 128)
+    unsafe cells = raw.bindMemory(to: fl_cell.self, capacity: count)
+    unsafe cells.initialize(repeating: fl_cell(), count: count)
   }
 
   deinit { unsafe cells.deallocate() }
 
   @inline(__always)
-  private func cell(_ index: Int, of worker: Int) -> UnsafeMutablePointer<fl_flag> {
+  private func cell(_ index: Int, of worker: Int) -> UnsafeMutablePointer<fl_cell> {
     precondition(worker >= 0 && worker < workerCount, "a worker of this process")
     return unsafe cells + (worker &* Self.laneCells &+ index)
   }

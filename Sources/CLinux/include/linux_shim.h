@@ -10,7 +10,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -243,22 +242,23 @@ typedef struct fl_node {
 } fl_node;
 
 typedef struct fl_inbox {
-  _Atomic(fl_node *) head;
+  // Plain to the eye of Swift, which cannot see an _Atomic field and would not clear it.
+  fl_node *head;
 } fl_inbox;
 
 // Returns 1 when the inbox was empty, that is when the owner must be woken.
 static inline int fl_inbox_push(fl_inbox *inbox, fl_node *node) {
-  fl_node *old = atomic_load_explicit(&inbox->head, memory_order_relaxed);
+  fl_node *old = __atomic_load_n(&inbox->head, __ATOMIC_RELAXED);
   do {
     node->next = old;
-  } while (!atomic_compare_exchange_weak_explicit(&inbox->head, &old, node, memory_order_release,
-                                                  memory_order_relaxed));
+  } while (!__atomic_compare_exchange_n(&inbox->head, &old, node, 1, __ATOMIC_RELEASE,
+                                        __ATOMIC_RELAXED));
   return old == NULL;
 }
 
 // Takes everything, oldest first.
 static inline fl_node *fl_inbox_take(fl_inbox *inbox) {
-  fl_node *node = atomic_exchange_explicit(&inbox->head, NULL, memory_order_acquire);
+  fl_node *node = __atomic_exchange_n(&inbox->head, NULL, __ATOMIC_ACQUIRE);
   fl_node *ordered = NULL;
   while (node) {
     fl_node *next = node->next;
@@ -271,22 +271,23 @@ static inline fl_node *fl_inbox_take(fl_inbox *inbox) {
 
 // ---- relaxed flags that another thread may read
 
-typedef struct fl_flag {
-  _Atomic(uint64_t) value;
-} fl_flag;
+// Named apart from everything in other C modules: Swift tells C types apart by their names alone.
+typedef struct fl_cell {
+  uint64_t value;
+} fl_cell;
 
-static inline uint64_t fl_flag_get(const fl_flag *flag) {
-  return atomic_load_explicit(&flag->value, memory_order_relaxed);
+static inline uint64_t fl_flag_get(const fl_cell *flag) {
+  return __atomic_load_n(&flag->value, __ATOMIC_RELAXED);
 }
-static inline void fl_flag_set(fl_flag *flag, uint64_t value) {
-  atomic_store_explicit(&flag->value, value, memory_order_relaxed);
+static inline void fl_flag_set(fl_cell *flag, uint64_t value) {
+  __atomic_store_n(&flag->value, value, __ATOMIC_RELAXED);
 }
 // The same, ordering what happened before the store and after the load.
-static inline uint64_t fl_flag_get_acquire(const fl_flag *flag) {
-  return atomic_load_explicit(&flag->value, memory_order_acquire);
+static inline uint64_t fl_flag_get_acquire(const fl_cell *flag) {
+  return __atomic_load_n(&flag->value, __ATOMIC_ACQUIRE);
 }
-static inline void fl_flag_set_release(fl_flag *flag, uint64_t value) {
-  atomic_store_explicit(&flag->value, value, memory_order_release);
+static inline void fl_flag_set_release(fl_cell *flag, uint64_t value) {
+  __atomic_store_n(&flag->value, value, __ATOMIC_RELEASE);
 }
 
 // ---- scanning

@@ -114,3 +114,8 @@ package struct ConfigNode {
     }
   }
 }
+
+extension ConfigNode {
+  /// The message at this node in protobuf's binary form, for whoever wants the generated type.
+  package var serialized: [UInt8] { MessageWriter(tree: tree).message(id) }
+}

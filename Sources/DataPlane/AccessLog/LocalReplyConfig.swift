@@ -1,0 +1,134 @@
+import Engine
+import HTTPModel
+import ResourceModel
+import Resources
+import Routing
+import Telemetry
+
+/// `local_reply_config`, compiled: how responses made by the proxy are changed.
+struct LocalReplyConfig {
+  struct Mapper {
+    let filter: AccessLogFilter
+    let status: Int?
+    let body: Bytes?
+    let format: ReplyFormat?
+    let fields: HeaderMutations
+  }
+
+  let mappers: Table<Ref<Mapper>>
+  let format: ReplyFormat?
+}
+
+/// The form of a local reply's body.
+struct ReplyFormat {
+  let format: LogFormat
+  let contentType: Bytes
+}
+
+/// Compiles `local_reply_config`.
+struct LocalReplyCompiler {
+  let context: CompileContext
+
+  func compile(
+    _ message: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig,
+    at path: ConfigPath
+  ) -> Ref<LocalReplyConfig> {
+    let mappers = message.mappers.enumerated().compactMap { index, mapper in
+      compile(mapper, at: path.field("mappers").index(index))
+    }
+    return .immortal(
+      LocalReplyConfig(
+        mappers: .immortal(mappers),
+        format: message.hasBodyFormat
+          ? format(message.bodyFormat, at: path.field("body_format")) : nil))
+  }
+
+  private func compile(
+    _ message: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_ResponseMapper,
+    at path: ConfigPath
+  ) -> Ref<LocalReplyConfig.Mapper>? {
+    let logs = AccessLogCompiler(context: context)
+    guard let filter = logs.filter(message.filter, at: path.field("filter")) else { return nil }
+    var body: Bytes?
+    if message.hasBody {
+      let bytes = DataSourceReader.read(
+        message.body, atMost: 64 * 1024, at: path.field("body"), context.diagnostics)
+      body = bytes.map { .immortal(String(decoding: $0, as: UTF8.self)) }
+    }
+    return .immortal(
+      LocalReplyConfig.Mapper(
+        filter: filter, status: message.hasStatusCode ? Int(message.statusCode.value) : nil,
+        body: body,
+        format: message.hasBodyFormatOverride
+          ? format(message.bodyFormatOverride, at: path.field("body_format_override")) : nil,
+        fields: HeaderMutations(
+          adding: message.headersToAdd, removing: [], of: .response, at: path, prefix: "",
+          context.diagnostics)))
+  }
+
+  private func format(
+    _ message: Envoy_Config_Core_V3_SubstitutionFormatString, at path: ConfigPath
+  ) -> ReplyFormat? {
+    let compiler = FormatCompiler(diagnostics: context.diagnostics)
+    guard let format = compiler.compile(message, at: path) else { return nil }
+    let isJSON = if case .jsonFormat = message.format { true } else { false }
+    let type =
+      message.contentType.isEmpty
+      ? (isJSON ? "application/json" : "text/plain") : message.contentType
+    return ReplyFormat(format: format, contentType: .immortal(type))
+  }
+}
+
+/// A local reply's body in its configured form.
+struct ReplyText {
+  let block: Block
+  let bytes: Bytes
+  let contentType: Bytes
+}
+
+extension Ref where Value == RequestStream {
+  /// What the configuration makes of a local reply: its status, and its body when that changes.
+  func applyLocalReplyConfig(status: Int, body: Bytes) -> (Int, ReplyText?) {
+    guard let config = manager.value.localReplies, value.call == nil else { return (status, nil) }
+    value.status = status
+    var result = status
+    var text = body
+    var format = config.value.format
+    for index in 0..<config.value.mappers.count {
+      let mapper = config.value.mappers[index]
+      guard passes(mapper.value.filter) else { continue }
+      result = mapper.value.status ?? result
+      text = mapper.value.body ?? text
+      format = mapper.value.format ?? format
+      let state = loop.state
+      mapper.value.fields.apply(
+        to: &value.responseHead, StreamLogSource(self), worker.value.renderer,
+        pool: &state.value.blocks)
+      break
+    }
+    value.status = result
+    value.localReplyBody = text
+    defer { value.localReplyBody = .empty }
+    guard let format else {
+      guard text.count != body.count || !(text == body) else { return (result, nil) }
+      return (result, copy(text, contentType: Bytes("text/plain")))
+    }
+    return (result, render(format))
+  }
+
+  private func copy(_ text: Bytes, contentType: Bytes) -> ReplyText? {
+    let block = loop.state.value.blocks.take(min(max(text.count, 1), BlockPool.largest))
+    _ = block.append(text)
+    return ReplyText(block: block, bytes: block.bytes(), contentType: contentType)
+  }
+
+  private func render(_ format: ReplyFormat) -> ReplyText {
+    let block = loop.state.value.blocks.take(BlockPool.largest)
+    var sink = unsafe ByteSink(base: block.base, capacity: block.capacity)
+    _ = format.format.render(StreamLogSource(self), with: worker.value.renderer, into: &sink)
+    block.used = sink.count
+    return ReplyText(block: block, bytes: block.bytes(), contentType: format.contentType)
+  }
+
+  func release(_ text: ReplyText) { loop.state.value.blocks.release(text.block) }
+}

@@ -1,0 +1,203 @@
+import Engine
+import HTTPModel
+import Routing
+import Telemetry
+
+/// What log formats, header values and local replies ask a live stream for.
+struct StreamLogSource: LogSource {
+  private let stream: Ref<RequestStream>
+
+  init(_ stream: Ref<RequestStream>) { self.stream = stream }
+
+  var startTime: UInt64 { stream.value.startedWallClock }
+  var now: UInt64 { stream.loop.wallClock }
+  var responseFlags: ResponseFlags { stream.value.flags }
+
+  func header(_ headers: LogHeaders, _ name: LogHeaderName) -> LogBytes? {
+    let text = Bytes(name.bytes)
+    let id = HeaderID(rawValue: name.known)
+    switch headers {
+    case .request: return first(stream.value.requestHead, text, id)
+    case .response: return first(stream.value.responseHead, text, id)
+    case .requestTrailer: return first(stream.value.requestTrailers, text, id)
+    case .responseTrailer: return first(stream.value.responseTrailers, text, id)
+    }
+  }
+
+  private func first(_ head: borrowing HeaderMap, _ text: Bytes, _ id: HeaderID) -> LogBytes? {
+    guard let index = head.find(text, id: id) else { return nil }
+    return LogBytes(head.value(index))
+  }
+
+  func time(of point: LogTimePoint) -> UInt64? {
+    let time: UInt64
+    switch point {
+    case .downstreamFirstByteReceived: return stream.value.startedAt
+    case .downstreamLastByteReceived: time = stream.value.requestEndedAt
+    case .upstreamConnectionReady, .upstreamFirstByteSent: time = stream.value.upstreamStartedAt
+    case .upstreamLastByteSent: time = stream.value.upstreamRequestEndedAt
+    case .upstreamFirstByteReceived, .upstreamFirstBodyByteReceived:
+      time = stream.value.upstreamRespondedAt
+    case .upstreamLastByteReceived: time = stream.value.upstreamEndedAt
+    case .downstreamFirstByteSent: time = stream.value.responseStartedAt
+    case .downstreamLastByteSent: time = stream.value.responseEndedAt
+    case .streamEnd: return stream.loop.now
+    case .upstreamConnectStart, .upstreamConnectEnd, .upstreamHandshakeEnd: return nil
+    }
+    return time == 0 ? nil : time
+  }
+
+  func metadata(_ kind: LogMetadata, _ path: LogPath, scratch: inout ByteSink) -> LogValue {
+    guard kind == .dynamic else { return .absent }
+    var space = Bytes.empty
+    var key = Bytes.empty
+    var parts = 0
+    path.visitParts { part in
+      if parts == 0 { space = Bytes(part) } else if parts == 1 { key = Bytes(part) }
+      parts += 1
+    }
+    guard parts == 2, let text = stream.value.metadata.get(space, key) else { return .absent }
+    return .bytes(LogBytes(text))
+  }
+
+  func value(of field: LogField, scratch: inout ByteSink) -> LogValue {
+    switch field {
+    case .accessLogType: text("DownstreamEnd")
+    case .protocolName: text(stream.value.minor == 0 ? "HTTP/1.0" : "HTTP/1.1")
+    case .responseCode: .number(Int64(stream.value.loggedStatus))
+    case .responseCodeDetails: optional(stream.value.details)
+    case .routeName: stream.value.route.name.map { .bytes(LogBytes($0)) } ?? .absent
+    case .streamID, .uniqueID: optional(stream.value.requestHead[.xRequestID] ?? .empty)
+    case .connectionID: number(stream.value.downstream?.value.id)
+    case .bytesReceived, .bytesSent, .requestHeadersBytes, .responseHeadersBytes,
+      .responseTrailersBytes, .downstreamHeaderBytesReceived, .downstreamHeaderBytesSent,
+      .downstreamWireBytesReceived, .downstreamWireBytesSent, .upstreamHeaderBytesReceived,
+      .upstreamHeaderBytesSent, .upstreamWireBytesReceived, .upstreamWireBytesSent:
+      bytes(field)
+    case .upstreamCluster, .upstreamClusterRaw, .upstreamHost, .upstreamHostName,
+      .upstreamHostNameWithoutPort, .upstreamRemoteAddress, .upstreamRemoteAddressWithoutPort,
+      .upstreamRemotePort, .upstreamProtocol, .upstreamRequestAttemptCount,
+      .upstreamConnectionID, .upstreamLocalAddress, .upstreamLocalAddressWithoutPort,
+      .upstreamLocalPort, .upstreamHostsAttempted, .upstreamHostsAttemptedWithoutPort:
+      upstream(field, &scratch)
+    default: downstream(field, &scratch)
+    }
+  }
+
+  private func text(_ text: StaticString) -> LogValue { .bytes(LogBytes(text)) }
+
+  private func optional(_ text: Bytes) -> LogValue {
+    text.isEmpty ? .absent : .bytes(LogBytes(text))
+  }
+
+  private func number(_ number: UInt64?) -> LogValue {
+    number.map { .number(Int64(clamping: $0)) } ?? .absent
+  }
+
+  private func bytes(_ field: LogField) -> LogValue {
+    let count: UInt64
+    switch field {
+    case .bytesReceived: count = stream.value.bytesReceived
+    case .bytesSent: count = stream.value.bytesSent
+    case .requestHeadersBytes: count = UInt64(stream.value.requestHead.writtenBytes)
+    case .responseHeadersBytes: count = UInt64(stream.value.responseHead.writtenBytes)
+    case .responseTrailersBytes: count = UInt64(stream.value.responseTrailers.writtenBytes)
+    case .downstreamHeaderBytesReceived: count = UInt64(stream.value.receivedHeadBytes)
+    case .downstreamHeaderBytesSent: count = UInt64(stream.value.responseHeadBytes)
+    case .downstreamWireBytesReceived:
+      count = UInt64(stream.value.receivedHeadBytes) &+ stream.value.bytesReceived
+    case .downstreamWireBytesSent:
+      count = UInt64(stream.value.responseHeadBytes) &+ stream.value.bytesSent
+    case .upstreamHeaderBytesSent: count = UInt64(stream.value.requestHeadBytes)
+    case .upstreamWireBytesSent:
+      count = UInt64(stream.value.requestHeadBytes) &+ stream.value.bytesReceived
+    case .upstreamHeaderBytesReceived: count = UInt64(stream.value.upstreamHeadBytes)
+    default: count = UInt64(stream.value.upstreamHeadBytes) &+ stream.value.bytesSent
+    }
+    return .number(Int64(clamping: count))
+  }
+
+  private func upstream(_ field: LogField, _ scratch: inout ByteSink) -> LogValue {
+    switch field {
+    case .upstreamCluster, .upstreamClusterRaw:
+      let cluster = stream.value.attempt.cluster ?? stream.value.route.cluster
+      return cluster.map { .bytes(LogBytes($0.value.config.value.name)) } ?? .absent
+    case .upstreamRequestAttemptCount: return .number(Int64(stream.value.attempt.number))
+    case .upstreamConnectionID:
+      return stream.value.upstreamConnectionID == 0
+        ? .absent : number(stream.value.upstreamConnectionID)
+    case .upstreamProtocol:
+      return stream.value.upstreamStartedAt > 0 ? text("HTTP/1.1") : .absent
+    case .upstreamLocalAddress, .upstreamLocalAddressWithoutPort, .upstreamLocalPort:
+      return address(
+        stream.value.upstreamLocal, field == .upstreamLocalAddress,
+        onlyPort: field == .upstreamLocalPort, &scratch)
+    default: break
+    }
+    guard let host = stream.value.attempt.host else { return .absent }
+    switch field {
+    case .upstreamHostName, .upstreamHostNameWithoutPort:
+      let name = host.host.value.hostname
+      if !name.isEmpty { return .bytes(LogBytes(name)) }
+      return address(host.address, field == .upstreamHostName, onlyPort: false, &scratch)
+    case .upstreamRemotePort: return address(host.address, false, onlyPort: true, &scratch)
+    case .upstreamRemoteAddressWithoutPort, .upstreamHostsAttemptedWithoutPort:
+      return address(host.address, false, onlyPort: false, &scratch)
+    default: return address(host.address, true, onlyPort: false, &scratch)
+    }
+  }
+
+  private func downstream(_ field: LogField, _ scratch: inout ByteSink) -> LogValue {
+    guard let downstream = stream.value.downstream else { return .absent }
+    switch field {
+    case .downstreamLocalAddress, .downstreamDirectLocalAddress:
+      return address(downstream.value.local, true, onlyPort: false, &scratch)
+    case .downstreamLocalAddressWithoutPort, .downstreamDirectLocalAddressWithoutPort:
+      return address(downstream.value.local, false, onlyPort: false, &scratch)
+    case .downstreamLocalPort, .downstreamDirectLocalPort:
+      return address(downstream.value.local, false, onlyPort: true, &scratch)
+    case .downstreamRemoteAddress:
+      return address(client(downstream), true, onlyPort: false, &scratch)
+    case .downstreamRemoteAddressWithoutPort:
+      return address(client(downstream), false, onlyPort: false, &scratch)
+    case .downstreamRemotePort:
+      return address(client(downstream), false, onlyPort: true, &scratch)
+    case .downstreamDirectRemoteAddress:
+      return address(downstream.value.remote, true, onlyPort: false, &scratch)
+    case .downstreamDirectRemoteAddressWithoutPort:
+      return address(downstream.value.remote, false, onlyPort: false, &scratch)
+    case .downstreamDirectRemotePort:
+      return address(downstream.value.remote, false, onlyPort: true, &scratch)
+    case .localReplyBody: return optional(stream.value.localReplyBody)
+    default: return .absent
+    }
+  }
+
+  /// Who asks: what x-forwarded-for said, as far as it was trusted.
+  private func client(_ downstream: Ref<DownstreamConnection>) -> SocketAddress {
+    stream.value.clientAddress.length > 0
+      ? stream.value.clientAddress : downstream.value.remote
+  }
+
+  private func address(
+    _ address: SocketAddress, _ withPort: Bool, onlyPort: Bool, _ scratch: inout ByteSink
+  ) -> LogValue {
+    guard address.length > 0 else { return .absent }
+    if onlyPort { return .number(Int64(address.port)) }
+    var memory = InlineArray<136, UInt8>(repeating: 0)
+    let mark = scratch.count
+    var span = memory.mutableSpan
+    unsafe span.withUnsafeMutableBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { return }
+      var out = unsafe ByteWriter(base: base, capacity: buffer.count)
+      if withPort { address.append(to: &out) } else { address.appendIP(to: &out) }
+      scratch.append(LogBytes(out.written))
+    }
+    return .bytes(scratch.bytes(since: mark))
+  }
+}
+
+extension RequestStream {
+  /// The status as logs show it: 0 when no response was sent.
+  var loggedStatus: Int { headSent || isResponding ? status : 0 }
+}

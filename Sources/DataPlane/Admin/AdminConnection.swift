@@ -1,0 +1,241 @@
+import CLinux
+import Engine
+import HTTPCodec
+import HTTPModel
+
+/// One connection to the administration listener, on the main loop. Off the request path: written for
+/// comfort, but as bounded as everything that reads from a socket.
+final class AdminConnection {
+  /// Heads and bodies of administration are short.
+  private static let requestBytes = 64 * 1024
+
+  private let connection = Ref<Connection>.immortal(Connection())
+  private unowned let server: AdminServer
+  private let loop: EventLoop
+  private var input: [UInt8] = []
+  private var parser = HTTP1HeadParser(capacity: 100)
+  private var pages: (any IteratorProtocol<[UInt8]>)?
+  private var keepAlive = true
+  private var closing = false
+
+  nonisolated(unsafe) private static let events = Ref<ConnectionEvents>.immortal(
+    unsafe ConnectionEvents(
+      readable: { unsafe AdminConnection.from($0).readable() },
+      drained: { unsafe AdminConnection.from($0).drained() },
+      connected: { _, _ in },
+      hungUp: { unsafe AdminConnection.from($0).close() }))
+
+  private static func from(_ raw: UnsafeMutableRawPointer) -> AdminConnection {
+    unsafe Unmanaged<AdminConnection>.fromOpaque(raw).takeUnretainedValue()
+  }
+
+  init?(_ fd: Int32, server: AdminServer, loop: EventLoop) {
+    self.server = server
+    self.loop = loop
+    let owner = unsafe Unmanaged.passUnretained(self).toOpaque()
+    guard unsafe connection.open(fd, on: loop, events: Self.events, owner: owner) else {
+      return nil
+    }
+    connection.value.highWatermark = 256 * 1024
+  }
+
+  private func readable() {
+    while connection.value.isOpen {
+      let scratch = unsafe loop.state.value.receiveScratch
+      switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
+      case .bytes(let n):
+        for index in 0..<n { unsafe input.append(scratch[index]) }
+        guard input.count <= Self.requestBytes else { return close() }
+        if pages == nil { answerAll() }
+      case .wait: return
+      case .end, .failed: return close()
+      }
+    }
+  }
+
+  /// Answers the requests that are whole, one after the other.
+  private func answerAll() {
+    while pages == nil, connection.value.isOpen, !closing, let request = nextRequest() {
+      keepAlive = request.keepAlive
+      respond(server.respond(to: request))
+    }
+  }
+
+  private func nextRequest() -> AdminRequest? {
+    guard !input.isEmpty else { return nil }
+    var request: AdminRequest?
+    var failed = false
+    var used = 0
+    var head = HeaderMap()
+    let count = input.count
+    unsafe input.withUnsafeMutableBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { return }
+      switch unsafe parser.parseRequest(base, count, maxFields: 100) {
+      case .complete(let length):
+        unsafe head.load(
+          Bytes(base: UnsafePointer(base) + parser.start, count: length - parser.start),
+          parser.entries, count: parser.count, from: &loop.state.value.blocks)
+        let (framing, error) = HTTP1Framing.request(head, minor: parser.minor)
+        let text = unsafe Bytes(base: UnsafePointer(base) + parser.start, count: length)
+        guard error == nil else {
+          failed = true
+          return
+        }
+        var bodyLength = 0
+        switch framing.body {
+        case .none: break
+        case .length(let n) where n <= Self.requestBytes: bodyLength = n
+        default:
+          failed = true
+          return
+        }
+        guard count >= length + bodyLength else { return }
+        used = length + bodyLength
+        request = AdminRequest(
+          method: text[parser.method.lowerBound, parser.method.upperBound].string,
+          target: text[parser.target.lowerBound, parser.target.upperBound].string,
+          keepAlive: framing.keepAlive)
+      case .incomplete: return
+      case .invalid: failed = true
+      }
+    }
+    head.release(into: &loop.state.value.blocks)
+    if failed {
+      keepAlive = false
+      input.removeAll()
+      respond(AdminResponse(status: 400, text: "Bad Request\n"))
+      return nil
+    }
+    input.removeFirst(used)
+    return request
+  }
+
+  private func respond(_ response: AdminResponse) {
+    var head = "HTTP/1.1 \(response.status) \(Status.reason(response.status))\r\n"
+    head += "content-type: \(response.contentType)\r\n"
+    head += "cache-control: no-cache, max-age=0\r\n"
+    head += "x-content-type-options: nosniff\r\n"
+    switch response.body {
+    case .whole(let bytes):
+      head += "content-length: \(bytes.count)\r\n"
+    case .pieces:
+      head += "transfer-encoding: chunked\r\n"
+    }
+    if !keepAlive { head += "connection: close\r\n" }
+    head += "server: fairlead\r\n\r\n"
+    write(Array(head.utf8))
+    switch response.body {
+    case .whole(let bytes):
+      write(bytes)
+      finishResponse()
+    case .pieces(let pieces):
+      self.pages = pieces
+      drained()
+    }
+  }
+
+  private func write(_ bytes: [UInt8]) {
+    unsafe bytes.withUnsafeBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { return }
+      connection.write(unsafe Bytes(base: base, count: buffer.count), on: loop)
+    }
+  }
+
+  /// Sends the next pieces of a long answer, as the reader takes them.
+  private func drained() {
+    if closing { return connection.value.queuedBytes == 0 ? close() : () }
+    while var pieces = pages {
+      guard !connection.value.isAboveHighWatermark else { return }
+      let piece = pieces.next()
+      pages = pieces
+      guard let piece else {
+        pages = nil
+        write(Array("0\r\n\r\n".utf8))
+        finishResponse()
+        return answerAll()
+      }
+      guard !piece.isEmpty else { continue }
+      write(Array("\(String(piece.count, radix: 16))\r\n".utf8) + piece + Array("\r\n".utf8))
+    }
+  }
+
+  private func finishResponse() {
+    guard !keepAlive else { return }
+    closing = true
+    if connection.value.queuedBytes == 0 { close() }
+  }
+
+  func close() {
+    guard connection.value.isOpen else { return }
+    connection.close(on: loop)
+    server.closed(self)
+  }
+}
+
+/// A request to the administration listener.
+struct AdminRequest {
+  let method: String
+  let path: String
+  let query: [(name: String, value: String)]
+  let keepAlive: Bool
+
+  init(method: String, target: String, keepAlive: Bool) {
+    self.method = method
+    self.keepAlive = keepAlive
+    let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
+    path = String(parts.first ?? "")
+    query = (parts.count > 1 ? parts[1] : "").split(separator: "&").map { pair in
+      let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
+      return (Self.decoded(sides[0]), sides.count > 1 ? Self.decoded(sides[1]) : "")
+    }
+  }
+
+  /// The first value of a parameter; empty when it stands alone, nil when it is absent.
+  func parameter(_ name: String) -> String? { query.first { $0.name == name }?.value }
+
+  private static func decoded(_ text: Substring) -> String {
+    var bytes: [UInt8] = []
+    let source = Array(text.utf8)
+    var index = 0
+    while index < source.count {
+      if source[index] == UInt8(ascii: "%"), index + 2 < source.count,
+        ASCII.hex(source[index + 1]) < 16, ASCII.hex(source[index + 2]) < 16
+      {
+        bytes.append(ASCII.hex(source[index + 1]) << 4 | ASCII.hex(source[index + 2]))
+        index += 3
+      } else {
+        bytes.append(source[index])
+        index += 1
+      }
+    }
+    return String(decoding: bytes, as: UTF8.self)
+  }
+}
+
+/// An answer of the administration listener.
+struct AdminResponse {
+  enum Body {
+    case whole([UInt8])
+    /// Made piece by piece, as the reader takes them, so that a long one does not hold up the loop.
+    case pieces(any IteratorProtocol<[UInt8]>)
+  }
+
+  var status = 200
+  var contentType = "text/plain; charset=UTF-8"
+  var body: Body
+
+  init(status: Int = 200, text: String) {
+    self.status = status
+    body = .whole(Array(text.utf8))
+  }
+
+  init(json: String) {
+    contentType = "application/json"
+    body = .whole(Array(json.utf8))
+  }
+
+  init(contentType: String, pieces: any IteratorProtocol<[UInt8]>) {
+    self.contentType = contentType
+    body = .pieces(pieces)
+  }
+}

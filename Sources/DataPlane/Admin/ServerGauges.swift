@@ -1,0 +1,30 @@
+import CLinux
+import Telemetry
+
+/// `server.…`: what the process says about itself, set when statistics are read.
+struct ServerGauges {
+  private let live: GaugeID
+  private let state: GaugeID
+  private let uptime: GaugeID
+  private let concurrency: GaugeID
+  private let totalConnections: GaugeID
+
+  init(store: StatsStore) {
+    live = store.gauge("server.live")
+    state = store.gauge("server.state")
+    uptime = store.gauge("server.uptime")
+    concurrency = store.gauge("server.concurrency")
+    totalConnections = store.gauge("server.total_connections")
+  }
+
+  func refresh(_ server: Server) {
+    let stats = server.config.store.main
+    stats.gaugeSet(live, server.state == .live ? 1 : 0)
+    stats.gaugeSet(state, Int64(server.state.rawValue))
+    stats.gaugeSet(
+      uptime, Int64((fl_monotonic_ns() &- server.startedAt) / 1_000_000_000))
+    stats.gaugeSet(concurrency, Int64(server.workers.count))
+    stats.gaugeSet(
+      totalConnections, server.workers.reduce(0) { $0 + $1.value.openConnections })
+  }
+}

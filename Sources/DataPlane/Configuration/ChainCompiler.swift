@@ -1,0 +1,160 @@
+import CFilterABI
+import Engine
+import ResourceModel
+import Resources
+import Routing
+import SwiftProtobuf
+import Telemetry
+
+/// Compiles the HTTP filters of one connection manager: loads each through the door, adds Timeout and
+/// Retry where they are missing, and lays out a stream's memory.
+struct ChainCompiler {
+  typealias Message = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter
+
+  let context: CompileContext
+  /// `http.<stat_prefix>.`
+  let managerScope: String
+
+  /// What came of it.
+  struct Result {
+    var chain: FilterChain
+    var filters: [LoadedFilter]
+    var router = Envoy_Extensions_Filters_Http_Router_V3_Router()
+  }
+
+  func compile(_ filters: [Message], at path: ConfigPath) -> Result {
+    var loaded: [LoadedFilter] = []
+    var router = Envoy_Extensions_Filters_Http_Router_V3_Router()
+    for (index, filter) in filters.enumerated() {
+      let type = FilterRegistry.typeName(of: filter.typedConfig.typeURL)
+      if type == FilterRegistry.router {
+        router = (try? .init(serializedBytes: filter.typedConfig.value)) ?? router
+      } else if let one = load(filter, type, at: path.index(index)) {
+        loaded.append(one)
+      }
+    }
+    addImplied(to: &loaded)
+    checkReplay(loaded, at: path)
+    return Result(chain: layOut(loaded), filters: loaded, router: router)
+  }
+
+  private func load(_ filter: Message, _ type: String, at path: ConfigPath) -> LoadedFilter? {
+    let place = path.field("typed_config")
+    guard let entry = context.registry.entries[type] else {
+      if !filter.isOptional {
+        context.diagnostics.error(at: place, "no HTTP filter is registered for '\(type)'")
+      }
+      return nil
+    }
+    let load = unsafe makeLoad(entry.table)
+    guard let node = context.tree.node(at: place), let config = unsafe load.load(node) else {
+      return nil
+    }
+    return unsafe LoadedFilter(
+      name: filter.name, type: type, table: entry.table, config: config,
+      isDisabled: filter.disabled)
+  }
+
+  func makeLoad(_ table: UnsafePointer<fl_filter>) -> FilterLoad {
+    let load = unsafe FilterLoad(
+      table: table, tree: context.tree, diagnostics: context.diagnostics, store: context.store,
+      runtime: context.runtime, managerScope: managerScope)
+    context.keep(load)
+    return load
+  }
+
+  /// A chain without Timeout or Retry gets them before the router, taking their settings from the
+  /// route: so Envoy's configurations behave as in Envoy.
+  private func addImplied(to loaded: inout [LoadedFilter]) {
+    for type in [FilterRegistry.timeout, FilterRegistry.retry]
+    where !loaded.contains(where: { $0.type == type }) {
+      guard let entry = context.registry.entries[type],
+        let config = unsafe makeLoad(entry.table).load(nil)
+      else { continue }
+      unsafe loaded.append(
+        LoadedFilter(name: type, type: type, table: entry.table, config: config, isDisabled: false))
+    }
+  }
+
+  private func checkReplay(_ loaded: [LoadedFilter], at path: ConfigPath) {
+    let replaying = loaded.filter(\.mayReplay)
+    guard replaying.count > 1 else { return }
+    let names = replaying.map { "'\($0.name)'" }.joined(separator: " and ")
+    context.diagnostics.error(
+      at: path, "\(names) may both send a request again: a chain holds one such filter")
+  }
+
+  private func layOut(_ loaded: [LoadedFilter]) -> FilterChain {
+    let slots = loaded.count * MemoryLayout<FilterSlot>.stride
+    var offset = slots
+    var entries: [FilterEntry] = []
+    for (index, one) in loaded.enumerated() {
+      offset = (offset + 15) / 16 * 16
+      unsafe entries.append(
+        FilterEntry(
+          name: .immortal(one.name), table: FilterTable(one.table), config: one.config,
+          stateOffset: offset, routeSlot: index, isDisabled: one.isDisabled,
+          mayReplay: one.mayReplay))
+      unsafe offset += one.table.pointee.state_size
+    }
+    return FilterChain(entries, stateBytes: offset - slots)
+  }
+}
+
+/// A filter of a chain whose configuration has been accepted.
+@safe
+struct LoadedFilter {
+  let name: String
+  let type: String
+  let table: UnsafePointer<fl_filter>
+  let config: UnsafeMutableRawPointer
+  let isDisabled: Bool
+
+  var mayReplay: Bool { unsafe table.pointee.flags & UInt32(FL_MAY_REPLAY) != 0 }
+}
+
+/// Messages that the host compiles for a filter while it loads.
+enum PolicyCompiler {
+  /// A RetryPolicy message.
+  static func retryPolicy(
+    _ node: ConfigNode, _ diagnostics: Diagnostics
+  ) -> UnsafePointer<fl_retry_policy>? {
+    let before = diagnostics.errorCount
+    guard let message = try? Envoy_Config_Route_V3_RetryPolicy(serializedBytes: node.serialized)
+    else { return nil }
+    let policy = unsafe RetryPolicyCompiler.compile(message, at: node.path, diagnostics)
+    return diagnostics.errorCount == before ? unsafe UnsafePointer(policy.pointer) : nil
+  }
+
+  /// A list of HeaderMatcher.
+  static func headerMatchers(
+    _ node: ConfigNode, _ diagnostics: Diagnostics
+  ) -> UnsafeRawPointer? {
+    let before = diagnostics.errorCount
+    let matchers = HeaderMatchers(messages(node), at: node.path, diagnostics)
+    guard diagnostics.errorCount == before else { return nil }
+    return unsafe UnsafeRawPointer(Ref.immortal(matchers).pointer)
+  }
+
+  /// A list of HeaderMutation, or of HeaderValueOption; which part it changes is in its name.
+  static func headerMutations(
+    _ node: ConfigNode, _ diagnostics: Diagnostics
+  ) -> UnsafeRawPointer? {
+    let before = diagnostics.errorCount
+    let part: HeadPart = node.name.hasPrefix("response") ? .response : .request
+    let isOptions = node.item(0)?.typeName == "envoy.config.core.v3.HeaderValueOption"
+    let mutations =
+      isOptions
+      ? HeaderMutations(
+        adding: messages(node), removing: [], of: part, at: node.path, prefix: "", diagnostics)
+      : HeaderMutations(messages(node), of: part, at: node.path, diagnostics)
+    guard diagnostics.errorCount == before else { return nil }
+    return unsafe UnsafeRawPointer(Ref.immortal(mutations).pointer)
+  }
+
+  private static func messages<Message: SwiftProtobuf.Message>(_ node: ConfigNode) -> [Message] {
+    (0..<node.count).compactMap { index in
+      node.item(index).flatMap { try? Message(serializedBytes: $0.serialized) }
+    }
+  }
+}

@@ -1,0 +1,160 @@
+import Engine
+import ResourceModel
+import Resources
+import Routing
+import SwiftProtobuf
+import Telemetry
+
+/// Compiles one HTTP connection manager with its chain and routes.
+struct ManagerCompiler {
+  typealias Message =
+    Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager
+
+  let context: CompileContext
+  let index: Int
+  let bufferLimit: Int
+
+  func compile(_ message: Message, at path: ConfigPath) -> CompiledManager {
+    let chains = ChainCompiler(context: context, managerScope: "http.\(message.statPrefix).")
+    let result = chains.compile(message.httpFilters, at: path.field("http_filters"))
+    let routes = compileRoutes(message, result, chains, at: path.field("route_config"))
+    let manager = Ref<ConnectionManager>.immortal(
+      make(message, chain: result.chain, routes: routes, at: path))
+    return CompiledManager(manager: manager, filters: result.filters)
+  }
+
+  /// Without filters and routes.
+  func bare(_ message: Message) -> Ref<ConnectionManager> {
+    let routes = unsafe RouteTable.compile(
+      Envoy_Config_Route_V3_RouteConfiguration(), at: .root,
+      RouteTableOptions(cluster: { _ in nil }), Diagnostics(files: []))
+    return .immortal(
+      make(message, chain: FilterChain([], stateBytes: 0), routes: routes, at: .root))
+  }
+
+  private func compileRoutes(
+    _ message: Message, _ result: ChainCompiler.Result, _ chains: ChainCompiler,
+    at path: ConfigPath
+  ) -> RouteTable {
+    let context = self.context
+    let filters = result.filters
+    let options = unsafe RouteTableOptions(
+      cluster: { name in context.clusters.find(name).map { UInt32($0) } },
+      filterNames: filters.map(\.name),
+      filterConfig: { name, place, _ in
+        guard let filter = filters.first(where: { $0.name == name }),
+          let node = context.tree.node(at: place),
+          let config = unsafe chains.makeLoad(filter.table).loadRoute(node)
+        else { return nil }
+        return UnsafeRawPointer(config)
+      },
+      runtime: context.layers.snapshot,
+      respectsExpectedTimeout: result.router.respectExpectedRqTimeout,
+      suppressesEnvoyHeaders: result.router.suppressEnvoyHeaders)
+    return RouteTable.compile(message.routeConfig, at: path, options, context.diagnostics)
+  }
+
+  private func make(
+    _ m: Message, chain: FilterChain, routes: RouteTable, at path: ConfigPath
+  ) -> ConnectionManager {
+    let common = m.commonHTTPProtocolOptions
+    let http1 = m.httpProtocolOptions
+    let headKilobytes =
+      m.hasMaxRequestHeadersKb ? Int(m.maxRequestHeadersKb.value) : Defaults.maxHeadersKilobytes
+    return ConnectionManager(
+      statPrefix: .immortal(m.statPrefix), index: index,
+      stats: .immortal(ConnectionManagerStats(prefix: m.statPrefix, in: context.store)),
+      chain: .immortal(chain), routes: routes,
+      accessLogs: .immortal(
+        AccessLogCompiler(context: context).compile(m.accessLog, at: path.field("access_log"))),
+      localReplies: localReplies(m, at: path), maxHeadBytes: headKilobytes * 1024,
+      maxFields: common.hasMaxHeadersCount
+        ? Int(common.maxHeadersCount.value) : Defaults.maxHeadersCount,
+      bufferLimit: bufferLimit,
+      maxRequestsPerConnection: common.maxRequestsPerConnection.value,
+      connectionIdleTimeout: time(
+        common.hasIdleTimeout, common.idleTimeout, Defaults.connectionIdleTimeout),
+      maxConnectionDuration: common.maxConnectionDuration.milliseconds,
+      maxStreamDuration: common.maxStreamDuration.milliseconds,
+      streamIdleTimeout: time(
+        m.hasStreamIdleTimeout, m.streamIdleTimeout, Defaults.streamIdleTimeout),
+      requestTimeout: m.requestTimeout.milliseconds,
+      requestHeadersTimeout: m.requestHeadersTimeout.milliseconds,
+      drainTimeout: time(m.hasDrainTimeout, m.drainTimeout, Defaults.drainTimeout),
+      delayedCloseTimeout: time(
+        m.hasDelayedCloseTimeout, m.delayedCloseTimeout, Defaults.delayedCloseTimeout),
+      usesRemoteAddress: m.useRemoteAddress.value, trustedHops: m.xffNumTrustedHops,
+      skipsForwardedFor: m.skipXffAppend, appendsForwardedPort: m.appendXForwardedPort,
+      internalAddresses: internalAddresses(m),
+      generatesRequestID: m.hasGenerateRequestID
+        ? m.generateRequestID.value : Defaults.generateRequestID,
+      preservesRequestID: m.preserveExternalRequestID, pathRules: pathRules(m),
+      stripsAnyPort: m.stripAnyHostPort, stripsMatchingPort: m.stripMatchingHostPort,
+      stripsTrailingDot: m.stripTrailingHostDot,
+      allowsAbsoluteURL: !http1.hasAllowAbsoluteURL || http1.allowAbsoluteURL.value,
+      acceptsHTTP10: http1.acceptHTTP10, defaultHost: .immortal(http1.defaultHostForHTTP10),
+      underscores: underscores(common), proxies100Continue: m.proxy100Continue,
+      addsUserAgent: m.addUserAgent.value,
+      upgrades: .immortal(
+        m.upgradeConfigs.map {
+          .init(type: .immortal($0.upgradeType), isEnabled: !$0.hasEnabled || $0.enabled.value)
+        }),
+      nodeID: .immortal(context.node.id), nodeCluster: .immortal(context.node.cluster),
+      serverHeader: serverHeader(m),
+      serverName: .immortal(m.serverName.isEmpty ? Defaults.serverName : m.serverName),
+      via: .immortal(m.via), returnsRequestID: m.alwaysSetRequestIDInResponse)
+  }
+
+  private func time(
+    _ isSet: Bool, _ duration: Google_Protobuf_Duration, _ fallback: Duration
+  ) -> UInt64 {
+    isSet ? duration.milliseconds : UInt64(clamping: fallback.components.seconds) * 1000
+  }
+
+  private func localReplies(_ m: Message, at path: ConfigPath) -> Ref<LocalReplyConfig>? {
+    guard m.hasLocalReplyConfig else { return nil }
+    return LocalReplyCompiler(context: context).compile(
+      m.localReplyConfig, at: path.field("local_reply_config"))
+  }
+
+  private func underscores(
+    _ options: Envoy_Config_Core_V3_HttpProtocolOptions
+  ) -> ConnectionManager.Underscores {
+    switch options.headersWithUnderscoresAction {
+    case .rejectRequest: .reject
+    case .dropHeader: .drop
+    default: .allow
+    }
+  }
+
+  private func serverHeader(_ message: Message) -> ConnectionManager.ServerHeader {
+    switch message.serverHeaderTransformation {
+    case .appendIfAbsent: .appendIfAbsent
+    case .passThrough: .passThrough
+    default: .overwrite
+    }
+  }
+
+  private func pathRules(_ message: Message) -> PathNormalizer {
+    let slashes: PathNormalizer.EscapedSlashes
+    switch message.pathWithEscapedSlashesAction {
+    case .rejectRequest: slashes = .reject
+    case .unescapeAndRedirect: slashes = .redirect
+    case .unescapeAndForward: slashes = .unescape
+    default: slashes = .keep
+    }
+    return PathNormalizer(
+      normalizes: message.normalizePath.value, mergesSlashes: message.mergeSlashes,
+      escapedSlashes: slashes)
+  }
+
+  private func internalAddresses(_ message: Message) -> AddressRanges {
+    let ranges = message.internalAddressConfig.cidrRanges.compactMap {
+      range -> AddressRanges.Range? in
+      guard let address = SocketAddress(ip: range.addressPrefix, port: 0) else { return nil }
+      return .init(
+        bytes: address.ipBytes, bits: Int(range.prefixLen.value), isIPv6: address.isIPv6)
+    }
+    return AddressRanges(ranges, includesUnix: message.internalAddressConfig.unixSockets)
+  }
+}

@@ -1,0 +1,124 @@
+import CFilterABI
+import Engine
+import ResourceModel
+import Resources
+import Routing
+import Telemetry
+import Upstream
+
+/// A whole configuration, compiled: what the server starts from.
+package struct ServerConfig {
+  package let bootstrap: Envoy_Config_Bootstrap_V3_Bootstrap
+  package let store: StatsStore
+  let clusters: ClusterDirectory
+  let listeners: [Ref<ListenerConfig>]
+  let managers: [CompiledManager]
+  let runtime: RuntimeBuilder
+  let layers: RuntimeLayers
+  let callManager: Ref<ConnectionManager>
+  let logWriter: LogWriter?
+  /// The most fields that any listener or cluster allows in a head.
+  let maxFields: Int
+}
+
+/// A connection manager, and what is needed to make its filters' places on workers.
+struct CompiledManager {
+  let manager: Ref<ConnectionManager>
+  let filters: [LoadedFilter]
+}
+
+/// What the compilers of one configuration share.
+final class CompileContext {
+  let tree: ConfigTree
+  let diagnostics: Diagnostics
+  let store: StatsStore
+  let registry: FilterRegistry
+  let runtime: RuntimeBuilder
+  let layers: RuntimeLayers
+  let clusters: ClusterDirectory
+  let node: Envoy_Config_Core_V3_Node
+  /// Nil while a configuration is only validated.
+  let logWriter: LogWriter?
+  private var loads: [FilterLoad] = []
+
+  init(
+    _ loaded: LoadedBootstrap, store: StatsStore, registry: FilterRegistry,
+    clusters: ClusterDirectory, logWriter: LogWriter?
+  ) {
+    self.logWriter = logWriter
+    tree = loaded.tree
+    diagnostics = loaded.diagnostics
+    self.store = store
+    self.registry = registry
+    layers = RuntimeLayers(loaded.bootstrap.layeredRuntime)
+    runtime = RuntimeBuilder(values: layers.numbers)
+    self.clusters = clusters
+    node = loaded.bootstrap.node
+  }
+
+  /// A filter may hold on to its loading context's handle for as long as the configuration lives.
+  func keep(_ load: FilterLoad) { loads.append(load) }
+}
+
+extension ServerConfig {
+  /// Compiles what the loader has read; nil when there are errors, all of which are in the
+  /// diagnostics.
+  package static func compile(
+    _ loaded: LoadedBootstrap, registry: FilterRegistry, opensLogs: Bool
+  ) -> ServerConfig? {
+    let bootstrap = loaded.bootstrap
+    let resources = ConfigPath.root.field("static_resources")
+    let store = StatsStore(options: statsOptions(bootstrap.statsConfig, loaded.diagnostics))
+    let clusters = ClusterCompiler(diagnostics: loaded.diagnostics).compile(
+      bootstrap.staticResources.clusters, at: resources.field("clusters"))
+    let writer = opensLogs ? makeWriter(store, loaded.diagnostics) : nil
+    let context = CompileContext(
+      loaded, store: store, registry: registry, clusters: clusters, logWriter: writer)
+    var compiler = ListenerCompiler(context: context)
+    var listeners: [Ref<ListenerConfig>] = []
+    for (index, listener) in bootstrap.staticResources.listeners.enumerated() {
+      if let one = compiler.compile(listener, at: resources.field("listeners").index(index)) {
+        listeners.append(one)
+      }
+    }
+    let callManager = compiler.makeCallManager()
+    guard !loaded.diagnostics.hasErrors else { return nil }
+    let fields =
+      compiler.managers.map { $0.manager.value.maxFields }
+      + (0..<clusters.count).map { clusters[$0].value.http.maxResponseHeaders }
+    return ServerConfig(
+      bootstrap: bootstrap, store: store, clusters: clusters, listeners: listeners,
+      managers: compiler.managers, runtime: context.runtime, layers: context.layers,
+      callManager: callManager, logWriter: writer,
+      maxFields: max(fields.max() ?? 100, 100))
+  }
+
+  private static func makeWriter(
+    _ store: StatsStore, _ diagnostics: Diagnostics
+  ) -> LogWriter? {
+    do throws(LogOpenError) {
+      return try LogWriter(store) { ProcessLog.shared.log(.warning, .file, $0) }
+    } catch {
+      diagnostics.error(at: .root, error.description)
+      return nil
+    }
+  }
+
+  /// `stats_config`.
+  private static func statsOptions(
+    _ message: Envoy_Config_Metrics_V3_StatsConfig, _ diagnostics: Diagnostics
+  ) -> StatsOptions {
+    var options = StatsOptions()
+    let path = ConfigPath.root.field("stats_config").field("histogram_bucket_settings")
+    for (index, setting) in message.histogramBucketSettings.enumerated() {
+      guard
+        let matcher = StringMatcher(
+          setting.match, at: path.index(index).field("match"), diagnostics)
+      else { continue }
+      options.histogramBounds.append(
+        .init(
+          matches: { name in Bytes.with(name) { matcher.matches($0) } }, bounds: setting.buckets))
+    }
+    return options
+  }
+}

@@ -1,0 +1,631 @@
+import CLinux
+import Engine
+import HTTPCodec
+import HTTPModel
+import Telemetry
+
+/// One HTTP/1.1 connection from a client: turns bytes into requests, one at a time, and responses
+/// into bytes. Pipelined requests wait, unread as far as possible, until their turn.
+struct DownstreamConnection: ~Copyable, Pooled {
+  enum Phase: UInt8 {
+    /// Between requests, or within a head.
+    case head
+    /// Within a request's body.
+    case body
+    /// The request is whole; its response is not.
+    case waiting
+    /// After an accepted upgrade: bytes pass as they come.
+    case tunnel
+    /// The last response is on its way, or has gone: what comes is thrown away.
+    case closing
+  }
+
+  /// Must stay first: a handle to it is a handle to the whole.
+  var connection = Connection()
+  var generation: UInt32 = 0
+  var nextFree: Ref<Self>?
+
+  /// Links the open connections of the worker.
+  var nextOpen: Ref<DownstreamConnection>?
+  var previousOpen: Ref<DownstreamConnection>?
+  var worker: Ref<Worker>?
+  var listener: Ref<ActiveListener>?
+  var remote = SocketAddress()
+  var local = SocketAddress()
+  var id: UInt64 = 0
+
+  var phase = Phase.head
+  /// Bytes that came before their turn, or a head that is not whole.
+  var stash: Block?
+  var scanner = HeadScanner()
+  var decoder = BodyDecoder()
+  var stream: Ref<RequestStream>?
+  /// The request at hand allows the connection to go on.
+  var keepAlive = true
+  var isHTTP10 = false
+  var requests: UInt32 = 0
+  /// The protocol of the response body: set with its head.
+  var chunkedResponse = false
+  var openedAt: UInt64 = 0
+  /// When the last request ended, or the connection was opened.
+  var idleSince: UInt64 = 0
+  var headStartedAt: UInt64 = 0
+  var idleTimer = TimerID.none
+  var headTimer = TimerID.none
+  var closeTimer = TimerID.none
+  var durationTimer = TimerID.none
+  /// Reading is paused because a request is at work and more bytes are there.
+  var heldBack = false
+  /// Reading is paused because the stream asked for it.
+  var pausedByStream = false
+  var endOfInput = false
+}
+
+typealias Downstream = Ref<DownstreamConnection>
+
+extension Ref where Value == DownstreamConnection {
+  /// SAFETY: `connection` is the first stored property.
+  var connection: Ref<Connection> { unsafe Ref<Connection>(raw: raw) }
+
+  private var held: Ref<Worker> {
+    guard let worker = value.worker else { preconditionFailure("an open connection has a worker") }
+    return worker
+  }
+
+  private var loop: EventLoop { held.value.loop }
+
+  private var manager: Ref<ConnectionManager> {
+    guard let listener = value.listener else {
+      preconditionFailure("an open connection has a listener")
+    }
+    return listener.value.config.value.manager
+  }
+
+  nonisolated(unsafe) static let events = Ref<ConnectionEvents>.immortal(
+    unsafe ConnectionEvents(
+      readable: { unsafe Downstream(raw: $0).readable() },
+      drained: { unsafe Downstream(raw: $0).drained() },
+      connected: { _, _ in },
+      hungUp: { unsafe Downstream(raw: $0).hungUp() }))
+
+  // MARK: Opening
+
+  /// Takes over an accepted socket. False when the loop cannot watch it.
+  func open(
+    _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, remote: SocketAddress
+  ) -> Bool {
+    value.worker = worker
+    value.listener = listener
+    value.remote = remote
+    guard unsafe connection.open(fd, on: worker.value.loop, events: Self.events, owner: raw) else {
+      return false
+    }
+    value.connection.highWatermark = listener.value.config.value.bufferLimit
+    value.local =
+      listener.value.config.value.isWildcard
+      ? ListenSocket.localAddress(of: fd) : listener.value.config.value.address
+    value.id = worker.value.nextConnectionID()
+    value.openedAt = loop.now
+    value.idleSince = loop.now
+    value.phase = .head
+    listener.count(opened: self)
+    startIdleTimer()
+    let limit = manager.value.maxConnectionDuration
+    if limit > 0 {
+      value.durationTimer = unsafe loop.after(milliseconds: limit, context: raw) { raw, _ in
+        unsafe Downstream(raw: raw).reachedMaxDuration()
+      }
+    }
+    return true
+  }
+
+  // MARK: Reading
+
+  private func readable() {
+    let loop = self.loop
+    while value.connection.isOpen, !value.connection.isReadPaused {
+      if value.phase == .closing { return discard() }
+      guard value.stash == nil else {
+        guard readIntoStash() else { return }
+        continue
+      }
+      let scratch = unsafe loop.state.value.receiveScratch
+      switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
+      case .bytes(let n):
+        let used = unsafe consume(scratch, n)
+        if used < n, value.connection.isOpen { unsafe keep(scratch + used, n - used) }
+      case .wait: return
+      case .end: return inputEnded()
+      case .failed: return inputFailed()
+      }
+      flushOutput()
+    }
+  }
+
+  /// Reads behind what is kept already. False when there is nothing more to do now.
+  private func readIntoStash() -> Bool {
+    guard var block = value.stash else { return true }
+    if block.used == block.capacity {
+      guard let larger = grow(block) else {
+        refuseHead(.headTooLarge)
+        return false
+      }
+      block = larger
+    }
+    let outcome = unsafe connection.read(
+      into: block.base + block.used, capacity: block.capacity - block.used)
+    switch outcome {
+    case .bytes(let n):
+      block.used += n
+      consumeStash()
+    case .wait: return false
+    case .end:
+      inputEnded()
+      return false
+    case .failed:
+      inputFailed()
+      return false
+    }
+    flushOutput()
+    return true
+  }
+
+  private func grow(_ block: Block) -> Block? {
+    guard block.capacity < BlockPool.largest else { return nil }
+    let larger = held.value.loop.state.value.blocks.take(block.capacity * 2)
+    _ = larger.append(block.bytes())
+    loop.state.value.blocks.release(block)
+    value.stash = larger
+    return larger
+  }
+
+  /// Works on what is kept, as far as the phase allows.
+  private func consumeStash() {
+    guard let block = value.stash else { return }
+    // The block is not the connection's while it is worked on: what remains is kept anew.
+    value.stash = nil
+    let used = unsafe consume(block.base, block.used)
+    let left = block.used - used
+    if left > 0, value.connection.isOpen, value.phase != .closing {
+      if used > 0 { unsafe _ = memmove(block.base, block.base + used, left) }
+      block.used = left
+      value.stash = block
+    } else {
+      loop.state.value.blocks.release(block)
+    }
+  }
+
+  private func keep(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) {
+    guard value.phase != .closing else { return }
+    let block = loop.state.value.blocks.take(min(max(n + 1024, 4096), BlockPool.largest))
+    _ = unsafe block.append(Bytes(base: UnsafePointer(bytes), count: n))
+    value.stash = block
+  }
+
+  /// Hands bytes to the phase they belong to; how many were used.
+  private func consume(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) -> Int {
+    var used = 0
+    while used < n, value.connection.isOpen {
+      switch value.phase {
+      case .head:
+        let taken = unsafe consumeHead(bytes + used, n - used)
+        guard taken > 0 else { return used }
+        used += taken
+      case .body, .tunnel:
+        let input = unsafe Bytes(base: UnsafePointer(bytes), count: n)
+        let before = used
+        unsafe consumeBody(input, bytes, at: &used)
+        // Paused, or in need of more bytes to make out trailers: what is left is kept.
+        if used == before || value.pausedByStream && used == n { return used }
+      case .waiting:
+        holdBack()
+        return used
+      case .closing:
+        return n
+      }
+    }
+    return used
+  }
+
+  // MARK: Head
+
+  private func consumeHead(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) -> Int {
+    let worker = held
+    let manager = self.manager
+    if value.headStartedAt == 0 { headBegan() }
+    let outcome = unsafe worker.value.parser.parseRequest(
+      bytes, n, maxFields: manager.value.maxFields)
+    switch outcome {
+    case .complete(let length) where length <= manager.value.maxHeadBytes:
+      headEnded()
+      unsafe beginRequest(bytes + worker.value.parser.start, length - worker.value.parser.start)
+      return length
+    case .complete:
+      refuseHead(.headTooLarge)
+    case .incomplete:
+      if n > manager.value.maxHeadBytes {
+        refuseHead(.headTooLarge)
+        return n
+      }
+      return 0
+    case .invalid(let error):
+      refuseHead(error)
+    }
+    return n
+  }
+
+  private func headBegan() {
+    value.headStartedAt = loop.now
+    let limit = manager.value.requestHeadersTimeout
+    guard limit > 0 else { return }
+    value.headTimer = unsafe loop.after(milliseconds: limit, context: raw) { raw, _ in
+      unsafe Downstream(raw: raw).headTimedOut()
+    }
+  }
+
+  private func headEnded() {
+    value.headStartedAt = 0
+    if value.headTimer != .none {
+      loop.cancel(value.headTimer)
+      value.headTimer = .none
+    }
+  }
+
+  private func beginRequest(_ head: UnsafeMutablePointer<UInt8>, _ length: Int) {
+    let worker = held
+    let stream = newStream()
+    unsafe stream.value.requestHead.load(
+      Bytes(base: UnsafePointer(head), count: length), worker.value.parser.entries,
+      count: worker.value.parser.count, from: &loop.state.value.blocks)
+    let minor = worker.value.parser.minor
+    value.isHTTP10 = minor == 0
+    let (framing, error) = HTTP1Framing.request(stream.value.requestHead, minor: minor)
+    value.keepAlive = framing.keepAlive
+    value.decoder = BodyDecoder(framing.body)
+    let hasBody = framing.body != .none
+    value.phase = hasBody ? .body : .waiting
+    let text = unsafe Bytes(base: UnsafePointer(head), count: length)
+    let method = text[worker.value.parser.method.lowerBound, worker.value.parser.method.upperBound]
+    let target = text[worker.value.parser.target.lowerBound, worker.value.parser.target.upperBound]
+    if let error {
+      stream.refuse(error)
+      return
+    }
+    stream.begin(
+      method: method, target: target, minor: minor, wantsUpgrade: framing.wantsUpgrade,
+      endStream: !hasBody)
+  }
+
+  private func newStream() -> Ref<RequestStream> {
+    let worker = held
+    let stream = worker.value.streams.take()
+    value.stream = stream
+    value.requests &+= 1
+    stream.open(on: worker, manager: manager, downstream: self)
+    return stream
+  }
+
+  /// Answers a head that cannot be read, and closes.
+  private func refuseHead(_ error: HTTP1Error) {
+    headEnded()
+    value.keepAlive = false
+    value.phase = .waiting
+    newStream().refuse(error)
+  }
+
+  // MARK: Body
+
+  private func consumeBody(
+    _ input: Bytes, _ memory: UnsafeMutablePointer<UInt8>, at position: inout Int
+  ) {
+    guard let stream = value.stream else { return }
+    while value.phase == .body || value.phase == .tunnel, value.stream == stream {
+      switch value.decoder.next(input, at: &position) {
+      case .data(let data):
+        // A body of known length ends with its last byte, and saying so at once saves a packet.
+        let isLast = value.decoder.isDone
+        if isLast { value.phase = .waiting }
+        stream.requestData(data, endStream: isLast)
+      case .end:
+        value.phase = .waiting
+        stream.requestData(.empty, endStream: true)
+      case .trailers:
+        unsafe consumeTrailers(memory, input.count, at: &position)
+        return
+      case .needMore:
+        return
+      case .invalid:
+        value.keepAlive = false
+        value.phase = .waiting
+        stream.requestBroken()
+        position = input.count
+        return
+      }
+    }
+  }
+
+  private func consumeTrailers(
+    _ memory: UnsafeMutablePointer<UInt8>, _ n: Int, at position: inout Int
+  ) {
+    guard let stream = value.stream else { return }
+    let worker = held
+    let left = n - position
+    let outcome = unsafe worker.value.parser.parseTrailers(
+      memory + position, left, maxFields: manager.value.maxFields)
+    switch outcome {
+    case .complete(let length) where length <= Limits.trailerBytes:
+      let text = unsafe Bytes(base: UnsafePointer(memory) + position, count: length)
+      position += length
+      value.phase = .waiting
+      value.decoder.finishTrailers()
+      guard worker.value.parser.count > 0 else {
+        return stream.requestData(.empty, endStream: true)
+      }
+      unsafe stream.requestTrailers(
+        text, worker.value.parser.entries, count: worker.value.parser.count)
+    case .incomplete where left <= Limits.trailerBytes:
+      return
+    default:
+      value.keepAlive = false
+      value.phase = .waiting
+      position = n
+      stream.requestBroken()
+    }
+  }
+
+  // MARK: Flow control
+
+  /// A request is at work: what comes for the next one stays in the socket.
+  private func holdBack() {
+    guard !value.heldBack else { return }
+    value.heldBack = true
+    connection.pauseReading()
+  }
+
+  /// The stream cannot take more for now.
+  func pauseRequest() {
+    guard !value.pausedByStream else { return }
+    value.pausedByStream = true
+    connection.pauseReading()
+  }
+
+  /// The stream takes bytes again; those kept meanwhile come first.
+  func resumeRequest() {
+    guard value.pausedByStream else { return }
+    value.pausedByStream = false
+    resume()
+  }
+
+  private func resume() {
+    let pending = value.stash != nil
+    connection.resumeReading(on: loop)
+    guard pending, !value.connection.isReadPaused else { return }
+    unsafe loop.later(context: raw, tag: value.id) { raw, id in
+      let downstream = unsafe Downstream(raw: raw)
+      guard downstream.value.id == id, downstream.value.connection.isOpen,
+        !downstream.value.connection.isReadPaused, downstream.value.stash != nil
+      else { return }
+      downstream.consumeStash()
+      downstream.flushOutput()
+    }
+  }
+
+  private func drained() {
+    if value.phase == .closing {
+      if value.connection.queuedBytes == 0 { finishClosing() }
+      return
+    }
+    value.stream?.downstreamDrained()
+  }
+
+  // MARK: Writing
+
+  /// Puts bytes behind what is being gathered for this connection in this wake-up.
+  @inline(__always)
+  func write(_ bytes: Bytes) {
+    held.value.output.write(bytes, to: connection, on: loop)
+  }
+
+  func flushOutput() { held.value.output.flush(on: loop) }
+
+  /// The upgrade was accepted: from here on bytes pass as they come.
+  func beginTunnel() {
+    value.phase = .tunnel
+    value.keepAlive = false
+    value.decoder = BodyDecoder(.untilClose)
+    if value.heldBack {
+      value.heldBack = false
+      resume()
+    } else if value.stash != nil {
+      connection.pauseReading()
+      resume()
+    }
+  }
+
+  // MARK: Ends
+
+  /// The stream has ended in good order: the next request's turn, or the end.
+  func streamEnded(mayContinue: Bool) {
+    value.stream = nil
+    value.idleSince = loop.now
+    let limit = manager.value.maxRequestsPerConnection
+    let exhausted = limit > 0 && value.requests >= limit
+    guard mayContinue, value.keepAlive, !exhausted, !held.value.isDraining else {
+      return beginClosing()
+    }
+    value.phase = .head
+    if value.pausedByStream {
+      value.pausedByStream = false
+      connection.resumeReading(on: loop)
+    }
+    if value.heldBack {
+      value.heldBack = false
+      resume()
+    } else if value.stash != nil {
+      holdBack()
+      value.heldBack = false
+      resume()
+    }
+    if value.endOfInput && value.stash == nil { close() }
+  }
+
+  /// The stream cannot be answered to its end: the client must not take what it has for the whole.
+  func streamBroken() {
+    value.stream = nil
+    flushOutput()
+    close(reset: true)
+  }
+
+  /// Says goodbye once everything is sent: our side closes, and what the client still sends is read
+  /// for a while, so that the kernel does not answer it with a reset that destroys our last response
+  /// (Envoy: `delayed_close_timeout`).
+  func beginClosing() {
+    guard value.phase != .closing else { return }
+    value.phase = .closing
+    value.stream = nil
+    cancelTimers()
+    if let block = value.stash {
+      loop.state.value.blocks.release(block)
+      value.stash = nil
+    }
+    flushOutput()
+    while value.connection.isReadPaused { connection.resumeReading(on: loop) }
+    let limit = manager.value.delayedCloseTimeout
+    if limit > 0 {
+      value.closeTimer = unsafe loop.after(milliseconds: limit, context: raw) { raw, _ in
+        let downstream = unsafe Downstream(raw: raw)
+        if let listener = downstream.value.listener {
+          listener.countDelayedCloseTimeout(downstream)
+        }
+        downstream.close()
+      }
+    }
+    if value.connection.queuedBytes == 0 { finishClosing() }
+  }
+
+  private func finishClosing() {
+    guard value.connection.isOpen else { return }
+    if value.endOfInput || manager.value.delayedCloseTimeout == 0 { return close() }
+    connection.shutdownWrite()
+  }
+
+  private func discard() {
+    let scratch = unsafe loop.state.value.receiveScratch
+    while value.connection.isOpen {
+      switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
+      case .bytes: continue
+      case .wait: return
+      case .end, .failed: return value.connection.queuedBytes == 0 ? close() : noteEndOfInput()
+      }
+    }
+  }
+
+  private func noteEndOfInput() { value.endOfInput = true }
+
+  private func inputEnded() {
+    value.endOfInput = true
+    guard let stream = value.stream else {
+      // Bytes without an end are no request; an empty connection just closes.
+      return close()
+    }
+    stream.downstreamGone()
+  }
+
+  private func inputFailed() {
+    guard let stream = value.stream else { return close() }
+    stream.downstreamGone()
+  }
+
+  private func hungUp() {
+    // Only seen while reading is paused. A client that has gone must be known upstream at once.
+    if value.stream != nil { inputFailed() } else { close() }
+  }
+
+  /// Closes now and gives everything back.
+  func close(reset: Bool = false) {
+    guard value.connection.isOpen else { return }
+    cancelTimers()
+    held.value.output.forget(connection)
+    if let listener = value.listener { listener.count(closed: self) }
+    connection.close(on: loop, reset: reset)
+    if let block = value.stash {
+      loop.state.value.blocks.release(block)
+      value.stash = nil
+    }
+    // Callers may still be on the stack with this handle.
+    unsafe loop.later(context: raw) { raw, _ in
+      let downstream = unsafe Downstream(raw: raw)
+      guard let worker = downstream.value.worker else { return }
+      downstream.value.reset()
+      worker.value.downstreams.release(downstream)
+    }
+  }
+
+  // MARK: Timers
+
+  private func cancelTimers() {
+    loop.cancel(value.idleTimer)
+    loop.cancel(value.headTimer)
+    loop.cancel(value.closeTimer)
+    loop.cancel(value.durationTimer)
+    value.idleTimer = .none
+    value.headTimer = .none
+    value.closeTimer = .none
+    value.durationTimer = .none
+  }
+
+  /// One timer for the connection's life, looked at when it fires: requests do not touch it.
+  private func startIdleTimer() {
+    let limit = manager.value.connectionIdleTimeout
+    guard limit > 0 else { return }
+    let idle = (loop.now &- value.idleSince) / 1_000_000
+    let left = idle < limit ? limit - idle : 1
+    value.idleTimer = unsafe loop.after(milliseconds: left, context: raw) { raw, _ in
+      unsafe Downstream(raw: raw).checkIdle()
+    }
+  }
+
+  private func checkIdle() {
+    value.idleTimer = .none
+    let limit = manager.value.connectionIdleTimeout
+    if value.stream != nil { value.idleSince = loop.now }
+    guard value.stream == nil, (loop.now &- value.idleSince) / 1_000_000 >= limit else {
+      return startIdleTimer()
+    }
+    if let listener = value.listener { listener.countIdleTimeout(self) }
+    value.headStartedAt == 0 ? beginClosing() : close()
+  }
+
+  private func headTimedOut() {
+    value.headTimer = .none
+    value.keepAlive = false
+    value.phase = .waiting
+    value.headStartedAt = 0
+    newStream().headTimedOut()
+    flushOutput()
+  }
+
+  private func reachedMaxDuration() {
+    value.durationTimer = .none
+    if let listener = value.listener { listener.countMaxDuration(self) }
+    value.keepAlive = false
+    if value.stream == nil { beginClosing() }
+  }
+
+  /// The worker drains: an idle connection closes now, a busy one after its response.
+  func drain() {
+    value.keepAlive = false
+    if value.stream == nil, value.phase == .head, value.headStartedAt == 0 { beginClosing() }
+  }
+}
+
+extension DownstreamConnection {
+  /// Blank again, but for the slot's own fields.
+  fileprivate mutating func reset() {
+    let generation = self.generation
+    let next = nextFree
+    self = DownstreamConnection()
+    self.generation = generation
+    nextFree = next
+  }
+}

@@ -1,0 +1,219 @@
+import CFilterABI
+import Engine
+import HTTPModel
+
+/// One filter of a configured chain.
+@safe
+struct FilterEntry {
+  let name: Bytes
+  let table: FilterTable
+  /// What the filter's `load` returned.
+  let config: UnsafeMutableRawPointer
+  /// Where this filter's state begins in a stream's chain memory.
+  let stateOffset: Int
+  /// The place of this filter among the routes' per-filter configurations.
+  let routeSlot: Int
+  let isDisabled: Bool
+  let mayReplay: Bool
+}
+
+/// The functions of one filter, as Swift calls them: a callback that is absent is never looked for
+/// again.
+@safe
+struct FilterTable: BitwiseCopyable {
+  typealias Head =
+    @convention(c) (
+      UnsafeMutableRawPointer?, UnsafeRawPointer?, OpaquePointer?, Bool
+    ) -> fl_verdict
+  typealias Body =
+    @convention(c) (
+      UnsafeMutableRawPointer?, UnsafeRawPointer?, OpaquePointer?, fl_bytes, Bool
+    ) -> fl_verdict
+  typealias Trailers =
+    @convention(c) (
+      UnsafeMutableRawPointer?, UnsafeRawPointer?, OpaquePointer?
+    ) -> fl_verdict
+  typealias Notice =
+    @convention(c) (
+      UnsafeMutableRawPointer?, UnsafeRawPointer?, OpaquePointer?
+    ) -> Void
+
+  let streamNew: Notice?
+  let requestHead: Head?
+  let requestBody: Body?
+  let requestTrailers: Trailers?
+  let responseHead: Head?
+  let responseBody: Body?
+  let responseTrailers: Trailers?
+  let onTimer:
+    (
+      @convention(c) (UnsafeMutableRawPointer?, UnsafeRawPointer?, OpaquePointer?, UInt64) -> Void
+    )?
+  let onCall:
+    (
+      @convention(c) (
+        UnsafeMutableRawPointer?, UnsafeRawPointer?, OpaquePointer?, UInt64,
+        UnsafePointer<fl_call_result>?
+      ) -> Void
+    )?
+  let onLog: Notice?
+  let onEnd: Notice?
+
+  /// SAFETY: `table` is a table of this ABI, which lives as long as the process.
+  init(_ table: UnsafePointer<fl_filter>) {
+    unsafe streamNew = table.pointee.stream_new
+    unsafe requestHead = table.pointee.on_request_head
+    unsafe requestBody = table.pointee.on_request_body
+    unsafe requestTrailers = table.pointee.on_request_trailers
+    unsafe responseHead = table.pointee.on_response_head
+    unsafe responseBody = table.pointee.on_response_body
+    unsafe responseTrailers = table.pointee.on_response_trailers
+    unsafe onTimer = table.pointee.on_timer
+    unsafe onCall = table.pointee.on_call
+    unsafe onLog = table.pointee.on_log
+    unsafe onEnd = table.pointee.on_end
+  }
+}
+
+/// A configured chain: its filters in order, and how much memory one stream needs for them.
+@safe
+struct FilterChain {
+  // SAFETY: holds `count` entries, for the life of the process.
+  private let entries: UnsafeMutablePointer<FilterEntry>
+  let count: Int
+  /// Slots first, then the filters' states.
+  let memoryBytes: Int
+  /// The filter that may replay; those behind it form the attempt.
+  let replayIndex: Int?
+
+  init(_ list: [FilterEntry], stateBytes: Int) {
+    unsafe entries = .allocate(capacity: max(list.count, 1))
+    for index in list.indices { unsafe (entries + index).initialize(to: list[index]) }
+    count = list.count
+    memoryBytes = list.count * MemoryLayout<FilterSlot>.stride + stateBytes
+    replayIndex = list.firstIndex { $0.mayReplay }
+  }
+
+  subscript(index: Int) -> FilterEntry {
+    @inline(__always) unsafeAddress {
+      precondition(index >= 0 && index < count, "a filter of the chain")
+      return unsafe UnsafePointer(entries + index)
+    }
+  }
+}
+
+/// One filter's place on one stream: what `fl_stream *` points to.
+@safe
+struct FilterSlot {
+  let stream: Ref<RequestStream>
+  let index: Int
+  let table: FilterTable
+  let config: UnsafeMutableRawPointer
+  let state: UnsafeMutableRawPointer
+  let mayReplay: Bool
+  /// Callbacks are made: the filter is not disabled here, and its stream has not ended for it.
+  var isEnabled: Bool
+  var routeConfig: UnsafeRawPointer?
+  /// Timers and calls of this filter that are under way.
+  var tickets: Ref<FilterTicket>?
+
+  var abi: OpaquePointer { unsafe OpaquePointer(UnsafeRawPointer(state)) }
+}
+
+extension Ref where Value == RequestStream {
+  /// The slot of the filter at `index`.
+  @inline(__always)
+  func slot(_ index: Int) -> Ref<FilterSlot> {
+    precondition(index >= 0 && index < value.slotCount, "a filter of the stream")
+    guard let first = value.slots else { preconditionFailure("a stream with filters has slots") }
+    return unsafe Ref<FilterSlot>(first.pointer + index)
+  }
+
+  /// Calls one callback of a filter; what it asks for meanwhile waits in `wanted`.
+  @inline(__always)
+  func call<Result>(
+    _ slot: Ref<FilterSlot>,
+    _ body: (UnsafeMutableRawPointer?, UnsafeRawPointer?, OpaquePointer?) -> Result
+  ) -> Result {
+    value.depth &+= 1
+    let result = unsafe body(
+      slot.value.state, UnsafeRawPointer(slot.value.config), OpaquePointer(slot.raw))
+    value.depth &-= 1
+    return result
+  }
+
+  /// Makes fresh instances of all filters.
+  func buildChain() {
+    let chain = manager.value.chain
+    value.slotCount = chain.value.count
+    guard chain.value.count > 0 else { return }
+    let block = loop.state.value.blocks.take(max(chain.value.memoryBytes, BlockPool.smallest))
+    value.chainMemory = block
+    // SAFETY: the block holds `memoryBytes`; slots stand first, states at their offsets behind them.
+    unsafe value.slots = Ref<FilterSlot>(raw: UnsafeMutableRawPointer(block.base))
+    var index = 0
+    while index < value.slotCount {
+      makeFilter(index, in: block)
+      index &+= 1
+    }
+  }
+
+  private func makeFilter(_ index: Int, in block: Block) {
+    let chain = manager.value.chain
+    let slot = self.slot(index)
+    let entry = chain.value[index]
+    let (routeConfig, isDisabled) = unsafe routeConfig(of: entry)
+    unsafe slot.pointer.initialize(
+      to: FilterSlot(
+        stream: self, index: index, table: entry.table, config: entry.config,
+        state: UnsafeMutableRawPointer(block.base + entry.stateOffset),
+        mayReplay: entry.mayReplay, isEnabled: !isDisabled, routeConfig: routeConfig,
+        tickets: nil))
+    if !isDisabled, let prepare = unsafe entry.table.streamNew {
+      unsafe call(slot) { unsafe prepare($0, $1, $2) }
+    }
+  }
+
+  /// Ends the filters from `index` on: their timers and calls are cancelled, and they hear so.
+  func endFilters(from index: Int) {
+    var index = index
+    while index < value.slotCount {
+      let slot = self.slot(index)
+      if slot.value.isEnabled {
+        cancelTickets(of: slot)
+        slot.value.isEnabled = false
+        if let callback = unsafe slot.value.table.onEnd {
+          unsafe call(slot) { unsafe callback($0, $1, $2) }
+        }
+      }
+      index += 1
+    }
+  }
+
+  /// Makes the filters behind `index` anew: an attempt's filters know nothing of the last one.
+  func renewFilters(behind index: Int) {
+    guard let block = value.chainMemory else { return }
+    endFilters(from: index + 1)
+    var next = index + 1
+    while next < value.slotCount {
+      makeFilter(next, in: block)
+      next += 1
+    }
+  }
+}
+
+extension Bytes {
+  /// The view as the filter door lends it.
+  @inline(__always)
+  var abi: fl_bytes { unsafe fl_bytes(data: base, count: count) }
+
+  /// A view that a filter lends.
+  @inline(__always)
+  init(_ bytes: fl_bytes) {
+    guard let data = unsafe bytes.data else {
+      self = .empty
+      return
+    }
+    unsafe self.init(base: data, count: bytes.count)
+  }
+}

@@ -1,0 +1,311 @@
+import CFilterABI
+import CLinux
+import Engine
+import HTTPModel
+import ResourceModel
+import Resources
+import Telemetry
+import Upstream
+
+/// What the command line says about the process.
+package struct ServerOptions: Sendable {
+  /// Worker threads; nil: one per core.
+  package var concurrency: Int?
+  /// Seconds from the beginning of a drain to the exit.
+  package var drainSeconds = 600
+  package init() {}
+}
+
+/// The process: one main thread with DNS, administration and signals, and the workers.
+package final class Server {
+  let config: ServerConfig
+  let options: ServerOptions
+  let loop = EventLoop()
+  let startedAt = fl_monotonic_ns()
+  private(set) var workers: [Ref<Worker>] = []
+  private(set) var threads: [pthread_t] = []
+  private(set) var clusters: ClusterManager?
+  private(set) var listeners: [OpenListener] = []
+  let healthCheckFailed = Ref<fl_cell>.immortal(fl_cell())
+  private var admin: AdminServer?
+  private(set) var state = State.preInitializing
+  private var flushTimer = TimerID.none
+  private var drainTimer = TimerID.none
+  lazy var gauges = ServerGauges(store: config.store)
+
+  /// Envoy's names and numbers (`server.state`).
+  enum State: Int {
+    case live = 0
+    case draining = 1
+    case preInitializing = 2
+    case initializing = 3
+
+    var name: String {
+      switch self {
+      case .live: "LIVE"
+      case .draining: "DRAINING"
+      case .preInitializing: "PRE_INITIALIZING"
+      case .initializing: "INITIALIZING"
+      }
+    }
+  }
+
+  /// A listener with a socket for each worker.
+  struct OpenListener {
+    let config: Ref<ListenerConfig>
+    let address: SocketAddress
+    var active: [Ref<ActiveListener>]
+  }
+
+  /// Why the server cannot start.
+  package struct StartError: Error, CustomStringConvertible {
+    package let description: String
+  }
+
+  package init(_ config: ServerConfig, options: ServerOptions) {
+    self.config = config
+    self.options = options
+  }
+
+  /// Starts everything and runs until the end; the exit status.
+  package func run() throws(StartError) -> Int32 {
+    _ = fl_raise_descriptor_limit()
+    let count = max(1, options.concurrency ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
+    makeWorkers(count)
+    try openListeners()
+    try startLogs()
+    Signals.install(on: loop.mailbox)
+    for index in workers.indices { startThread(index) }
+    if config.bootstrap.hasAdmin { admin = try AdminServer(self) }
+    scheduleFlush()
+    state = .initializing
+    clusters?.start { [weak self] in self?.becameReady() }
+    unsafe loop.atBatchEnd(context: Unmanaged.passUnretained(self).toOpaque()) { raw, _ in
+      unsafe Unmanaged<Server>.fromOpaque(raw).takeUnretainedValue().handleSignals()
+    }
+    loop.run()
+    finish()
+    return 0
+  }
+
+  // MARK: Starting
+
+  private func makeWorkers(_ count: Int) {
+    var machine = SocketAddress(ip: "127.0.0.1", port: 0) ?? SocketAddress()
+    _ = unsafe fl_machine_address(&machine.storage, &machine.length)
+    let shared = Ref<SharedState>.immortal(
+      SharedState(
+        runtime: config.runtime.freeze(), machineAddress: machine,
+        callManager: config.callManager, directory: config.clusters,
+        healthCheckFailed: healthCheckFailed))
+    let loops = (0..<count).map { _ in EventLoop() }
+    let stats = (0..<count).map { _ in config.store.makeWorker() }
+    let manager = ClusterManager(
+      config.clusters, on: loop,
+      workers: zip(loops, stats).map { .init(mailbox: $0.mailbox, counters: $1) },
+      stats: config.store)
+    clusters = manager
+    for index in 0..<count {
+      guard let writer = config.logWriter else { preconditionFailure("a server has a log writer") }
+      let worker = Ref<Worker>.immortal(
+        Worker(
+          loop: loops[index], index: index, stats: stats[index], maxFields: config.maxFields,
+          clusters: manager.views(worker: index), shared: shared,
+          logs: writer.makeProducer(stats[index])))
+      worker.value.filterPlaces = config.managers.map {
+        FilterWorkers.make($0.manager.value.chain, $0.filters, on: worker)
+      }
+      workers.append(worker)
+      unsafe loops[index].atBatchEnd(context: worker.raw) { raw, _ in
+        unsafe Ref<Worker>(raw: raw).endOfBatch()
+      }
+    }
+  }
+
+  /// Binds every listener on every worker before any thread runs: a port that is taken ends the
+  /// start, not a request.
+  private func openListeners() throws(StartError) {
+    for listener in config.listeners {
+      var open = OpenListener(config: listener, address: listener.value.address, active: [])
+      var address = listener.value.address
+      for worker in workers {
+        let fd = try bind(listener, address, sharing: open.active.first?.value.fd)
+        // Port 0: the kernel chose one for the first worker, and the others join it there.
+        if address.port == 0, !address.isUnix { address = ListenSocket.localAddress(of: fd) }
+        open.active.append(
+          .immortal(ActiveListener(config: listener, worker: worker, fd: fd)))
+      }
+      listeners.append(
+        OpenListener(config: listener, address: address, active: open.active))
+      for (index, worker) in workers.enumerated() {
+        worker.value.listeners.append(open.active[index])
+      }
+    }
+  }
+
+  private func bind(
+    _ listener: Ref<ListenerConfig>, _ address: SocketAddress, sharing first: Int32?
+  ) throws(StartError) -> Int32 {
+    // Without SO_REUSEPORT, and for a Unix path, all workers accept from one socket.
+    if let first, address.isUnix || !listener.value.options.reusePort { return dup(first) }
+    let fd = ListenSocket.open(address, listener.value.options)
+    guard fd >= 0 else {
+      let reason = unsafe String(cString: strerror(-fd))
+      throw StartError(
+        description: "listener '\(listener.value.name.string)': cannot bind "
+          + "\(address.description): \(reason)")
+    }
+    return fd
+  }
+
+  private func startLogs() throws(StartError) {
+    do throws(LogOpenError) {
+      try config.logWriter?.start()
+    } catch {
+      throw StartError(description: error.description)
+    }
+  }
+
+  private func startThread(_ index: Int) {
+    var thread = pthread_t()
+    let context = unsafe workers[index].raw
+    let status = unsafe pthread_create(
+      &thread, nil,
+      { raw in
+        guard let raw = unsafe raw else { return nil }
+        let worker = unsafe Ref<Worker>(raw: raw)
+        fl_block_signals()
+        _ = unsafe fl_set_thread_name("wrk:worker_\(worker.value.index)")
+        worker.value.loop.run()
+        worker.value.logs.flush(now: 0, everything: true)
+        return nil
+      }, context)
+    precondition(status == 0, "a thread can be started")
+    threads.append(thread)
+  }
+
+  /// Every cluster knows its hosts, or has failed to learn them: listeners open.
+  private func becameReady() {
+    state = .live
+    for worker in workers {
+      let handle = WorkerHandle(worker)
+      worker.value.loop.mailbox.post { _ in
+        for listener in handle.worker.value.listeners { listener.start() }
+      }
+    }
+    ProcessLog.shared.log(.info, .main, "all clusters initialized; listening")
+  }
+
+  // MARK: Statistics
+
+  private func scheduleFlush() {
+    let interval =
+      config.bootstrap.hasStatsFlushInterval
+      ? config.bootstrap.statsFlushInterval.milliseconds
+      : UInt64(Defaults.statsFlushInterval.components.seconds) * 1000
+    // SAFETY: the server lives as long as its loop runs.
+    unsafe flushTimer = loop.after(
+      milliseconds: max(interval, 1), context: Unmanaged.passUnretained(self).toOpaque()
+    ) { raw, _ in
+      let server = unsafe Unmanaged<Server>.fromOpaque(raw).takeUnretainedValue()
+      server.config.store.latchIntervals()
+      server.scheduleFlush()
+    }
+  }
+
+  /// Brings up to date what is not counted where it happens.
+  func refreshGauges() {
+    clusters?.refreshGauges()
+    gauges.refresh(self)
+  }
+
+  private func handleSignals() {
+    let came = Signals.take()
+    guard came != 0 else { return }
+    if came & Signals.reopen != 0 { reopenLogs() }
+    if came & Signals.terminate != 0 { requestEnd() }
+    if came & Signals.terminateAgain != 0 { requestEnd() }
+  }
+
+  // MARK: Ending
+
+  /// SIGTERM, SIGINT, `/quitquitquit`: a first one drains, a second one ends at once.
+  func requestEnd() {
+    guard state != .draining else { return loop.stop() }
+    drain(exits: true)
+  }
+
+  /// Stops accepting, and asks clients to go.
+  /// - Parameter exits: the process ends when all have gone, or after the drain time.
+  func drain(exits: Bool) {
+    state = .draining
+    ProcessLog.shared.log(.info, .main, "draining")
+    for worker in workers {
+      let handle = WorkerHandle(worker)
+      worker.value.loop.mailbox.post { _ in handle.worker.startDraining() }
+    }
+    guard exits else { return }
+    drainDeadline = fl_monotonic_ns() &+ UInt64(options.drainSeconds) * 1_000_000_000
+    checkDrained()
+  }
+
+  private var drainDeadline: UInt64 = 0
+
+  private func checkDrained() {
+    let open = workers.reduce(Int64(0)) { $0 + $1.value.openConnections }
+    guard open > 0 || fl_monotonic_ns() < drainStartedGrace, fl_monotonic_ns() < drainDeadline
+    else { return loop.stop() }
+    unsafe drainTimer = loop.after(
+      milliseconds: 20, context: Unmanaged.passUnretained(self).toOpaque()
+    ) { raw, _ in
+      unsafe Unmanaged<Server>.fromOpaque(raw).takeUnretainedValue().checkDrained()
+    }
+  }
+
+  /// Workers need a moment to hear of the drain.
+  private lazy var drainStartedGrace = fl_monotonic_ns() &+ 50_000_000
+
+  private func finish() {
+    for worker in workers {
+      worker.value.loop.mailbox.post { loop in loop.stop() }
+    }
+    for thread in threads { _ = pthread_join(thread, nil) }
+    config.logWriter?.stop()
+    for listener in listeners where listener.address.isUnix {
+      let path = listener.address.ip
+      if !path.hasPrefix("@") { _ = unsafe unlink(path) }
+    }
+    ProcessLog.shared.log(.info, .main, "exiting")
+  }
+
+  /// SIGUSR1: logs are opened again under their names.
+  func reopenLogs() {
+    config.logWriter?.reopen()
+    if let problem = ProcessLog.shared.reopen() { ProcessLog.shared.log(.error, .file, problem) }
+  }
+}
+
+/// A worker on its way to its own thread.
+///
+/// `@unchecked`: opened only in messages to that worker's loop; the thread sanitizer's end-to-end run
+/// would catch another use.
+struct WorkerHandle: @unchecked Sendable {
+  let worker: Ref<Worker>
+
+  init(_ worker: Ref<Worker>) { self.worker = worker }
+}
+
+extension Ref where Value == Worker {
+  /// After every wake-up.
+  fileprivate func endOfBatch() {
+    value.output.flush(on: value.loop)
+    if value.logs.hasPending { value.logs.flush(now: value.loop.now / 1_000_000) }
+  }
+
+  fileprivate func startDraining() {
+    guard !value.isDraining else { return }
+    value.isDraining = true
+    for listener in value.listeners { listener.stop() }
+    for downstream in value.openDownstreams { downstream.drain() }
+  }
+}

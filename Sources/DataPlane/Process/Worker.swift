@@ -1,0 +1,223 @@
+import CLinux
+import Engine
+import HTTPCodec
+import HTTPModel
+import Telemetry
+import Upstream
+
+/// One event loop on one thread, and everything that lives there: connections, streams, pools. It
+/// shares with other workers only what cannot change, and what must be counted together.
+@safe
+struct Worker: ~Copyable {
+  let loop: EventLoop
+  let index: Int
+  let stats: WorkerStats
+  var parser: HTTP1HeadParser
+  var output = OutputCork()
+  var streams = Pool<RequestStream>()
+  var downstreams = Pool<DownstreamConnection>()
+  var upstreams = Pool<UpstreamConnection>()
+  var tickets = Pool<FilterTicket>()
+  var calls = Pool<InternalCall>()
+  /// By index of the configuration.
+  let clusters: Table<Ref<ClusterView>>
+  let shared: Ref<SharedState>
+  let runtime: RuntimeValues
+  /// This machine's address, for clients on it.
+  let machineAddress: SocketAddress
+  var isDraining = false
+  var listeners: [Ref<ActiveListener>] = []
+  /// Open connections of clients; the main thread looks at it.
+  private let openCount = Ref<fl_cell>.immortal(fl_cell())
+  let logs: LogProducer
+  let renderer = LogRenderer()
+  /// Open connections of clients, for a drain to reach.
+  private var firstDownstream: Ref<DownstreamConnection>?
+  /// By connection manager, then by filter.
+  var filterPlaces: [Table<Ref<FilterWorker>>] = []
+  private var connectionIDs: UInt64
+  private var streamIDs: UInt64 = 0
+  private var ticketIDs: UInt64 = 0
+  private var dateSecond: UInt64 = 0
+  private var dateText = InlineArray<29, UInt8>(repeating: 0)
+
+  init(
+    loop: EventLoop, index: Int, stats: WorkerStats, maxFields: Int,
+    clusters: Table<Ref<ClusterView>>, shared: Ref<SharedState>, logs: LogProducer
+  ) {
+    self.loop = loop
+    self.index = index
+    self.stats = stats
+    self.parser = HTTP1HeadParser(capacity: maxFields)
+    self.clusters = clusters
+    self.shared = shared
+    self.runtime = shared.value.runtime
+    self.machineAddress = shared.value.machineAddress
+    self.logs = logs
+    // Ids of different workers do not meet.
+    connectionIDs = UInt64(index) << 48
+  }
+
+  mutating func nextConnectionID() -> UInt64 {
+    connectionIDs &+= 1
+    return connectionIDs
+  }
+
+  mutating func nextStreamID() -> UInt64 {
+    streamIDs &+= 1
+    return streamIDs
+  }
+
+  mutating func nextTicketID() -> UInt64 {
+    ticketIDs &+= 1
+    return ticketIDs
+  }
+
+  /// Lends the `Date` of this second (RFC 9110 §5.6.7).
+  mutating func withDate(_ body: (Bytes) -> Void) {
+    let second = loop.wallClock / 1_000_000_000
+    var span = dateText.mutableSpan
+    unsafe span.withUnsafeMutableBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { return }
+      if second != dateSecond {
+        dateSecond = second
+        var out = unsafe ByteWriter(base: base, capacity: buffer.count)
+        HTTPDate.append(second, to: &out)
+      }
+      body(unsafe Bytes(base: base, count: buffer.count))
+    }
+  }
+
+  /// The pool of a host on this worker, made when it is first asked for.
+  func pool(
+    for entry: HostEntry, of cluster: Ref<ClusterView>, in worker: Ref<Worker>
+  ) -> Ref<HostPool> {
+    if let existing = unsafe entry.host.value.attachment(worker: index) {
+      return unsafe Ref<HostPool>(raw: existing)
+    }
+    // The host lives as long as its pool: both are released when it has left and nothing is open.
+    entry.host.value.pin(worker: index)
+    let pool = Ref<HostPool>.immortal(
+      HostPool(worker: worker, cluster: cluster, host: entry.host, entry: entry))
+    unsafe entry.host.value.setAttachment(pool.raw, worker: index)
+    return pool
+  }
+}
+
+extension Worker {
+  /// The cluster of this name.
+  func cluster(named name: Bytes) -> Ref<ClusterView>? {
+    shared.value.directory.find(name).map { clusters[$0] }
+  }
+
+  /// How many hosts a cluster has, and how they are.
+  func health(ofCluster name: Bytes) -> (total: UInt32, healthy: UInt32, degraded: UInt32)? {
+    guard let cluster = cluster(named: name) else { return nil }
+    let hosts = cluster.value.hosts
+    return (
+      UInt32(clamping: hosts.value.hosts.count), UInt32(clamping: hosts.value.healthyCount),
+      UInt32(clamping: hosts.value.degradedCount)
+    )
+  }
+
+  /// What a filter keeps on this worker.
+  func filterState(of manager: Ref<ConnectionManager>, index: Int) -> UnsafeMutableRawPointer? {
+    let place = manager.value.index
+    guard filterPlaces.indices.contains(place) else { return nil }
+    return unsafe filterPlaces[place][index].value.state
+  }
+
+  /// Connections of clients that are open; any thread may ask.
+  var openConnections: Int64 { unsafe Int64(clamping: fl_flag_get(openCount.pointer)) }
+
+  private func count(_ change: UInt64) {
+    unsafe fl_flag_set(openCount.pointer, fl_flag_get(openCount.pointer) &+ change)
+  }
+
+  mutating func link(_ downstream: Ref<DownstreamConnection>) {
+    downstream.value.nextOpen = firstDownstream
+    downstream.value.previousOpen = nil
+    count(1)
+    firstDownstream?.value.previousOpen = downstream
+    firstDownstream = downstream
+  }
+
+  mutating func unlink(_ downstream: Ref<DownstreamConnection>) {
+    if let previous = downstream.value.previousOpen {
+      previous.value.nextOpen = downstream.value.nextOpen
+    } else {
+      firstDownstream = downstream.value.nextOpen
+    }
+    downstream.value.nextOpen?.value.previousOpen = downstream.value.previousOpen
+    count(UInt64.max)
+  }
+
+  /// The clients' connections; each may be closed while they are walked.
+  var openDownstreams: [Ref<DownstreamConnection>] {
+    var all: [Ref<DownstreamConnection>] = []
+    var current = firstDownstream
+    while let downstream = current {
+      all.append(downstream)
+      current = downstream.value.nextOpen
+    }
+    return all
+  }
+}
+
+/// What the main thread and all workers know; it changes only through atomic flags.
+struct SharedState {
+  let runtime: RuntimeValues
+  let machineAddress: SocketAddress
+  let callManager: Ref<ConnectionManager>
+  let directory: ClusterDirectory
+  let healthCheckFailed: Ref<fl_cell>
+
+  /// `/healthcheck/fail` was called.
+  var isFailingHealthChecks: Bool { unsafe fl_flag_get(healthCheckFailed.pointer) != 0 }
+}
+
+/// Dates as HTTP writes them.
+enum HTTPDate {
+  private static let days: StaticString = "ThuFriSatSunMonTueWed"
+  private static let months: StaticString = "JanFebMarAprMayJunJulAugSepOctNovDec"
+
+  /// Appends `Sun, 06 Nov 1994 08:49:37 GMT`, which is always 29 bytes.
+  static func append(_ secondsSince1970: UInt64, to out: inout ByteWriter) {
+    let (year, month, day) = civil(fromDays: Int(secondsSince1970 / 86_400))
+    let weekday = Int(secondsSince1970 / 86_400 % 7)
+    let second = Int(secondsSince1970 % 86_400)
+    out.append(Bytes(days)[weekday * 3, weekday * 3 + 3])
+    out.append(", ")
+    pair(day, to: &out)
+    out.append(" ")
+    out.append(Bytes(months)[(month - 1) * 3, month * 3])
+    out.append(" ")
+    out.append(decimal: year)
+    out.append(" ")
+    pair(second / 3600, to: &out)
+    out.append(":")
+    pair(second / 60 % 60, to: &out)
+    out.append(":")
+    pair(second % 60, to: &out)
+    out.append(" GMT")
+  }
+
+  private static func pair(_ number: Int, to out: inout ByteWriter) {
+    out.append(UInt8(truncatingIfNeeded: 48 + number / 10))
+    out.append(UInt8(truncatingIfNeeded: 48 + number % 10))
+  }
+
+  /// The Gregorian date of a day since 1970 (Hinnant, "chrono-compatible low-level date algorithms").
+  private static func civil(fromDays days: Int) -> (year: Int, month: Int, day: Int) {
+    let shifted = days + 719_468
+    let era = shifted / 146_097
+    let dayOfEra = shifted % 146_097
+    let yearOfEra =
+      (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+    let shiftedMonth = (5 * dayOfYear + 2) / 153
+    let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
+    let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
+    return (yearOfEra + era * 400 + (month <= 2 ? 1 : 0), month, day)
+  }
+}

@@ -1,0 +1,150 @@
+import CLinux
+import Engine
+
+/// What an authority may look like, and what stands in it (RFC 3986 §3.2, RFC 9112 §3.2).
+enum HostRules {
+  /// `host` or `host:port`, where host is a registered name, an IPv4 address, or an IPv6 address in
+  /// brackets; without user information.
+  static func isValid(_ authority: Bytes) -> Bool {
+    guard !authority.isEmpty else { return true }
+    let (host, port) = split(authority)
+    if let port {
+      guard port.count <= 5, port.isEmpty || (port.decimal ?? 65536) <= 65535 else { return false }
+    }
+    guard !host.isEmpty else { return false }
+    if host[0] == UInt8(ascii: "[") {
+      return host.count > 2 && host[host.count - 1] == UInt8(ascii: "]")
+        && isAddressText(host[1, host.count - 1])
+    }
+    var index = 0
+    while index < host.count {
+      guard isNameByte(host[index]) else { return false }
+      index &+= 1
+    }
+    return true
+  }
+
+  /// The bytes of a registered name: unreserved, percent-encoded and sub-delims, but no comma, which
+  /// some take for a list of hosts.
+  @inline(__always)
+  private static func isNameByte(_ byte: UInt8) -> Bool {
+    if ASCII.lower(byte) &- 97 < 26 || ASCII.isDigit(byte) || byte == 45 || byte == 46 {
+      return true
+    }
+    switch byte {
+    case UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "%"), UInt8(ascii: "!"),
+      UInt8(ascii: "$"), UInt8(ascii: "&"), UInt8(ascii: "'"), UInt8(ascii: "("),
+      UInt8(ascii: ")"), UInt8(ascii: "*"), UInt8(ascii: "+"), UInt8(ascii: ";"),
+      UInt8(ascii: "="):
+      return true
+    default: return false
+    }
+  }
+
+  private static func isAddressText(_ text: Bytes) -> Bool {
+    var index = 0
+    while index < text.count {
+      let byte = text[index]
+      guard ASCII.hex(byte) < 16 || byte == UInt8(ascii: ":") || byte == UInt8(ascii: ".") else {
+        return false
+      }
+      index += 1
+    }
+    return true
+  }
+
+  /// Host and port, the port nil when there is no colon.
+  static func split(_ authority: Bytes) -> (host: Bytes, port: Bytes?) {
+    var index = authority.count
+    while index > 0 {
+      let byte = authority[index - 1]
+      if byte == UInt8(ascii: ":") {
+        return (authority[0, index - 1], authority.dropFirst(index))
+      }
+      if !ASCII.isDigit(byte) { break }
+      index -= 1
+    }
+    // A colon elsewhere outside brackets makes the host invalid, which the caller finds out.
+    return (authority, nil)
+  }
+
+  static func withoutPort(_ authority: Bytes) -> Bytes { split(authority).host }
+
+  /// The port; 80 where none is given.
+  static func port(of authority: Bytes) -> Int { split(authority).port?.decimal ?? 80 }
+
+  static func withoutTrailingDot(_ authority: Bytes) -> Bytes {
+    let (host, port) = split(authority)
+    guard port == nil, host.count > 1, host[host.count - 1] == UInt8(ascii: ".") else {
+      return authority
+    }
+    return host[0, host.count - 1]
+  }
+
+  static func isLoopback(_ address: SocketAddress) -> Bool {
+    let bytes = address.ipBytes
+    if address.family == AF_INET { return bytes[0] == 127 }
+    guard address.isIPv6 else { return false }
+    for index in 0..<15 where bytes[index] != 0 { return false }
+    return bytes[15] == 1
+  }
+
+  /// An IP address as x-forwarded-for holds it, with or without a port.
+  static func address(_ text: Bytes) -> SocketAddress? {
+    guard !text.isEmpty, text.count < 64 else { return nil }
+    if let address = SocketAddress(ip: text.string, port: 0) { return address }
+    let host = split(text).host
+    let bare =
+      host.count > 2 && host[0] == UInt8(ascii: "[") ? host[1, host.count - 1] : host
+    return SocketAddress(ip: bare.string, port: 0)
+  }
+}
+
+/// A list of address ranges.
+struct AddressRanges {
+  struct Range {
+    let bytes: InlineArray<16, UInt8>
+    let bits: Int
+    let isIPv6: Bool
+  }
+
+  private let ranges: Ref<[Range]>
+  let includesUnix: Bool
+  let isEmpty: Bool
+
+  init(_ list: [Range], includesUnix: Bool) {
+    ranges = .immortal(list)
+    isEmpty = list.isEmpty && !includesUnix
+    self.includesUnix = includesUnix
+  }
+
+  func contains(_ address: SocketAddress) -> Bool {
+    guard !isEmpty else { return false }
+    if address.isUnix { return includesUnix }
+    let bytes = address.ipBytes
+    var index = 0
+    while index < ranges.value.count {
+      if ranges.value[index].isIPv6 == address.isIPv6,
+        Self.sharePrefix(ranges.value[index].bytes, bytes, ranges.value[index].bits)
+      {
+        return true
+      }
+      index += 1
+    }
+    return false
+  }
+
+  private static func sharePrefix(
+    _ a: InlineArray<16, UInt8>, _ b: InlineArray<16, UInt8>, _ bits: Int
+  ) -> Bool {
+    var index = 0
+    var left = bits
+    while left > 0, index < 16 {
+      let mask: UInt8 = left >= 8 ? 0xFF : ~(0xFF >> UInt8(left))
+      guard a[index] & mask == b[index] & mask else { return false }
+      left -= 8
+      index += 1
+    }
+    return true
+  }
+}

@@ -1,0 +1,72 @@
+import Engine
+import HTTPModel
+import Telemetry
+
+/// A response made by the proxy itself, as Envoy words it.
+struct LocalReply {
+  var status: Int
+  var body: Bytes
+  var details: Bytes
+  var flags: ResponseFlags = []
+  /// `x-envoy-overloaded: true` is added.
+  var overloaded = false
+  /// The downstream connection ends with this response.
+  var closes = false
+
+  init(
+    _ status: Int, _ body: StaticString, _ details: StaticString, _ flags: ResponseFlags = [],
+    overloaded: Bool = false, closes: Bool = false
+  ) {
+    self.status = status
+    self.body = Bytes(body)
+    self.details = Bytes(details)
+    self.flags = flags
+    self.overloaded = overloaded
+    self.closes = closes
+  }
+}
+
+extension LocalReply {
+  static var noRoute: LocalReply { LocalReply(404, "", "route_not_found", .noRouteFound) }
+  static var missingHost: LocalReply {
+    LocalReply(400, "", "missing_host_header", closes: true)
+  }
+  static var requestTooLarge: LocalReply {
+    LocalReply(413, "Payload Too Large", "request_payload_too_large")
+  }
+  static var responseTooLarge: LocalReply {
+    LocalReply(500, "Internal Server Error", "response_payload_too_large")
+  }
+  static var headTimeout: LocalReply {
+    LocalReply(408, "request header timeout", "request_header_timeout", closes: true)
+  }
+  static var requestTimeout: LocalReply {
+    LocalReply(408, "request timeout", "request_overall_timeout", closes: true)
+  }
+  static var idleTimeoutBeforeRequestEnd: LocalReply {
+    LocalReply(408, "stream timeout", "stream_idle_timeout", .streamIdleTimeout, closes: true)
+  }
+  static var idleTimeout: LocalReply {
+    LocalReply(504, "stream timeout", "stream_idle_timeout", .streamIdleTimeout)
+  }
+  static var maxDuration: LocalReply {
+    LocalReply(504, "downstream duration timeout", "max_duration_timeout")
+  }
+  static var noHealthyUpstream: LocalReply {
+    LocalReply(503, "no healthy upstream", "no_healthy_upstream", .noHealthyUpstream)
+  }
+  static func clusterNotFound(_ status: Int) -> LocalReply {
+    LocalReply(status, "", "cluster_not_found", .noClusterFound)
+  }
+  static var overflow: LocalReply {
+    LocalReply(
+      503, "upstream connect error or disconnect/reset before headers. reset reason: overflow",
+      "upstream_reset_before_response_started{overflow}", .upstreamOverflow, overloaded: true)
+  }
+  static var pathRejected: LocalReply { LocalReply(400, "", "path_normalization_failed") }
+  static var upgradeRefused: LocalReply { LocalReply(403, "", "upgrade_failed") }
+  static var internalHeadTooLarge: LocalReply {
+    LocalReply(500, "", "request_head_too_large_after_filters")
+  }
+  static var underscores: LocalReply { LocalReply(400, "", "unexpected_underscore", closes: true) }
+}

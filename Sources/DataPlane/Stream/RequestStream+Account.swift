@@ -1,0 +1,104 @@
+import CFilterABI
+import Engine
+import HTTPModel
+import Telemetry
+import Upstream
+
+// What is counted for a request, under Envoy's names.
+extension Ref where Value == RequestStream {
+  private var stats: WorkerStats { worker.value.stats }
+  private var ids: Ref<ConnectionManagerStats> { manager.value.stats }
+
+  func countStarted() {
+    guard value.downstream != nil, !value.isCounted else { return }
+    value.isCounted = true
+    stats.add(ids.value.rqTotal)
+    stats.add(ids.value.rqHTTP1Total)
+    stats.gaugeAdd(ids.value.rqActive, 1)
+  }
+
+  func countProtocolError() { stats.add(ids.value.cxProtocolError) }
+  func countHeadTooLarge() { countProtocolError() }
+  func countHeadTimeout() { stats.add(ids.value.rqHeaderTimeout) }
+
+  /// At the end of the stream.
+  func countEnded() {
+    guard value.isCounted, let downstream = value.downstream else { return }
+    stats.gaugeAdd(ids.value.rqActive, -1)
+    if !value.request.ended, value.headSent { stats.add(ids.value.rqEarlyResponse) }
+    guard value.headSent else { return }
+    let milliseconds = (loop.now &- value.startedAt) / 1_000_000
+    stats.add(ids.value.rqCompleted)
+    stats.record(ids.value.rqTime, milliseconds)
+    let statusClass = value.status / 100 - 1
+    guard statusClass >= 0, statusClass < 5 else { return }
+    stats.add(ids.value.rqClasses[statusClass])
+    guard let listener = downstream.value.listener else { return }
+    stats.add(listener.value.config.value.stats.value.rqCompleted)
+    stats.add(listener.value.config.value.stats.value.rqClasses[statusClass])
+  }
+
+  // MARK: The cluster
+
+  func countAttempt(_ cluster: Ref<ClusterView>) {
+    stats.add(cluster.value.stats.value.requests.total)
+    stats.gaugeAdd(cluster.value.stats.value.requests.active, 1)
+    guard let host = value.attempt.host else { return }
+    host.host.value.add(.requestsTotal, worker: worker.value.index)
+    host.host.value.add(.requestsActive, worker: worker.value.index)
+  }
+
+  func countAttemptEnded(_ cluster: Ref<ClusterView>) {
+    stats.gaugeAdd(cluster.value.stats.value.requests.active, -1)
+    value.attempt.host?.host.value.add(.requestsActive, -1, worker: worker.value.index)
+  }
+
+  /// A response's head has come from the upstream.
+  func countResponse(_ status: Int) {
+    guard let cluster = value.attempt.cluster else { return }
+    let since = value.upstreamRequestEndedAt > 0 ? value.upstreamRequestEndedAt : loop.now
+    cluster.countResponse(
+      code: status, origin: value.isInternal ? .internal : .external,
+      milliseconds: (loop.now &- since) / 1_000_000)
+    value.attempt.host?.host.value.add(
+      status < 500 ? .requestsSucceeded : .requestsFailed, worker: worker.value.index)
+  }
+
+  /// An answer that the router gave in the upstream's place counts as the cluster's, as in Envoy.
+  func countFailure(status: Int) {
+    guard let cluster = value.attempt.cluster else { return }
+    cluster.countResponse(
+      code: status, origin: value.isInternal ? .internal : .external, milliseconds: nil)
+    value.attempt.host?.host.value.add(.requestsFailed, worker: worker.value.index)
+  }
+
+  func countReset(_ failure: UpstreamFailure) {
+    guard let cluster = value.attempt.cluster else { return }
+    stats.add(cluster.value.stats.value.requests.rxReset)
+    if failure == .protocolError { stats.add(cluster.value.stats.value.connections.protocolError) }
+  }
+
+  func countCancelled() {
+    guard let cluster = value.attempt.cluster, !value.attempt.responseStarted else { return }
+    stats.add(cluster.value.stats.value.requests.txReset)
+  }
+
+  func countForCluster(_ stat: fl_cluster_stat, _ n: UInt64) {
+    guard let cluster = value.attempt.cluster ?? value.route.cluster else { return }
+    let all = cluster.value.stats
+    switch stat {
+    case FL_CLUSTER_RQ_TIMEOUT: stats.add(all.value.requests.timeout, n)
+    case FL_CLUSTER_RQ_PER_TRY_TIMEOUT: stats.add(all.value.requests.perTryTimeout, n)
+    case FL_CLUSTER_RQ_PER_TRY_IDLE_TIMEOUT: stats.add(all.value.requests.perTryIdleTimeout, n)
+    case FL_CLUSTER_RQ_RETRY: stats.add(all.value.retries.total, n)
+    case FL_CLUSTER_RQ_RETRY_SUCCESS: stats.add(all.value.retries.success, n)
+    case FL_CLUSTER_RQ_RETRY_OVERFLOW: stats.add(all.value.retries.overflow, n)
+    case FL_CLUSTER_RQ_RETRY_LIMIT_EXCEEDED: stats.add(all.value.retries.limitExceeded, n)
+    case FL_CLUSTER_RQ_RETRY_BACKOFF_EXPONENTIAL:
+      stats.add(all.value.retries.backoffExponential, n)
+    case FL_CLUSTER_RQ_RETRY_BACKOFF_RATELIMITED:
+      stats.add(all.value.retries.backoffRateLimited, n)
+    default: return
+    }
+  }
+}

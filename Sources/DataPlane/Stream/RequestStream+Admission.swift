@@ -1,0 +1,352 @@
+import Engine
+import HTTPCodec
+import HTTPModel
+import Routing
+import Telemetry
+
+// The connection manager's own rules for a request, in Envoy's order: what is refused, what is
+// rewritten, whom we trust, and the fields that every request carries on (Envoy docs: "HTTP header
+// manipulation").
+extension Ref where Value == RequestStream {
+  /// Checks the head and makes it ours. False when it was answered here.
+  func admit(method: Bytes, target: Bytes) -> Bool {
+    let manager = self.manager
+    value.isHEAD = method == "HEAD"
+    setPseudo(.method, method)
+    guard let path = takeTarget(target, isConnect: method == "CONNECT") else { return false }
+    guard checkVersionAndHost() else { return false }
+    guard manager.value.underscores == .allow || checkUnderscores() else { return false }
+    setPseudo(.path, path)
+    guard path.count > 0, path[0] == UInt8(ascii: "/") || method == "CONNECT" else {
+      refuseQuietly(404, "absolute_path_rejected")
+      return false
+    }
+    guard path.firstIndex(of: UInt8(ascii: "#")) == nil else {
+      refuseQuietly(400, "path_normalization_failed")
+      return false
+    }
+    guard normalizePath() else { return false }
+    normalizeHost()
+    HTTP1Framing.removeHopByHop(&value.requestHead, keepingUpgrade: value.wantsUpgrade)
+    expectContinue()
+    identifyClient()
+    setPseudo(.scheme, value.requestHead[.xForwardedProto] ?? Bytes("http"))
+    addRequestID()
+    addVia()
+    return true
+  }
+
+  private func setPseudo(_ id: HeaderID, _ text: Bytes) {
+    value.requestHead.set(id, text, from: &loop.state.value.blocks)
+  }
+
+  private func refuseQuietly(_ status: Int, _ details: StaticString) {
+    replyLocally(LocalReply(status, "", details))
+  }
+
+  // MARK: Target, version, host
+
+  /// The path of the target; of an absolute one, its authority replaces Host (RFC 9112 §3.2.2).
+  private func takeTarget(_ target: Bytes, isConnect: Bool) -> Bytes? {
+    guard !isConnect else {
+      setPseudo(.authority, target)
+      value.requestHead.remove(.host)
+      return Bytes("")
+    }
+    guard target[0] != UInt8(ascii: "/"), manager.value.allowsAbsoluteURL,
+      let rest = afterScheme(target)
+    else { return target }
+    let slash = rest.firstIndex(of: UInt8(ascii: "/"))
+    let question = rest.firstIndex(of: UInt8(ascii: "?"))
+    let end = min(slash ?? rest.count, question ?? rest.count)
+    guard end > 0 else {
+      requestBroken()
+      return nil
+    }
+    if let host = value.requestHead.find(.host) {
+      value.requestHead.replace(host, rest[0, end], from: &loop.state.value.blocks)
+    } else {
+      value.requestHead.add(.host, rest[0, end], from: &loop.state.value.blocks)
+    }
+    return end == slash ? rest.dropFirst(end) : Bytes("/")
+  }
+
+  private func afterScheme(_ target: Bytes) -> Bytes? {
+    if target.hasPrefixIgnoringCase(Bytes("http://")) { return target.dropFirst(7) }
+    if target.hasPrefixIgnoringCase(Bytes("https://")) { return target.dropFirst(8) }
+    return nil
+  }
+
+  private func checkVersionAndHost() -> Bool {
+    let manager = self.manager
+    if value.minor == 0, !manager.value.acceptsHTTP10 {
+      replyLocally(LocalReply(426, "", "low_version", closes: true))
+      return false
+    }
+    guard value.requestHead[.method].map({ $0 != "CONNECT" }) ?? true else { return true }
+    guard let host = value.requestHead[.host] else {
+      if value.minor == 0, !manager.value.defaultHost.isEmpty {
+        setPseudo(.authority, manager.value.defaultHost)
+        return true
+      }
+      replyLocally(.missingHost)
+      return false
+    }
+    // Two hosts, or one that is none, are how one proxy sees another site than the next one does
+    // (RFC 9112 §3.2).
+    guard value.requestHead.occurrences(of: .host) == 1, HostRules.isValid(host) else {
+      requestBroken()
+      return false
+    }
+    guard !host.isEmpty else {
+      replyLocally(.missingHost)
+      return false
+    }
+    setPseudo(.authority, host)
+    value.requestHead.remove(.host)
+    return true
+  }
+
+  private func checkUnderscores() -> Bool {
+    let rejects = manager.value.underscores == .reject
+    var index = 0
+    while index < value.requestHead.count {
+      let entry = value.requestHead.entry(index)
+      if entry.id == .other, !entry.isRemoved,
+        value.requestHead.name(index).firstIndex(of: UInt8(ascii: "_")) != nil
+      {
+        if rejects {
+          worker.value.stats.add(manager.value.stats.value.underscoreRejected)
+          replyLocally(.underscores)
+          return false
+        }
+        worker.value.stats.add(manager.value.stats.value.underscoreDropped)
+        value.requestHead.remove(at: index)
+      }
+      index += 1
+    }
+    return true
+  }
+
+  private func normalizePath() -> Bool {
+    let rules = manager.value.pathRules
+    guard let path = value.requestHead[.path] else { return true }
+    let block = loop.state.value.blocks.take(min(path.count * 3 + 64, BlockPool.largest))
+    defer { loop.state.value.blocks.release(block) }
+    var out = unsafe ByteWriter(base: block.base, capacity: block.capacity)
+    switch rules.apply(to: path, writingTo: &out) {
+    case .unchanged:
+      return true
+    case .changed:
+      setPseudo(.path, out.written)
+      return true
+    case .rejected:
+      replyLocally(.pathRejected)
+      return false
+    case .redirect:
+      redirectToNormalized(out.written)
+      return false
+    }
+  }
+
+  private func redirectToNormalized(_ path: Bytes) {
+    value.replyHead.open(from: &loop.state.value.blocks)
+    value.replyHead.set(.location, path, from: &loop.state.value.blocks)
+    value.replyStatus = 307
+    value.details = Bytes("path_normalization_failed")
+    startFilterReply()
+  }
+
+  private func normalizeHost() {
+    let manager = self.manager
+    guard let index = value.requestHead.find(.authority) else { return }
+    var host = value.requestHead.value(index)
+    if manager.value.stripsTrailingDot { host = HostRules.withoutTrailingDot(host) }
+    if manager.value.stripsAnyPort {
+      host = HostRules.withoutPort(host)
+    } else if manager.value.stripsMatchingPort, let downstream = value.downstream,
+      HostRules.port(of: host) == Int(downstream.value.local.port)
+    {
+      host = HostRules.withoutPort(host)
+    }
+    guard host.count != value.requestHead.value(index).count else { return }
+    value.requestHead.replace(index, host, from: &loop.state.value.blocks)
+  }
+
+  // MARK: Expectations
+
+  /// Says 100 at once, so that clients which wait for it send their body (RFC 9110 §10.1.1).
+  private func expectContinue() {
+    guard let expect = value.requestHead[.expect], expect.equalsIgnoringCase("100-continue") else {
+      return
+    }
+    guard !manager.value.proxies100Continue else { return }
+    value.requestHead.remove(.expect)
+    guard value.minor == 1, !value.request.ended, let downstream = value.downstream else { return }
+    downstream.write(Bytes("HTTP/1.1 100 Continue\r\n\r\n"))
+    downstream.flushOutput()
+  }
+
+  // MARK: The client
+
+  /// Who asks, as far as we trust what we are told: x-forwarded-for, x-forwarded-proto, x-envoy-….
+  private func identifyClient() {
+    let manager = self.manager
+    guard let downstream = value.downstream else { return }
+    let remote = downstream.value.remote
+    let hadForwardedFor = value.requestHead.contains(.xForwardedFor)
+    var trusted: SocketAddress? = remote
+    var singleAddress = !hadForwardedFor
+    if manager.value.usesRemoteAddress {
+      if manager.value.trustedHops > 0 {
+        trusted = forwardedAddress(fromRight: manager.value.trustedHops - 1)?.address ?? remote
+      }
+      if !manager.value.skipsForwardedFor { appendForwardedFor(remote) }
+      if manager.value.trustedHops == 0 || !value.requestHead.contains(.xForwardedProto) {
+        set(.xForwardedProto, Bytes("http"))
+      }
+      if manager.value.appendsForwardedPort { appendForwardedPort(downstream.value.local.port) }
+    } else {
+      let forwarded = forwardedAddress(fromRight: manager.value.trustedHops)
+      trusted = forwarded?.address
+      singleAddress = forwarded?.isOnlyOne ?? false
+      if !value.requestHead.contains(.xForwardedProto) { set(.xForwardedProto, Bytes("http")) }
+    }
+    value.clientAddress = trusted ?? remote
+    let isInternal =
+      singleAddress && trusted.map { manager.value.internalAddresses.contains($0) } ?? false
+    value.isInternal = isInternal
+    trust(isInternal: isInternal, isEdge: !isInternal && manager.value.usesRemoteAddress)
+  }
+
+  private func set(_ id: HeaderID, _ text: Bytes) {
+    value.requestHead.set(id, text, from: &loop.state.value.blocks)
+  }
+
+  private func appendForwardedFor(_ remote: SocketAddress) {
+    // A loopback client is this machine: its own address says more to the next hop.
+    let address = HostRules.isLoopback(remote) ? worker.value.machineAddress : remote
+    guard !address.isUnix else { return }
+    var text = InlineArray<112, UInt8>(repeating: 0)
+    withAddress(address, &text) {
+      value.requestHead.append(
+        .xForwardedFor, separator: ",", $0, from: &loop.state.value.blocks)
+    }
+  }
+
+  private func appendForwardedPort(_ port: UInt16) {
+    var digits = InlineArray<24, UInt8>(repeating: 0)
+    withDecimal(Int(port), &digits) { set(.xForwardedPort, $0) }
+  }
+
+  /// The address at this place of x-forwarded-for, counted from the right.
+  private func forwardedAddress(
+    fromRight hops: UInt32
+  ) -> (address: SocketAddress, isOnlyOne: Bool)? {
+    guard let field = value.requestHead[.xForwardedFor] else { return nil }
+    var end = field.count
+    var left = hops
+    while true {
+      var start = end
+      while start > 0, field[start - 1] != UInt8(ascii: ",") { start -= 1 }
+      if left == 0 {
+        let text = field[start, end].trimmed
+        guard let address = HostRules.address(text) else { return nil }
+        return (address, start == 0 && end == field.count)
+      }
+      guard start > 0 else { return nil }
+      left -= 1
+      end = start - 1
+    }
+  }
+
+  /// Fields that steer a proxy count only from those we trust.
+  private func trust(isInternal: Bool, isEdge: Bool) {
+    if isInternal {
+      set(.envoyInternal, Bytes("true"))
+      return
+    }
+    value.requestHead.remove(.envoyInternal)
+    if isEdge {
+      value.requestHead.remove(.envoyDecorator)
+      value.requestHead.remove(.envoyServiceCluster)
+      value.requestHead.remove(.envoyServiceNode)
+    }
+    value.requestHead.remove(.envoyRetriableStatusCodes)
+    value.requestHead.remove(.envoyRetriableHeaderNames)
+    value.requestHead.remove(.envoyRetryOn)
+    value.requestHead.remove(.envoyRetryGRPCOn)
+    value.requestHead.remove(.envoyMaxRetries)
+    value.requestHead.remove(.envoyAltStatName)
+    value.requestHead.remove(.envoyTimeout)
+    value.requestHead.remove(.envoyPerTryTimeout)
+    value.requestHead.remove(.envoyTimeoutAltResponse)
+    value.requestHead.remove(.envoyExpectedTimeout)
+    value.requestHead.remove(.envoyForceTrace)
+    value.requestHead.remove(.envoyIPTags)
+    value.requestHead.remove(.envoyHedge)
+    guard isEdge else { return }
+    let address = value.clientAddress
+    var text = InlineArray<112, UInt8>(repeating: 0)
+    withAddress(address, &text) { set(.envoyExternalAddress, $0) }
+  }
+
+  // MARK: Identity of the request
+
+  private func addRequestID() {
+    let manager = self.manager
+    guard manager.value.generatesRequestID else { return }
+    let isEdge = !value.isInternal && manager.value.usesRemoteAddress
+    let replaces = isEdge && !manager.value.preservesRequestID
+    guard replaces || !value.requestHead.contains(.xRequestID) else { return }
+    var text = InlineArray<36, UInt8>(repeating: 0)
+    let high = loop.state.value.random.next()
+    let low = loop.state.value.random.next()
+    withUUID(high, low, &text) { set(.xRequestID, $0) }
+  }
+
+  private func addVia() {
+    let via = manager.value.via
+    guard !via.isEmpty else { return }
+    value.requestHead.append(.via, separator: ", ", via, from: &loop.state.value.blocks)
+  }
+}
+
+/// Lends an address without its port.
+func withAddress(
+  _ address: SocketAddress, _ memory: inout InlineArray<112, UInt8>, _ body: (Bytes) -> Void
+) {
+  var span = memory.mutableSpan
+  unsafe span.withUnsafeMutableBufferPointer { buffer in
+    guard let base = buffer.baseAddress else { return }
+    var out = unsafe ByteWriter(base: base, capacity: buffer.count)
+    address.appendIP(to: &out)
+    body(out.written)
+  }
+}
+
+/// Lends a random UUID of version 4 (RFC 9562 §5.4) made from 128 random bits.
+func withUUID(
+  _ high: UInt64, _ low: UInt64, _ memory: inout InlineArray<36, UInt8>, _ body: (Bytes) -> Void
+) {
+  let a = (high & ~0xF000) | 0x4000
+  let b = (low & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000
+  var span = memory.mutableSpan
+  unsafe span.withUnsafeMutableBufferPointer { buffer in
+    guard let base = buffer.baseAddress else { return }
+    var out = 0
+    var nibble = 0
+    while nibble < 32 {
+      if nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20 {
+        unsafe base[out] = UInt8(ascii: "-")
+        out &+= 1
+      }
+      let word = nibble < 16 ? a : b
+      let digit = UInt8(truncatingIfNeeded: (word >> UInt64(60 &- (nibble & 15) &* 4)) & 15)
+      unsafe base[out] = digit < 10 ? 48 &+ digit : 87 &+ digit
+      out &+= 1
+      nibble &+= 1
+    }
+    body(unsafe Bytes(base: base, count: 36))
+  }
+}

@@ -1,0 +1,406 @@
+import CFilterABI
+import CLinux
+import Engine
+import HTTPCodec
+import HTTPModel
+import Routing
+import Telemetry
+import Upstream
+
+// 2. The router: where the chain ends. A cluster, an endpoint, a pooled connection; and what is kept
+// so that a filter may have the request sent again.
+extension Ref where Value == RequestStream {
+  /// The chain has let the head through and the route leads to a cluster.
+  func startAttempt(cluster: Ref<ClusterView>) {
+    value.attempt.number &+= 1
+    value.attempt.isRunning = true
+    value.attempt.failure = FL_FAILURE_NONE
+    value.attempt.requestStarted = false
+    value.attempt.responseStarted = false
+    value.attempt.bodySent = false
+    value.attempt.localReply = false
+    value.attempt.cluster = cluster
+    prepareUpstreamHead(for: cluster)
+    guard !value.requestHead.overflowed else { return replyLocally(.internalHeadTooLarge) }
+    if value.attempt.number == 1 { startMirrors() }
+    chooseHost()
+  }
+
+  private func chooseHost() {
+    guard let cluster = value.attempt.cluster else { return }
+    let pick = cluster.value.pick(
+      random: &loop.state.value.random, avoiding: value.attempt.tried)
+    guard let pick else {
+      value.attempt.failure = FL_FAILURE_NO_HEALTHY_HOST
+      return replyLocally(.noHealthyUpstream)
+    }
+    let entry = cluster.value.hosts.value.hosts[pick.index]
+    adoptHost(entry)
+    // Until a connection is there, the body waits here.
+    if value.request.isFlowing {
+      value.request.mode = .held
+      value.request.position = value.slotCount
+      value.request.headPassed = true
+    }
+    worker.value.pool(for: entry, of: cluster, in: worker).acquire(for: self)
+  }
+
+  private func adoptHost(_ entry: HostEntry) {
+    releaseHost()
+    entry.host.value.pin(worker: worker.value.index)
+    value.attempt.host = HostHandle(host: entry.host, address: entry.addresses[0])
+    if value.attempt.avoidAttempts > 0 || value.attempt.tried.extraPicks > 0 {
+      value.attempt.tried.insert(entry.host)
+    }
+    rewriteHost(for: entry)
+  }
+
+  func releaseHost() {
+    guard let handle = value.attempt.host else { return }
+    handle.host.value.unpin(worker: worker.value.index)
+    value.attempt.host = nil
+  }
+
+  // MARK: Sending
+
+  /// A connection is there: the head leaves, and what waited behind it.
+  func upstreamReady(_ upstream: Ref<UpstreamConnection>) {
+    guard let cluster = value.attempt.cluster, !value.isOver else { return }
+    let breaker = cluster.value.breakers.value[value.route.priority]
+    guard breaker.admitRequest() else {
+      upstream.pool.returned(upstream)
+      worker.value.stats.add(cluster.value.stats.value.requests.pendingOverflow)
+      return upstreamOverflowed()
+    }
+    value.attempt.holdsRequest = true
+    value.attempt.onReusedConnection = upstream.value.requests > 0
+    value.attempt.requestStarted = true
+    value.upstream = upstream
+    upstream.attach(self)
+    value.upstreamStartedAt = loop.now
+    countAttempt(cluster)
+    sendRequestHead(to: upstream)
+    guard value.upstream == upstream else { return }
+    if value.request.mode == .held, value.request.position == value.slotCount {
+      value.request.mode = .flowing
+      flushRequestQueue(from: value.slotCount)
+    }
+  }
+
+  private func sendRequestHead(to upstream: Ref<UpstreamConnection>) {
+    let endStream =
+      value.request.ended && value.request.queue.isEmpty && !value.request.hasTrailers
+      && value.request.isFlowingOrAtRouter(value.slotCount)
+    frameRequest(endStream: endStream)
+    let fits = worker.value.output.compose(for: upstream.connection, on: loop) { out in
+      HTTP1Encoder.request(value.requestHead, to: &out)
+      value.requestHeadBytes = UInt32(truncatingIfNeeded: out.count)
+    }
+    guard fits else { return replyLocally(.internalHeadTooLarge) }
+    if endStream { requestSent(upstream) }
+  }
+
+  /// Decides how the upstream learns where the body ends.
+  private func frameRequest(endStream: Bool) {
+    value.requestHead.remove(.transferEncoding)
+    if value.wantsUpgrade {
+      value.attempt.framing = .untilClose
+    } else if value.requestHead.contains(.contentLength) {
+      value.attempt.framing = .length(0)
+    } else if endStream {
+      value.attempt.framing = .none
+    } else {
+      value.attempt.framing = .chunked
+      value.requestHead.set(.transferEncoding, Bytes("chunked"), from: &loop.state.value.blocks)
+    }
+  }
+
+  /// The body's next piece has passed the chain.
+  func routerData(_ piece: Bytes, endStream: Bool) {
+    guard !value.request.endDelivered else { return }
+    if value.request.mode == .held, value.request.position == value.slotCount {
+      return holdRequest(piece, endStream: endStream, seen: false)
+    }
+    guard let upstream = value.upstream else { return }
+    if !piece.isEmpty {
+      value.attempt.bodySent = true
+      if value.attempt.framing == .chunked {
+        var frame = InlineArray<24, UInt8>(repeating: 0)
+        withChunkHead(piece.count, &frame) { upstream.write($0) }
+        upstream.write(piece)
+        upstream.write(Bytes("\r\n"))
+      } else {
+        upstream.write(piece)
+      }
+    }
+    if endStream {
+      if value.attempt.framing == .chunked { upstream.write(HTTP1Encoder.lastChunk) }
+      if !value.wantsUpgrade || value.isUpgraded { requestSent(upstream) }
+    } else {
+      upstream.checkWatermark()
+    }
+  }
+
+  func routerTrailers() {
+    if value.request.mode == .held, value.request.position == value.slotCount {
+      value.request.trailersQueued = true
+      return
+    }
+    guard let upstream = value.upstream, !value.request.endDelivered else { return }
+    guard value.attempt.framing == .chunked else { return requestSent(upstream) }
+    let size = value.requestTrailers.writtenBytes + 16
+    let block = loop.state.value.blocks.take(min(size, BlockPool.largest))
+    var out = unsafe ByteWriter(base: block.base, capacity: block.capacity)
+    HTTP1Encoder.trailers(value.requestTrailers, to: &out)
+    upstream.write(out.overflowed ? HTTP1Encoder.lastChunk : out.written)
+    loop.state.value.blocks.release(block)
+    requestSent(upstream)
+  }
+
+  private func requestSent(_ upstream: Ref<UpstreamConnection>) {
+    value.request.endDelivered = true
+    value.upstreamRequestEndedAt = loop.now
+    upstream.value.requestSent = true
+  }
+
+  // MARK: The response
+
+  /// The upstream's head is in `responseHead`.
+  func responseHeadReceived(status: Int, endStream: Bool) {
+    value.attempt.responseStarted = true
+    value.isResponding = true
+    value.status = status
+    value.upstreamRespondedAt = loop.now
+    value.lastActivity = loop.now
+    value.response.ended = endStream
+    value.details = Bytes("via_upstream")
+    countResponse(status)
+    HTTP1Framing.removeHopByHop(&value.responseHead, keepingUpgrade: value.isUpgraded)
+    if redirectInternally() { return }
+    runResponseHead(from: value.slotCount - 1)
+  }
+
+  /// A 1xx response: dropped, unless the client asked to see it.
+  func interimResponse(
+    _ status: Int, _ text: Bytes, _ entries: UnsafePointer<HeaderEntry>, count: Int
+  ) {
+    guard manager.value.proxies100Continue, let downstream = value.downstream, value.minor == 1,
+      !value.headSent
+    else { return }
+    var head = HeaderMap()
+    unsafe head.load(text, entries, count: count, from: &loop.state.value.blocks)
+    HTTP1Framing.removeHopByHop(&head, keepingUpgrade: false)
+    _ = worker.value.output.compose(for: downstream.connection, on: loop) { out in
+      HTTP1Encoder.response(head, status: status, to: &out)
+    }
+    downstream.flushOutput()
+    head.release(into: &loop.state.value.blocks)
+  }
+
+  /// The upstream has said everything; its connection is no longer ours.
+  func upstreamFinished() {
+    value.upstreamEndedAt = loop.now
+    value.upstream = nil
+    value.pausedUpstream = false
+    endAttempt()
+  }
+
+  // MARK: Failures
+
+  /// The connection broke before the response was whole.
+  func upstreamBroke(_ failure: UpstreamFailure) {
+    value.upstream = nil
+    value.pausedUpstream = false
+    let started = value.attempt.responseStarted
+    endAttempt()
+    if !started, failure != .protocolError, repeatSilently() { return }
+    countReset(failure)
+    guard !started else {
+      value.flags.insert(
+        failure == .protocolError ? .upstreamProtocolError : .upstreamConnectionTermination)
+      return abandon(
+        details: failure == .protocolError
+          ? "upstream_reset_after_response_started{protocol_error}"
+          : "upstream_reset_after_response_started{connection_termination}")
+    }
+    value.attempt.failure = failure == .protocolError ? FL_FAILURE_PROTOCOL : FL_FAILURE_RESET
+    replyToFailure()
+  }
+
+  /// A pooled connection that its peer closed while our request was on its way: the request goes out
+  /// again when the peer cannot have acted on it twice (RFC 9110 §9.2.2).
+  private func repeatSilently() -> Bool {
+    guard value.attempt.onReusedConnection, value.attempt.silentRepeats < 3,
+      !value.attempt.bodySent, value.request.queue.isEmpty, value.request.ended,
+      !value.request.hasTrailers, isIdempotent
+    else { return false }
+    value.attempt.silentRepeats += 1
+    value.request.endDelivered = false
+    value.attempt.isRunning = true
+    value.attempt.requestStarted = false
+    chooseHost()
+    return true
+  }
+
+  private var isIdempotent: Bool {
+    guard let method = value.requestHead[.method] else { return false }
+    return method == "GET" || method == "HEAD" || method == "PUT" || method == "DELETE"
+      || method == "OPTIONS" || method == "TRACE"
+  }
+
+  func connectFailed(error: Int32, timedOut: Bool) {
+    value.attempt.errorNumber = error
+    value.attempt.failure = timedOut ? FL_FAILURE_CONNECT_TIMEOUT : FL_FAILURE_CONNECT
+    endAttempt()
+    replyToFailure()
+  }
+
+  func upstreamOverflowed() {
+    value.attempt.failure = FL_FAILURE_OVERFLOW
+    endAttempt()
+    replyToFailure()
+  }
+
+  /// A filter gives up on the attempt.
+  func failAttempt(_ failure: fl_failure) {
+    guard value.attempt.isRunning, !value.attempt.responseStarted else { return }
+    dropAttempt()
+    value.attempt.failure = failure
+    replyToFailure()
+  }
+
+  /// Closes the connection of an attempt whose answer nobody wants any more.
+  func dropAttempt() {
+    if let pool = value.pendingPool { pool.leave(self) }
+    if let upstream = value.upstream {
+      value.upstream = nil
+      countCancelled()
+      upstream.abandon()
+    }
+    value.pausedUpstream = false
+    endAttempt()
+  }
+
+  /// Gives back what the attempt held of the cluster's limits.
+  private func endAttempt() {
+    guard let cluster = value.attempt.cluster else { return }
+    value.attempt.isRunning = false
+    if value.attempt.holdsRequest {
+      value.attempt.holdsRequest = false
+      cluster.value.breakers.value[value.route.priority].releaseRequest()
+      countAttemptEnded(cluster)
+    }
+    if value.attempt.holdsRetry {
+      value.attempt.holdsRetry = false
+      cluster.value.breakers.value[value.route.priority].releaseRetry()
+    }
+  }
+
+  // MARK: Replays
+
+  /// What a filter that may replay has asked to be kept: the head as it leaves that filter.
+  func keepForReplay(behind index: Int) {
+    guard value.attempt.keepsHead, value.attempt.head.isVacant, slot(index).value.mayReplay else {
+      return
+    }
+    value.attempt.head.copy(from: value.requestHead, pool: &loop.state.value.blocks)
+  }
+
+  func retain(_ piece: Bytes, behind index: Int) {
+    guard value.attempt.keepsHead, !piece.isEmpty, value.attempt.retainedWhole,
+      slot(index).value.mayReplay
+    else { return }
+    let total = UInt64(value.attempt.retained.count + piece.count)
+    if total <= value.attempt.retainLimit {
+      value.attempt.retained.append(piece, from: &loop.state.value.blocks)
+    } else {
+      value.attempt.retainedWhole = false
+      value.attempt.retained.removeAll(into: &loop.state.value.blocks)
+    }
+  }
+
+  /// The facts of the latest attempt, for the filter that may replay it.
+  var attemptFacts: fl_attempt {
+    let waitsBefore =
+      !value.request.isFlowing
+      && value.request.position <= (manager.value.chain.value.replayIndex ?? -1)
+    return fl_attempt(
+      number: value.attempt.number, failure: value.attempt.failure.rawValue,
+      request_started: value.attempt.requestStarted,
+      response_started: value.attempt.responseStarted,
+      body_retained: value.attempt.keepsHead && value.attempt.retainedWhole && !waitsBefore,
+      local_reply: value.attempt.localReply)
+  }
+
+  func admitRetry() -> Bool {
+    guard let cluster = value.attempt.cluster, !value.attempt.holdsRetry,
+      cluster.value.breakers.value[value.route.priority].admitRetry()
+    else { return false }
+    value.attempt.holdsRetry = true
+    return true
+  }
+
+  /// Throws the attempt away and runs the filters behind `index` again after the delay.
+  func replay(behind index: Int) {
+    let holdsRetry = value.attempt.holdsRetry
+    value.attempt.holdsRetry = false
+    dropAttempt()
+    value.attempt.holdsRetry = holdsRetry
+    endFilters(from: index + 1)
+    resetResponse()
+    value.isResponding = false
+    value.flags.subtract(.ofAttempts)
+    value.details = .empty
+    if value.attempt.avoidAttempts > 0, value.attempt.tried.extraPicks == 0 {
+      value.attempt.tried = AttemptedHosts(extraPicks: Int(value.attempt.avoidAttempts))
+      if let host = value.attempt.host { value.attempt.tried.insert(host.host) }
+    }
+    // What waited behind the filter is among what was retained.
+    value.request.queue.removeAll(into: &loop.state.value.blocks)
+    value.request.seen = 0
+    value.request.endQueued = false
+    value.request.mode = .held
+    value.request.position = index + 1
+    value.request.headPassed = false
+    value.request.endDelivered = false
+    let delay = value.attempt.replayDelay
+    value.attempt.replayDelay = 0
+    value.attempt.replayTimer = unsafe loop.after(
+      milliseconds: delay, context: raw, tag: UInt64(index)
+    ) { raw, index in
+      unsafe Ref<RequestStream>(raw: raw).replayNow(behind: Int(index))
+    }
+    flushDownstream()
+  }
+
+  private func replayNow(behind index: Int) {
+    value.attempt.replayTimer = .none
+    guard !value.isOver else { return }
+    value.request.queue.removeAll(into: &loop.state.value.blocks)
+    value.request.mode = .flowing
+    value.request.endQueued = false
+    value.requestHead.copy(from: value.attempt.head, pool: &loop.state.value.blocks)
+    renewFilters(behind: index)
+    let id = value.streamID
+    runRequestHead(from: index + 1)
+    guard value.streamID == id, !value.isOver, !value.isResponding else { return }
+    redeliver(from: index + 1)
+    if !value.isOver { flushDownstream() }
+  }
+
+  private func redeliver(from index: Int) {
+    let endStream = value.request.ended && !value.request.hasTrailers
+    let whole = copy(of: value.attempt.retained)
+    if !whole.bytes.isEmpty {
+      deliverRequestData(whole.bytes, endStream: endStream, from: index)
+    }
+    release(whole)
+    guard !value.isOver, !value.isResponding, value.request.hasTrailers else { return }
+    if value.request.isFlowing { routerTrailers() } else { value.request.trailersQueued = true }
+  }
+}
+
+extension BodyPath {
+  /// Nothing is held back before the router.
+  func isFlowingOrAtRouter(_ router: Int) -> Bool { mode == .flowing || position == router }
+}

@@ -1,0 +1,104 @@
+import CFilterABI
+import CLinux
+import Engine
+import HTTPModel
+import Telemetry
+
+// The router's answer when an attempt came to nothing, in Envoy's words: status, body, details, flag.
+extension Ref where Value == RequestStream {
+  /// Answers for the failure in `attempt.failure`.
+  func replyToFailure() {
+    guard !value.isOver else { return }
+    switch value.attempt.failure {
+    case FL_FAILURE_PER_TRY_TIMEOUT:
+      timedOut("upstream_per_try_timeout")
+    case FL_FAILURE_PER_TRY_IDLE_TIMEOUT:
+      timedOut("upstream_per_try_idle_timeout")
+    case FL_FAILURE_NO_HEALTHY_HOST:
+      replyLocally(.noHealthyUpstream)
+    case FL_FAILURE_CONNECT:
+      reply(
+        "remote connection failure", .upstreamConnectionFailure, transport: connectErrorText)
+    case FL_FAILURE_CONNECT_TIMEOUT:
+      reply("connection timeout", .upstreamConnectionFailure)
+    case FL_FAILURE_OVERFLOW:
+      reply("overflow", .upstreamOverflow)
+    case FL_FAILURE_PROTOCOL:
+      reply("protocol error", .upstreamProtocolError, status: 502)
+    case FL_FAILURE_REFUSED_STREAM:
+      reply("remote refused stream reset", .upstreamRemoteReset)
+    default:
+      reply("connection termination", .upstreamConnectionTermination)
+    }
+  }
+
+  private func timedOut(_ details: StaticString) {
+    countFailure(status: 504)
+    if let host = value.attempt.host {
+      host.host.value.add(.requestsTimedOut, worker: worker.value.index)
+    }
+    value.attempt.timedOut = true
+    replyLocally(
+      LocalReply(504, "upstream request timeout", details, .upstreamRequestTimeout))
+  }
+
+  /// `upstream connect error or disconnect/reset before headers. reset reason: …`
+  private func reply(
+    _ reason: StaticString, _ flag: ResponseFlags, status: Int = 503, transport: Bytes = .empty
+  ) {
+    countFailure(status: status)
+    let blocks = loop.state
+    let body = blocks.value.blocks.take()
+    defer { blocks.value.blocks.release(body) }
+    _ = body.append(Bytes("upstream connect error or disconnect/reset before headers. "))
+    if value.attempt.number > 1 { _ = body.append(Bytes("retried and the latest ")) }
+    _ = body.append(Bytes("reset reason: "))
+    _ = body.append(Bytes(reason))
+    setDetails(Bytes("upstream_reset_before_response_started{"))
+    appendDetails(Bytes(reason))
+    if !transport.isEmpty {
+      appendDetails(Bytes("|"))
+      appendDetails(transport)
+    }
+    appendDetails(Bytes("}"))
+    var reply = LocalReply(status, "", "")
+    reply.body = body.bytes()
+    reply.details = value.details
+    reply.flags = flag
+    reply.overloaded = flag == .upstreamOverflow
+    replyLocally(reply)
+  }
+
+  private func appendDetails(_ text: Bytes) {
+    guard let block = value.detailsBlock else { return }
+    var index = 0
+    while index < text.count, block.used < block.capacity {
+      let byte = text[index] == UInt8(ascii: " ") ? UInt8(ascii: "_") : text[index]
+      withUnsafeTemporaryByte(byte) { _ = block.append($0) }
+      index += 1
+    }
+    value.details = block.bytes()
+  }
+
+  /// What the kernel said of a failed connection attempt, as Envoy words it.
+  private var connectErrorText: Bytes {
+    switch value.attempt.errorNumber {
+    case ECONNREFUSED: Bytes("delayed connect error: Connection refused")
+    case ENETUNREACH: Bytes("immediate connect error: Network is unreachable")
+    case EHOSTUNREACH: Bytes("delayed connect error: No route to host")
+    case ECONNRESET: Bytes("delayed connect error: Connection reset by peer")
+    case ENOENT: Bytes("immediate connect error: No such file or directory")
+    case EMFILE, ENFILE: Bytes("immediate connect error: Too many open files")
+    case EADDRNOTAVAIL: Bytes("immediate connect error: Cannot assign requested address")
+    default: Bytes("delayed connect error")
+    }
+  }
+}
+
+/// Lends one byte as a view.
+private func withUnsafeTemporaryByte(_ byte: UInt8, _ body: (Bytes) -> Void) {
+  var copy = byte
+  unsafe withUnsafeMutablePointer(to: &copy) {
+    body(unsafe Bytes(base: UnsafePointer($0), count: 1))
+  }
+}

@@ -1,0 +1,142 @@
+import CFilterABI
+import Engine
+import HTTPCodec
+import HTTPModel
+import Telemetry
+
+// Responses made here. They take the same way back as an upstream's: through every filter, so that
+// what a chain does to responses it does to these too.
+extension Ref where Value == RequestStream {
+  /// Answers instead of the upstream, or, when a response is on its way already, breaks off.
+  func replyLocally(_ reply: LocalReply) {
+    guard beginReply(details: reply.details, flags: reply.flags) else { return }
+    if reply.closes { value.closesConnection = true }
+    value.status = reply.status
+    value.responseHead.open(from: &loop.state.value.blocks)
+    if reply.overloaded {
+      value.responseHead.set(.envoyOverloaded, Bytes("true"), from: &loop.state.value.blocks)
+    }
+    sendReply(body: reply.body)
+  }
+
+  /// The reply that a filter has prepared in `replyHead` and `replyBody`.
+  func startFilterReply() {
+    let details = value.details
+    guard beginReply(details: details, flags: []) else { return }
+    value.responseHead.copy(from: value.replyHead, pool: &loop.state.value.blocks)
+    value.status = value.replyStatus
+    value.responseHead.open(from: &loop.state.value.blocks)
+    value.replyHead.release(into: &loop.state.value.blocks)
+    let whole = contiguous(&value.replyBody)
+    sendReply(body: whole.bytes)
+    release(whole)
+  }
+
+  /// Gives up what is under way. False when it is too late for a reply.
+  private func beginReply(details: Bytes, flags: ResponseFlags) -> Bool {
+    guard !value.isOver else { return false }
+    guard !value.headSent else {
+      value.flags.formUnion(flags)
+      abandon(details: details)
+      return false
+    }
+    dropAttempt()
+    value.details = details
+    value.flags.formUnion(flags)
+    value.attempt.localReply = true
+    value.isResponding = true
+    discardRequestBody()
+    resetResponse()
+    return true
+  }
+
+  /// Forgets a response that will not be sent after all.
+  func resetResponse() {
+    value.responseHead.release(into: &loop.state.value.blocks)
+    value.responseTrailers.release(into: &loop.state.value.blocks)
+    value.response.queue.removeAll(into: &loop.state.value.blocks)
+    value.response.mode = .flowing
+    value.response.seen = 0
+    value.response.ended = false
+    value.response.endQueued = false
+    value.response.trailersQueued = false
+    value.response.hasTrailers = false
+    value.response.headDelivered = false
+  }
+
+  private func sendReply(body: Bytes) {
+    let (status, text) = applyLocalReplyConfig(status: value.status, body: body)
+    value.status = status
+    let length = text?.bytes.count ?? body.count
+    if length > 0 || !Status.forbidsBody(status) {
+      setContentLength(&value.responseHead, length)
+    }
+    if length > 0, !value.responseHead.contains(.contentType) {
+      let type = text?.contentType ?? Bytes("text/plain")
+      value.responseHead.set(.contentType, type, from: &loop.state.value.blocks)
+    }
+    value.response.ended = length == 0
+    let id = value.streamID
+    runResponseHead(from: value.slotCount - 1)
+    if length > 0, value.streamID == id, !value.isOver, value.isResponding {
+      responseData(text?.bytes ?? body, endStream: true)
+    }
+    if let text { release(text) }
+    if !value.isOver { flushDownstream() }
+  }
+
+  /// What comes of the request from now on is read and thrown away.
+  func discardRequestBody() {
+    value.request.queue.removeAll(into: &loop.state.value.blocks)
+    value.request.mode = .flowing
+    value.request.endQueued = false
+    if value.request.pausedSource {
+      value.request.pausedSource = false
+      value.downstream?.resumeRequest()
+    }
+  }
+
+  // MARK: Malformed requests
+
+  /// A head that cannot be read: Envoy's status and details for each class.
+  func refuse(_ error: HTTP1Error) {
+    countStarted()
+    value.flags.insert(.downstreamProtocolError)
+    let reply: LocalReply
+    switch error {
+    case .headTooLarge, .tooManyFields, .trailersTooLarge:
+      countHeadTooLarge()
+      reply = LocalReply(431, "", "http1.headers_too_large", closes: true)
+    case .unsupportedTransferEncoding:
+      countProtocolError()
+      reply = LocalReply(501, "Not Implemented", "http1.invalid_transfer_encoding", closes: true)
+    case .version:
+      countProtocolError()
+      reply = LocalReply(505, "HTTP Version Not Supported", "http1.codec_error", closes: true)
+    case .contentLength:
+      countProtocolError()
+      reply = LocalReply(
+        400, "Bad Request", "http1.content_length_and_chunked_not_allowed", closes: true)
+    default:
+      countProtocolError()
+      reply = LocalReply(400, "Bad Request", "http1.codec_error", closes: true)
+    }
+    value.request.ended = false
+    replyLocally(reply)
+  }
+
+  /// The body's framing broke: nothing after it can be trusted.
+  func requestBroken() {
+    guard !value.isOver else { return }
+    countProtocolError()
+    value.flags.insert(.downstreamProtocolError)
+    value.closesConnection = true
+    replyLocally(LocalReply(400, "Bad Request", "http1.codec_error", closes: true))
+  }
+
+  func headTimedOut() {
+    countStarted()
+    countHeadTimeout()
+    replyLocally(.headTimeout)
+  }
+}

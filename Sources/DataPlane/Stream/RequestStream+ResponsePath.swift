@@ -1,0 +1,355 @@
+import CFilterABI
+import Engine
+import HTTPCodec
+import HTTPModel
+
+// The response's way back: from the filter nearest to the router to the first, then to the client.
+extension Ref where Value == RequestStream {
+  // MARK: Head
+
+  /// 3. `responseHead` holds a response: shows it to the filters from `index` down to the first.
+  func runResponseHead(from start: Int) {
+    var index = start
+    while index >= 0 {
+      let slot = self.slot(index)
+      if slot.value.isEnabled, let callback = unsafe slot.value.table.responseHead {
+        let endStream =
+          value.response.ended && value.response.queue.isEmpty
+          && !value.response.hasTrailers
+        let verdict = unsafe call(slot) { unsafe callback($0, $1, $2, endStream) }
+        if verdict == FL_REPLAY, slot.value.mayReplay {
+          _ = settle()
+          guard !value.isOver else { return }
+          return replay(behind: index)
+        }
+        guard settleVerdict(verdict, at: index) else { return }
+      }
+      index -= 1
+    }
+    value.response.headDelivered = true
+    sendResponseHead()
+  }
+
+  private func settleVerdict(_ verdict: fl_verdict, at index: Int) -> Bool {
+    guard !settle() else { return false }
+    switch verdict {
+    case FL_STOP, FL_REPLIED:
+      waitResponse(at: index, .held, headPassed: false)
+      if value.wanted.resumeResponse { resumeResponse(at: index) }
+      return false
+    case FL_BUFFER where !value.response.ended || !value.response.queue.isEmpty:
+      waitResponse(at: index, .buffering, headPassed: false)
+      return false
+    default:
+      value.wanted.resumeResponse = false
+      return true
+    }
+  }
+
+  private func waitResponse(at index: Int, _ mode: BodyPath.Mode, headPassed: Bool) {
+    value.response.mode = mode
+    value.response.position = index
+    value.response.headPassed = headPassed
+  }
+
+  // MARK: Body
+
+  /// A piece of the response's body has come.
+  func responseData(_ data: Bytes, endStream: Bool) {
+    guard !value.isOver else { return }
+    value.lastActivity = loop.now
+    if endStream { value.response.ended = true }
+    deliverResponseData(data, endStream: endStream, from: value.slotCount - 1)
+  }
+
+  /// Trailers have come; they end the response.
+  func responseTrailersReceived(
+    _ text: Bytes, _ entries: UnsafePointer<HeaderEntry>, count: Int
+  ) {
+    guard !value.isOver else { return }
+    unsafe value.responseTrailers.load(
+      text, entries, count: count, from: &loop.state.value.blocks)
+    TrailerRules.removeForbidden(from: &value.responseTrailers)
+    value.response.hasTrailers = true
+    value.response.ended = true
+    guard value.response.isFlowing else {
+      value.response.trailersQueued = true
+      if value.response.mode == .buffering { completeResponseBuffer() }
+      return
+    }
+    runResponseTrailers(from: value.slotCount - 1)
+  }
+
+  private func deliverResponseData(_ data: Bytes, endStream: Bool, from start: Int) {
+    var piece = data
+    var index = start
+    while index >= 0 {
+      if !value.response.isFlowing, value.response.position == index {
+        return holdResponse(piece, endStream: endStream, seen: false)
+      }
+      let slot = self.slot(index)
+      if slot.value.isEnabled, let callback = unsafe slot.value.table.responseBody {
+        let verdict = unsafe call(slot) { unsafe callback($0, $1, $2, piece.abi, endStream) }
+        piece = takeReplacement(of: piece)
+        guard !settle() else { return }
+        switch verdict {
+        case FL_STOP, FL_REPLIED:
+          waitResponse(at: index, .held, headPassed: true)
+          holdResponse(piece, endStream: endStream, seen: true)
+          if value.wanted.resumeResponse { resumeResponse(at: index) }
+          return
+        case FL_BUFFER where !endStream:
+          waitResponse(at: index, .buffering, headPassed: true)
+          return holdResponse(piece, endStream: endStream, seen: false)
+        case FL_DROP:
+          guard endStream else { return }
+          piece = .empty
+        default: value.wanted.resumeResponse = false
+        }
+      }
+      index -= 1
+    }
+    sendResponseData(piece, endStream: endStream)
+  }
+
+  private func holdResponse(_ piece: Bytes, endStream: Bool, seen: Bool) {
+    value.response.queue.append(piece, from: &loop.state.value.blocks)
+    if seen { value.response.seen += piece.count }
+    if endStream { value.response.endQueued = true }
+    if value.response.mode == .buffering {
+      guard value.response.queue.count <= value.response.limit else {
+        return replyLocally(.responseTooLarge)
+      }
+      if endStream { completeResponseBuffer() }
+    } else if value.response.queue.count > value.response.limit {
+      pauseUpstream()
+    }
+  }
+
+  private func completeResponseBuffer() {
+    let index = value.response.position
+    let slot = self.slot(index)
+    let headPassed = value.response.headPassed
+    let whole = contiguous(&value.response.queue)
+    var body = whole.bytes
+    let endStream = !value.response.hasTrailers
+    value.response.mode = .flowing
+    value.response.endQueued = false
+    if slot.value.isEnabled, let callback = unsafe slot.value.table.responseBody {
+      _ = unsafe call(slot) { unsafe callback($0, $1, $2, body.abi, endStream) }
+      if value.hasReplacement {
+        body = takeReplacement(of: body)
+        setContentLength(&value.responseHead, body.count)
+      }
+      if settle() { return release(whole) }
+    }
+    if !headPassed { runResponseHead(from: index - 1) }
+    if !value.isOver { deliverResponseData(body, endStream: endStream, from: index - 1) }
+    release(whole)
+    if value.response.trailersQueued, !value.isOver, value.response.isFlowing {
+      value.response.trailersQueued = false
+      runResponseTrailers(from: index - 1)
+    }
+  }
+
+  /// The filter at `index` lets the response go on.
+  func resumeResponse(at index: Int) {
+    value.wanted.resumeResponse = false
+    guard value.response.mode == .held, value.response.position == index, !value.isOver else {
+      return
+    }
+    value.response.mode = .flowing
+    if !value.response.headPassed { runResponseHead(from: index - 1) }
+    flushResponseQueue(from: index)
+  }
+
+  private func flushResponseQueue(from index: Int) {
+    var left = value.response.queue.count
+    var seen = value.response.seen
+    value.response.seen = 0
+    let endsNow = value.response.endQueued
+    value.response.endQueued = false
+    let hadBytes = left > 0
+    while left > 0, !value.isOver {
+      let piece = value.response.queue.front.prefix(min(left, seen > 0 ? seen : left))
+      left -= piece.count
+      let start = seen > 0 ? index - 1 : index
+      seen = max(0, seen - piece.count)
+      deliverResponseData(piece, endStream: endsNow && left == 0, from: start)
+      guard !value.isOver, value.response.queue.count >= piece.count else { return }
+      value.response.queue.drop(piece.count, into: &loop.state.value.blocks)
+    }
+    if endsNow, !hadBytes, !value.isOver {
+      deliverResponseData(.empty, endStream: true, from: index)
+    }
+    guard !value.isOver else { return }
+    if value.response.trailersQueued, value.response.isFlowing {
+      value.response.trailersQueued = false
+      runResponseTrailers(from: index)
+    }
+    if value.response.queue.count <= value.response.limit / 2 { resumeUpstream() }
+  }
+
+  private func runResponseTrailers(from start: Int) {
+    var index = start
+    while index >= 0 {
+      let slot = self.slot(index)
+      if slot.value.isEnabled, let callback = unsafe slot.value.table.responseTrailers {
+        let verdict = unsafe call(slot) { unsafe callback($0, $1, $2) }
+        guard !settle() else { return }
+        if verdict == FL_STOP {
+          waitResponse(at: index, .held, headPassed: true)
+          value.response.trailersQueued = true
+          return
+        }
+      }
+      index -= 1
+    }
+    sendResponseTrailers()
+  }
+
+  // MARK: To the client
+
+  private func sendResponseHead() {
+    finishResponseHead()
+    if let call = value.call { return call.receivedHead(self) }
+    guard let downstream = value.downstream else { return }
+    value.responseStartedAt = loop.now
+    let endStream =
+      value.response.ended && value.response.queue.isEmpty
+      && !value.response.hasTrailers && value.response.isFlowing
+    frameResponse(endStream: endStream)
+    guard !value.responseHead.overflowed else { return abandon(details: "response_head_too_large") }
+    let status = value.status
+    let before = downstream.value.connection.bytesWritten
+    _ = before
+    let fits = worker.value.output.compose(for: downstream.connection, on: loop) { out in
+      HTTP1Encoder.response(value.responseHead, status: status, to: &out)
+      value.responseHeadBytes = UInt32(truncatingIfNeeded: out.count)
+    }
+    guard fits else { return abandon(details: "response_head_too_large") }
+    value.headSent = true
+    if value.isUpgraded { downstream.beginTunnel() }
+    if endStream { responseDelivered() }
+  }
+
+  /// Decides how the client learns where the body ends.
+  private func frameResponse(endStream: Bool) {
+    value.chunkedResponse = false
+    let bodiless = value.isHEAD || Status.forbidsBody(value.status)
+    value.responseHead.remove(.transferEncoding)
+    if value.isUpgraded || bodiless {
+      return
+    } else if endStream {
+      if !value.responseHead.contains(.contentLength) {
+        value.responseHead.set(.contentLength, Bytes("0"), from: &loop.state.value.blocks)
+      }
+    } else if !value.responseHead.contains(.contentLength) {
+      if value.minor == 1 {
+        value.chunkedResponse = true
+        value.responseHead.set(.transferEncoding, Bytes("chunked"), from: &loop.state.value.blocks)
+      } else {
+        // HTTP/1.0 knows no chunks: the end of the connection is the end of the body.
+        value.closesConnection = true
+        value.responseHead.set(.connection, Bytes("close"), from: &loop.state.value.blocks)
+      }
+    }
+  }
+
+  private func sendResponseData(_ piece: Bytes, endStream: Bool) {
+    if let call = value.call { return call.receivedData(piece, endStream: endStream, of: self) }
+    guard let downstream = value.downstream, value.headSent else { return }
+    // RFC 9110 §9.3.2: to HEAD, and with these statuses, nothing follows the head.
+    let bodiless = value.isHEAD || (Status.forbidsBody(value.status) && !value.isUpgraded)
+    if !piece.isEmpty, !bodiless {
+      value.bytesSent &+= UInt64(piece.count)
+      if value.chunkedResponse {
+        writeChunk(piece, to: downstream)
+      } else {
+        downstream.write(piece)
+      }
+    }
+    if endStream {
+      if value.chunkedResponse { downstream.write(HTTP1Encoder.lastChunk) }
+      return responseDelivered()
+    }
+    if downstream.value.connection.isAboveHighWatermark { pauseUpstream() }
+  }
+
+  private func writeChunk(_ piece: Bytes, to downstream: Ref<DownstreamConnection>) {
+    var frame = InlineArray<24, UInt8>(repeating: 0)
+    withChunkHead(piece.count, &frame) { downstream.write($0) }
+    downstream.write(piece)
+    downstream.write(Bytes("\r\n"))
+  }
+
+  private func sendResponseTrailers() {
+    if let call = value.call { return call.receivedData(.empty, endStream: true, of: self) }
+    guard let downstream = value.downstream, value.headSent else { return }
+    // Without chunks there is no place for trailers (RFC 9110 §6.5.1): they are dropped.
+    if value.chunkedResponse {
+      let size = value.responseTrailers.writtenBytes + 16
+      let block = loop.state.value.blocks.take(min(size, BlockPool.largest))
+      var out = unsafe ByteWriter(base: block.base, capacity: block.capacity)
+      HTTP1Encoder.trailers(value.responseTrailers, to: &out)
+      downstream.write(out.overflowed ? HTTP1Encoder.lastChunk : out.written)
+      loop.state.value.blocks.release(block)
+    }
+    responseDelivered()
+  }
+
+  // MARK: Flow control
+
+  func pauseUpstream() {
+    guard !value.pausedUpstream, let upstream = value.upstream else { return }
+    value.pausedUpstream = true
+    upstream.connection.pauseReading()
+  }
+
+  func resumeUpstream() {
+    guard value.pausedUpstream, let upstream = value.upstream else { return }
+    value.pausedUpstream = false
+    upstream.connection.resumeReading(on: loop)
+  }
+
+  /// The client has taken what was queued for it.
+  func downstreamDrained() {
+    if value.response.queue.count <= value.response.limit / 2 { resumeUpstream() }
+  }
+}
+
+/// Fields that no trailer section may carry (RFC 9110 §6.5.1): framing, routing, and what says how
+/// to read the message.
+enum TrailerRules {
+  static func removeForbidden(from trailers: inout HeaderMap) {
+    trailers.remove(.transferEncoding)
+    trailers.remove(.contentLength)
+    trailers.remove(.host)
+    trailers.remove(.connection)
+    trailers.remove(.keepAlive)
+    trailers.remove(.proxyConnection)
+    trailers.remove(.te)
+    trailers.remove(.trailer)
+    trailers.remove(.upgrade)
+    trailers.remove(.expect)
+    trailers.remove(.authorization)
+    trailers.remove(.contentType)
+    trailers.remove(Bytes("content-encoding"))
+    trailers.remove(Bytes("content-range"))
+    trailers.remove(Bytes("set-cookie"))
+    trailers.remove(.cookie)
+  }
+}
+
+/// Lends the line that stands before a chunk's data.
+func withChunkHead(
+  _ size: Int, _ memory: inout InlineArray<24, UInt8>, _ body: (Bytes) -> Void
+) {
+  var span = memory.mutableSpan
+  unsafe span.withUnsafeMutableBufferPointer { buffer in
+    guard let base = buffer.baseAddress else { return }
+    var out = unsafe ByteWriter(base: base, capacity: buffer.count)
+    HTTP1Encoder.chunkHead(size, to: &out)
+    body(out.written)
+  }
+}

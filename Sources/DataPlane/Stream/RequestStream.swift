@@ -1,0 +1,265 @@
+import CFilterABI
+import Engine
+import HTTPCodec
+import HTTPModel
+import Routing
+import Telemetry
+import Upstream
+
+/// One request, from its complete head to its access-log line. It lives in a slot of its worker and
+/// is reached through a handle; what happens to it is told in the order in which it happens:
+///
+///  1. `begin`: the connection manager's own rules (`RequestStream+Admission`), the route
+///     (`RequestStream+Route`), the filters in configured order (`RequestStream+RequestPath`).
+///  2. `startAttempt`: the router, where the chain ends: cluster, endpoint, pooled connection
+///     (`RequestStream+Attempt`).
+///  3. `responseHead`: the filters in reverse, then the client (`RequestStream+ResponsePath`).
+///  4. `finish`: counted, logged, released (`RequestStream+End`).
+///
+/// Whatever is answered here, by a filter, by the router or because the request is malformed, goes
+/// through `replyLocally` (`RequestStream+LocalReply`).
+struct RequestStream: ~Copyable, Pooled {
+  var generation: UInt32 = 0
+  var nextFree: Ref<RequestStream>?
+
+  var worker: Ref<Worker>?
+  var manager: Ref<ConnectionManager>?
+  /// Nil for a request of our own: a filter's call, or a mirrored request.
+  var downstream: Ref<DownstreamConnection>?
+  var call: Ref<InternalCall>?
+
+  // MARK: The messages
+
+  var requestHead = HeaderMap()
+  var responseHead = HeaderMap()
+  var requestTrailers = HeaderMap()
+  var responseTrailers = HeaderMap()
+  var request = BodyPath()
+  var response = BodyPath()
+  var isHEAD = false
+  var minor: UInt8 = 1
+  var status = 0
+
+  // MARK: Decisions
+
+  var route = RouteState()
+  var isInternal = false
+  /// Who asks, as far as we trust what we are told.
+  var clientAddress = SocketAddress()
+  var wantsUpgrade = false
+  /// The upgrade was accepted: both bodies are now whatever the peers say.
+  var isUpgraded = false
+  var flags = ResponseFlags()
+  /// What %RESPONSE_CODE_DETAILS% shows.
+  var details = Bytes.empty
+  /// Memory of details that were put together.
+  var detailsBlock: Block?
+  /// Memory of texts that filters asked for.
+  var textBlock: Block?
+
+  // MARK: Filters
+
+  var chainMemory: Block?
+  /// Filters of this stream that are alive.
+  var slots: Ref<FilterSlot>?
+  var slotCount = 0
+  /// Filter callbacks on the stack: what they ask for is done when they have returned.
+  var depth = 0
+  var wanted = PendingActions()
+  var replyHead = HeaderMap()
+  var replyBody = ByteQueue()
+  var replyStatus = 0
+  /// What a body callback puts in its piece's place.
+  var replacement: Block?
+  var hasReplacement = false
+  var metadata = Metadata()
+
+  // MARK: Attempts
+
+  var attempt = AttemptState()
+  var upstream: Ref<UpstreamConnection>?
+  /// Links streams that wait for a connection of the same pool.
+  var nextPending: Ref<RequestStream>?
+  var previousPending: Ref<RequestStream>?
+  var pendingPool: Ref<HostPool>?
+
+  // MARK: Account
+
+  var startedAt: UInt64 = 0
+  var startedWallClock: UInt64 = 0
+  var requestEndedAt: UInt64 = 0
+  var upstreamStartedAt: UInt64 = 0
+  var upstreamRequestEndedAt: UInt64 = 0
+  var upstreamRespondedAt: UInt64 = 0
+  var upstreamEndedAt: UInt64 = 0
+  var responseStartedAt: UInt64 = 0
+  var responseEndedAt: UInt64 = 0
+  var lastActivity: UInt64 = 0
+  var bytesReceived: UInt64 = 0
+  var bytesSent: UInt64 = 0
+  /// Bytes of the heads as they crossed the wire: received, sent on, answered, sent back.
+  var receivedHeadBytes: UInt32 = 0
+  var upstreamHeadBytes: UInt32 = 0
+  var requestHeadBytes: UInt32 = 0
+  var responseHeadBytes: UInt32 = 0
+  var streamID: UInt64 = 0
+  var upstreamConnectionID: UInt64 = 0
+  var upstreamLocal = SocketAddress()
+  var localReplyBody = Bytes.empty
+  var isHealthCheck = false
+  var idleTimer = TimerID.none
+  var durationTimer = TimerID.none
+  var requestTimer = TimerID.none
+
+  // MARK: Where it stands
+
+  /// The response's head has gone to the client.
+  var headSent = false
+  /// A response is on its way back through the filters, or has arrived.
+  var isResponding = false
+  /// Nothing is to be done any more; the slot is about to be released.
+  var isOver = false
+  var pausedUpstream = false
+  var isCounted = false
+  var chunkedResponse = false
+  var closesConnection = false
+}
+
+/// One direction's body on its way through the filters: where the chain waits, and what waits there.
+struct BodyPath: ~Copyable {
+  enum Mode: UInt8 {
+    case flowing
+    /// The chain waits until the filter resumes it.
+    case held
+    /// The chain waits until the whole body has come.
+    case buffering
+  }
+
+  var mode = Mode.flowing
+  /// The filter at which the chain waits, when it does not flow; the number of filters stands for
+  /// the router.
+  var position = 0
+  /// The head has gone beyond `position` already.
+  var headPassed = false
+  var queue = ByteQueue()
+  /// Bytes at the front of the queue that the filter at `position` has seen.
+  var seen = 0
+  /// The end waits in the queue, behind its bytes.
+  var endQueued = false
+  var trailersQueued = false
+  /// The source has said everything.
+  var ended = false
+  var hasTrailers = false
+  /// The head has reached the end of the chain.
+  var headDelivered = false
+  /// The end has reached the end of the chain.
+  var endDelivered = false
+  var limit = 0
+  /// The source has been asked to pause because of the queue.
+  var pausedSource = false
+
+  var isFlowing: Bool { mode == .flowing }
+}
+
+/// What filters asked for while one of them was running.
+struct PendingActions: BitwiseCopyable {
+  var reply = false
+  var reset = false
+  var resumeRequest = false
+  var resumeResponse = false
+  var failure: fl_failure?
+
+  var isEmpty: Bool { !reply && !reset && !resumeRequest && !resumeResponse && failure == nil }
+}
+
+/// The attempt at hand, and what is kept for another one.
+struct AttemptState: ~Copyable {
+  /// 1 for the first; 0 before the router was reached.
+  var number: UInt32 = 0
+  var failure = FL_FAILURE_NONE
+  /// The failure came from a socket: its errno.
+  var errorNumber: Int32 = 0
+  var requestStarted = false
+  var responseStarted = false
+  /// Bytes of the body have left for the upstream.
+  var bodySent = false
+  /// The connection was used before: its peer may have closed it while our request was on its way.
+  var onReusedConnection = false
+  /// A reused connection failed and the request went out again unnoticed.
+  var silentRepeats: UInt8 = 0
+  var isRunning = false
+  var localReply = false
+  /// The last attempt that failed did so by a timeout.
+  var timedOut = false
+
+  // For replays
+  var head = HeaderMap()
+  var keepsHead = false
+  var retained = ByteQueue()
+  var retainLimit: UInt64 = 0
+  var retainedWhole = true
+  var replayDelay: UInt64 = 0
+  var replayTimer = TimerID.none
+  var avoidAttempts: UInt32 = 0
+  var holdsRetry = false
+  var tried = AttemptedHosts.none
+
+  var cluster: Ref<ClusterView>?
+  var host: HostHandle?
+  var holdsRequest = false
+  var holdsPending = false
+  var framing = BodyFraming.none
+}
+
+/// The endpoint of an attempt, pinned for as long as the stream speaks of it.
+struct HostHandle: BitwiseCopyable {
+  let host: Ref<Host>
+  let address: SocketAddress
+}
+
+extension Ref where Value == RequestStream {
+  var worker: Ref<Worker> {
+    guard let worker = value.worker else { preconditionFailure("an open stream has a worker") }
+    return worker
+  }
+
+  var manager: Ref<ConnectionManager> {
+    guard let manager = value.manager else { preconditionFailure("an open stream has a manager") }
+    return manager
+  }
+
+  var loop: EventLoop { worker.value.loop }
+
+  /// Prepares a fresh slot.
+  func open(
+    on worker: Ref<Worker>, manager: Ref<ConnectionManager>,
+    downstream: Ref<DownstreamConnection>?
+  ) {
+    value.worker = worker
+    value.manager = manager
+    value.downstream = downstream
+    value.startedAt = worker.value.loop.now
+    value.startedWallClock = worker.value.loop.wallClock
+    value.lastActivity = value.startedAt
+    value.streamID = worker.value.nextStreamID()
+    value.request.limit = manager.value.bufferLimit
+    value.response.limit = manager.value.bufferLimit
+  }
+
+  /// 1. The head is whole: admission, route, filters.
+  /// - Parameter endStream: no body follows.
+  func begin(
+    method: Bytes, target: Bytes, minor: Int, wantsUpgrade: Bool, endStream: Bool
+  ) {
+    value.minor = UInt8(truncatingIfNeeded: minor)
+    value.wantsUpgrade = wantsUpgrade
+    value.request.ended = endStream
+    if endStream { value.requestEndedAt = value.startedAt }
+    countStarted()
+    guard admit(method: method, target: target) else { return }
+    matchRoute()
+    startTimers()
+    buildChain()
+    runRequestHead(from: 0)
+  }
+}

@@ -1,0 +1,263 @@
+import CLinux
+import Engine
+import HTTPCodec
+import HTTPModel
+import Telemetry
+import Upstream
+
+/// What one worker keeps for one host: its idle connections, the last used first, and the requests
+/// that wait for one.
+@safe
+struct HostPool: ~Copyable {
+  let worker: Ref<Worker>
+  let cluster: Ref<ClusterView>
+  let host: Ref<Host>
+  /// Where to connect: more than one for a name with several addresses.
+  // SAFETY: holds `capacity` addresses and is indexed below `addressCount`, which is at most that.
+  private let addresses: UnsafeMutablePointer<SocketAddress>
+  private static let capacity = 8
+  private var addressCount = 0
+  private var nextAddress = 0
+
+  private(set) var idle: Ref<UpstreamConnection>?
+  private(set) var connections = 0
+  private(set) var connecting = 0
+  private(set) var pendingHead: Ref<RequestStream>?
+  private(set) var pendingTail: Ref<RequestStream>?
+  private(set) var pending = 0
+  /// The host has left its cluster: connections are closed as they fall idle.
+  var isLeaving = false
+
+  init(
+    worker: Ref<Worker>, cluster: Ref<ClusterView>, host: Ref<Host>, entry: HostEntry
+  ) {
+    self.worker = worker
+    self.cluster = cluster
+    self.host = host
+    unsafe addresses = .allocate(capacity: Self.capacity)
+    unsafe addresses.initialize(repeating: SocketAddress(), count: Self.capacity)
+    adopt(entry)
+  }
+
+  deinit { unsafe addresses.deallocate() }
+
+  /// Takes over the addresses of a newer snapshot.
+  mutating func adopt(_ entry: HostEntry) {
+    addressCount = min(entry.addresses.count, Self.capacity)
+    for index in 0..<addressCount { unsafe addresses[index] = entry.addresses[index] }
+    nextAddress = 0
+  }
+
+  fileprivate var address: SocketAddress {
+    unsafe addresses[addressCount == 0 ? 0 : nextAddress % addressCount]
+  }
+
+  fileprivate mutating func tryNextAddress() { nextAddress &+= 1 }
+
+  fileprivate mutating func pushIdle(_ upstream: Ref<UpstreamConnection>) {
+    upstream.value.nextIdle = idle
+    idle?.value.previousIdle = upstream
+    idle = upstream
+  }
+
+  fileprivate mutating func removeIdle(_ upstream: Ref<UpstreamConnection>) {
+    if let previous = upstream.value.previousIdle {
+      previous.value.nextIdle = upstream.value.nextIdle
+    } else {
+      idle = upstream.value.nextIdle
+    }
+    upstream.value.nextIdle?.value.previousIdle = upstream.value.previousIdle
+    upstream.value.nextIdle = nil
+    upstream.value.previousIdle = nil
+  }
+
+  fileprivate mutating func pushPending(_ stream: Ref<RequestStream>) {
+    stream.value.previousPending = pendingTail
+    if let tail = pendingTail { tail.value.nextPending = stream } else { pendingHead = stream }
+    pendingTail = stream
+    pending += 1
+  }
+
+  fileprivate mutating func removePending(_ stream: Ref<RequestStream>) {
+    if let previous = stream.value.previousPending {
+      previous.value.nextPending = stream.value.nextPending
+    } else {
+      pendingHead = stream.value.nextPending
+    }
+    if let next = stream.value.nextPending {
+      next.value.previousPending = stream.value.previousPending
+    } else {
+      pendingTail = stream.value.previousPending
+    }
+    stream.value.nextPending = nil
+    stream.value.previousPending = nil
+    pending -= 1
+  }
+
+  fileprivate mutating func countConnection(_ change: Int, connecting change2: Int) {
+    connections += change
+    connecting += change2
+  }
+}
+
+extension Ref where Value == HostPool {
+  private var cluster: Ref<ClusterView> { value.cluster }
+  private var stats: WorkerStats { value.worker.value.stats }
+
+  /// Finds a connection for a request: an idle one now, or a new one as soon as it is there.
+  func acquire(for stream: Ref<RequestStream>) {
+    if let upstream = value.idle {
+      value.removeIdle(upstream)
+      return stream.upstreamReady(upstream)
+    }
+    let breaker = cluster.value.breakers.value[stream.value.route.priority]
+    guard breaker.admitPending() else {
+      stats.add(cluster.value.stats.value.requests.pendingOverflow)
+      return stream.upstreamOverflowed()
+    }
+    stream.value.pendingPool = self
+    stats.add(cluster.value.stats.value.requests.pendingTotal)
+    stats.gaugeAdd(cluster.value.stats.value.requests.pendingActive, 1)
+    value.pushPending(stream)
+    connectIfNeeded()
+  }
+
+  /// The request no longer waits.
+  func leave(_ stream: Ref<RequestStream>) {
+    guard stream.value.pendingPool == self else { return }
+    value.removePending(stream)
+    stream.value.pendingPool = nil
+    cluster.value.breakers.value[stream.value.route.priority].releasePending()
+    stats.gaugeAdd(cluster.value.stats.value.requests.pendingActive, -1)
+  }
+
+  private func connectIfNeeded() {
+    while value.connecting < value.pending {
+      // One connection per host is always allowed, or nothing would ever move (as in Envoy).
+      let priority = value.pendingHead?.value.route.priority ?? .normal
+      let breaker = cluster.value.breakers.value[priority]
+      if !breaker.admitConnection() {
+        stats.add(cluster.value.stats.value.connections.overflow)
+        guard value.connections == 0 else { return }
+        breaker.admitFirstConnection()
+      }
+      connect(priority: priority)
+    }
+  }
+
+  private func connect(priority: RequestPriority) {
+    let worker = value.worker
+    let upstream = worker.value.upstreams.take()
+    let address = value.address
+    upstream.value.priority = priority
+    value.countConnection(1, connecting: 1)
+    stats.add(cluster.value.stats.value.connections.total)
+    stats.add(cluster.value.stats.value.connections.http1Total)
+    stats.gaugeAdd(cluster.value.stats.value.connections.active, 1)
+    value.host.value.add(.connectionsTotal, worker: worker.value.index)
+    value.host.value.add(.connectionsActive, worker: worker.value.index)
+    let error = upstream.open(to: address, for: self, on: worker)
+    guard error != 0 else { return }
+    // What fails at once is told later, so that the caller's request is where it expects it.
+    unsafe worker.value.loop.later(context: upstream.raw, tag: UInt64(UInt32(bitPattern: error))) {
+      raw, tag in
+      let upstream = unsafe UpstreamHandle(raw: raw)
+      upstream.pool.connectEnded(
+        upstream, error: Int32(bitPattern: UInt32(truncatingIfNeeded: tag)), timedOut: false)
+    }
+  }
+
+  /// A connection attempt has ended.
+  func connectEnded(_ upstream: Ref<UpstreamConnection>, error: Int32, timedOut: Bool) {
+    value.countConnection(0, connecting: -1)
+    guard error == 0 else { return connectFailed(upstream, error: error, timedOut: timedOut) }
+    upstream.value.phase = .idle
+    upstream.value.idleSince = value.worker.value.loop.now
+    let elapsed = (upstream.value.idleSince &- upstream.value.openedAt) / 1_000_000
+    stats.record(cluster.value.stats.value.connections.connectTime, elapsed)
+    becameIdle(upstream)
+    value.worker.value.output.flush(on: value.worker.value.loop)
+  }
+
+  private func connectFailed(
+    _ upstream: Ref<UpstreamConnection>, error: Int32, timedOut: Bool
+  ) {
+    stats.add(cluster.value.stats.value.connections.connectFail)
+    if timedOut { stats.add(cluster.value.stats.value.connections.connectTimeout) }
+    value.host.value.add(.connectFailures, worker: value.worker.value.index)
+    // The next attempt takes the next address of a host that has several.
+    value.tryNextAddress()
+    upstream.value.phase = .idle
+    discard(upstream)
+    // Envoy fails everything that waits for this host at once: it would fare no better.
+    var left = value.pending
+    while left > 0, let stream = value.pendingHead {
+      left -= 1
+      leave(stream)
+      stream.connectFailed(error: error, timedOut: timedOut)
+    }
+    value.worker.value.output.flush(on: value.worker.value.loop)
+  }
+
+  private func discard(_ upstream: Ref<UpstreamConnection>) {
+    if upstream.value.connection.isOpen { return upstream.close() }
+    closing(upstream, byPeer: false, withRequest: false)
+    let worker = value.worker
+    unsafe worker.value.loop.later(context: upstream.raw) { raw, _ in
+      let upstream = unsafe UpstreamHandle(raw: raw)
+      guard let worker = upstream.value.worker else { return }
+      worker.value.upstreams.release(upstream)
+    }
+  }
+
+  /// A connection can take a request: the one that waits longest, or none yet.
+  func becameIdle(_ upstream: Ref<UpstreamConnection>) {
+    if let stream = value.pendingHead {
+      leave(stream)
+      return stream.upstreamReady(upstream)
+    }
+    guard !value.isLeaving else { return upstream.close() }
+    value.pushIdle(upstream)
+    upstream.startIdleTimer()
+  }
+
+  /// A connection that was given to a request goes back without having carried it.
+  func returned(_ upstream: Ref<UpstreamConnection>) {
+    upstream.value.phase = .idle
+    value.pushIdle(upstream)
+  }
+
+  /// A connection is about to be closed.
+  func closing(_ upstream: Ref<UpstreamConnection>, byPeer: Bool, withRequest: Bool) {
+    if value.idle == upstream || upstream.value.previousIdle != nil { value.removeIdle(upstream) }
+    if upstream.value.phase == .connecting { value.countConnection(0, connecting: -1) }
+    value.countConnection(-1, connecting: 0)
+    cluster.value.breakers.value[upstream.value.priority].releaseConnection()
+    let ids = cluster.value.stats
+    stats.gaugeAdd(ids.value.connections.active, -1)
+    stats.add(ids.value.connections.destroy)
+    stats.add(byPeer ? ids.value.connections.destroyRemote : ids.value.connections.destroyLocal)
+    if withRequest || upstream.value.stream != nil {
+      stats.add(ids.value.connections.destroyWithActiveRequest)
+      stats.add(
+        byPeer
+          ? ids.value.connections.destroyRemoteWithActiveRequest
+          : ids.value.connections.destroyLocalWithActiveRequest)
+    }
+    stats.record(ids.value.requests.perConnection, upstream.value.requests)
+    let lifetime = (value.worker.value.loop.now &- upstream.value.openedAt) / 1_000_000
+    stats.record(ids.value.connections.lengthTime, lifetime)
+    stats.add(ids.value.connections.rxBytesTotal, upstream.value.connection.bytesRead)
+    stats.add(ids.value.connections.txBytesTotal, upstream.value.connection.bytesWritten)
+    value.host.value.add(.connectionsActive, -1, worker: value.worker.value.index)
+    // A place has become free: whoever was kept from connecting by the limit may do so now.
+    if value.pending > value.connecting {
+      unsafe value.worker.value.loop.later(context: raw) { raw, _ in
+        unsafe Ref<HostPool>(raw: raw).connectIfNeeded()
+      }
+    }
+  }
+
+  func countMaxRequests() { stats.add(cluster.value.stats.value.connections.maxRequests) }
+  func countIdleTimeout() { stats.add(cluster.value.stats.value.connections.idleTimeout) }
+}

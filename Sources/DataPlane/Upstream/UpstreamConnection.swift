@@ -1,0 +1,444 @@
+import CLinux
+import Engine
+import HTTPCodec
+import HTTPModel
+import Telemetry
+import Upstream
+
+/// One HTTP/1.1 connection to an endpoint: serves one request at a time, and waits in its host's pool
+/// between them. As strict towards the upstream as a listener is towards clients.
+struct UpstreamConnection: ~Copyable, Pooled {
+  enum Phase: UInt8 {
+    case connecting
+    case idle
+    /// A request is being sent, and its response's head awaited.
+    case head
+    case body
+    /// After 101: bytes pass as they come.
+    case tunnel
+  }
+
+  /// Must stay first: a handle to it is a handle to the whole.
+  var connection = Connection()
+  var generation: UInt32 = 0
+  var nextFree: Ref<Self>?
+
+  var worker: Ref<Worker>?
+  var pool: Ref<HostPool>?
+  var stream: Ref<RequestStream>?
+  /// Links idle connections of the pool.
+  var nextIdle: Ref<UpstreamConnection>?
+  var previousIdle: Ref<UpstreamConnection>?
+
+  var phase = Phase.connecting
+  var stash: Block?
+  var decoder = BodyDecoder()
+  var requests: UInt64 = 0
+  var requestSent = false
+  var keepAlive = true
+  var interims = 0
+  var openedAt: UInt64 = 0
+  var idleSince: UInt64 = 0
+  var timer = TimerID.none
+  var id: UInt64 = 0
+  /// Whose circuit breaker counts it.
+  var priority = RequestPriority.normal
+  var pausedDownstream = false
+}
+
+/// How a connection failed its request.
+enum UpstreamFailure {
+  case terminated
+  case reset
+  case protocolError
+}
+
+typealias UpstreamHandle = Ref<UpstreamConnection>
+
+extension Ref where Value == UpstreamConnection {
+  /// SAFETY: `connection` is the first stored property.
+  var connection: Ref<Connection> { unsafe Ref<Connection>(raw: raw) }
+
+  private var held: Ref<Worker> {
+    guard let worker = value.worker else { preconditionFailure("an open connection has a worker") }
+    return worker
+  }
+
+  private var loop: EventLoop { held.value.loop }
+
+  var pool: Ref<HostPool> {
+    guard let pool = value.pool else { preconditionFailure("an open connection has a pool") }
+    return pool
+  }
+
+  nonisolated(unsafe) static let events = Ref<ConnectionEvents>.immortal(
+    unsafe ConnectionEvents(
+      readable: { unsafe UpstreamHandle(raw: $0).readable() },
+      drained: { unsafe UpstreamHandle(raw: $0).drained() },
+      connected: { unsafe UpstreamHandle(raw: $0).connected($1) },
+      hungUp: { unsafe UpstreamHandle(raw: $0).hungUp() }))
+
+  // MARK: Connecting
+
+  /// Begins to connect; the pool hears how it ended. An errno when it could not even begin.
+  func open(to address: SocketAddress, for pool: Ref<HostPool>, on worker: Ref<Worker>) -> Int32 {
+    value.worker = worker
+    value.pool = pool
+    value.openedAt = worker.value.loop.now
+    value.id = worker.value.nextConnectionID()
+    let error = unsafe connection.connect(
+      to: address, on: worker.value.loop, events: Self.events, owner: raw)
+    guard error == 0 else { return error }
+    let config = pool.value.cluster.value.config
+    value.connection.highWatermark = config.value.connectionBufferLimit
+    value.timer = unsafe loop.after(milliseconds: config.value.connectTimeout, context: raw) {
+      raw, _ in
+      let upstream = unsafe UpstreamHandle(raw: raw)
+      upstream.value.timer = .none
+      upstream.pool.connectEnded(upstream, error: ETIMEDOUT, timedOut: true)
+    }
+    return 0
+  }
+
+  private func connected(_ error: Int32) {
+    loop.cancel(value.timer)
+    value.timer = .none
+    pool.connectEnded(self, error: error, timedOut: false)
+  }
+
+  // MARK: A request
+
+  /// Takes a request: its head goes out now.
+  func attach(_ stream: Ref<RequestStream>) {
+    loop.cancel(value.timer)
+    value.timer = .none
+    value.stream = stream
+    value.phase = .head
+    value.requests &+= 1
+    value.requestSent = false
+    value.keepAlive = true
+    value.interims = 0
+  }
+
+  @inline(__always)
+  func write(_ bytes: Bytes) { held.value.output.write(bytes, to: connection, on: loop) }
+
+  private func drained() {
+    guard let stream = value.stream, value.pausedDownstream else { return }
+    value.pausedDownstream = false
+    stream.value.downstream?.resumeRequest()
+  }
+
+  /// More is queued for this endpoint than it takes: the client waits.
+  func checkWatermark() {
+    guard value.connection.isAboveHighWatermark, !value.pausedDownstream, let stream = value.stream
+    else { return }
+    value.pausedDownstream = true
+    stream.value.downstream?.pauseRequest()
+  }
+
+  // MARK: Reading
+
+  private func readable() {
+    while value.connection.isOpen, !value.connection.isReadPaused {
+      if let stash = value.stash {
+        guard readBehind(stash) else { return }
+      } else {
+        let scratch = unsafe loop.state.value.receiveScratch
+        switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
+        case .bytes(let n):
+          let used = unsafe consume(scratch, n)
+          if used < n, value.connection.isOpen { unsafe keep(scratch + used, n - used) }
+        case .wait: return held.value.output.flush(on: loop)
+        case .end: return ended(errorNumber: 0)
+        case .failed(let error): return ended(errorNumber: error)
+        }
+      }
+      held.value.output.flush(on: loop)
+    }
+  }
+
+  private func readBehind(_ stash: Block) -> Bool {
+    var block = stash
+    if block.used == block.capacity {
+      guard block.capacity < BlockPool.largest else {
+        failed(.protocolError)
+        return false
+      }
+      block = loop.state.value.blocks.take(stash.capacity * 2)
+      _ = block.append(stash.bytes())
+      loop.state.value.blocks.release(stash)
+      value.stash = block
+    }
+    switch unsafe connection.read(
+      into: block.base + block.used, capacity: block.capacity - block.used)
+    {
+    case .bytes(let n):
+      block.used += n
+      value.stash = nil
+      let used = unsafe consume(block.base, block.used)
+      let left = block.used - used
+      if left > 0, value.connection.isOpen {
+        if used > 0 { unsafe _ = memmove(block.base, block.base + used, left) }
+        block.used = left
+        value.stash = block
+      } else {
+        loop.state.value.blocks.release(block)
+      }
+      return true
+    case .wait:
+      held.value.output.flush(on: loop)
+      return false
+    case .end: ended(errorNumber: 0)
+    case .failed(let error): ended(errorNumber: error)
+    }
+    return false
+  }
+
+  private func keep(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) {
+    let block = loop.state.value.blocks.take(min(max(n + 1024, 4096), BlockPool.largest))
+    _ = unsafe block.append(Bytes(base: UnsafePointer(bytes), count: n))
+    value.stash = block
+  }
+
+  /// Hands bytes to the phase they belong to; how many were used.
+  private func consume(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) -> Int {
+    var used = 0
+    while used < n, value.connection.isOpen {
+      switch value.phase {
+      case .head:
+        let taken = unsafe consumeHead(bytes + used, n - used)
+        guard taken > 0 else { return used }
+        used += taken
+      case .body, .tunnel:
+        let before = used
+        unsafe consumeBody(Bytes(base: UnsafePointer(bytes), count: n), bytes, at: &used)
+        if used == before { return used }
+      case .idle, .connecting:
+        // Nobody asked: the peer and we no longer agree on where messages begin (RFC 9112 §9.2).
+        close()
+        return n
+      }
+    }
+    return used
+  }
+
+  private func consumeHead(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) -> Int {
+    let worker = held
+    let options = pool.value.cluster.value.config.value.http
+    let outcome = unsafe worker.value.parser.parseResponse(
+      bytes, n, maxFields: options.maxResponseHeaders)
+    switch outcome {
+    case .complete(let length) where length <= options.maxResponseHeadBytes:
+      guard let stream = value.stream else { return n }
+      return unsafe received(bytes, length, for: stream) ? length : n
+    case .incomplete where n <= options.maxResponseHeadBytes:
+      return 0
+    default:
+      failed(.protocolError)
+      return n
+    }
+  }
+
+  /// A head is whole: an interim response, an accepted upgrade, or the response.
+  private func received(
+    _ bytes: UnsafeMutablePointer<UInt8>, _ length: Int, for stream: Ref<RequestStream>
+  ) -> Bool {
+    let worker = held
+    let status = worker.value.parser.status
+    let text = unsafe Bytes(base: UnsafePointer(bytes), count: length)
+    if status < 200, status != 101 {
+      value.interims += 1
+      guard value.interims <= Limits.interimResponses else {
+        failed(.protocolError)
+        return false
+      }
+      unsafe stream.interimResponse(
+        status, text, worker.value.parser.entries, count: worker.value.parser.count)
+      return true
+    }
+    unsafe stream.value.responseHead.load(
+      text, worker.value.parser.entries, count: worker.value.parser.count,
+      from: &loop.state.value.blocks)
+    let (framing, error) = HTTP1Framing.response(
+      stream.value.responseHead, status: status, minor: worker.value.parser.minor,
+      toHEAD: stream.value.isHEAD)
+    let isUnwanted = status == 101 && !(stream.value.wantsUpgrade && framing.wantsUpgrade)
+    guard error == nil, !isUnwanted else {
+      stream.value.responseHead.release(into: &loop.state.value.blocks)
+      failed(.protocolError)
+      return false
+    }
+    value.keepAlive = framing.keepAlive
+    if status == 101 {
+      value.phase = .tunnel
+      value.decoder = BodyDecoder(.untilClose)
+      stream.value.isUpgraded = true
+    } else {
+      value.phase = .body
+      value.decoder = BodyDecoder(framing.body)
+    }
+    let isWhole = status != 101 && framing.body == .none
+    if isWhole { release() }
+    stream.responseHeadReceived(status: status, endStream: isWhole)
+    return true
+  }
+
+  private func consumeBody(
+    _ input: Bytes, _ memory: UnsafeMutablePointer<UInt8>, at position: inout Int
+  ) {
+    guard let stream = value.stream else { return }
+    while value.connection.isOpen, value.phase == .body || value.phase == .tunnel,
+      value.stream == stream
+    {
+      switch value.decoder.next(input, at: &position) {
+      case .data(let data):
+        let isLast = value.decoder.isDone
+        if isLast { release(leftover: position < input.count) }
+        stream.responseData(data, endStream: isLast)
+      case .end:
+        release(leftover: position < input.count)
+        stream.responseData(.empty, endStream: true)
+      case .trailers:
+        return unsafe consumeTrailers(memory, input.count, at: &position, for: stream)
+      case .needMore:
+        return
+      case .invalid:
+        position = input.count
+        failed(.protocolError)
+      }
+    }
+  }
+
+  private func consumeTrailers(
+    _ memory: UnsafeMutablePointer<UInt8>, _ n: Int, at position: inout Int,
+    for stream: Ref<RequestStream>
+  ) {
+    let worker = held
+    let left = n - position
+    let outcome = unsafe worker.value.parser.parseTrailers(
+      memory + position, left,
+      maxFields: pool.value.cluster.value.config.value.http.maxResponseHeaders)
+    switch outcome {
+    case .complete(let length) where length <= Limits.trailerBytes:
+      let text = unsafe Bytes(base: UnsafePointer(memory) + position, count: length)
+      position += length
+      value.decoder.finishTrailers()
+      release(leftover: position < n)
+      guard worker.value.parser.count > 0 else {
+        return stream.responseData(.empty, endStream: true)
+      }
+      unsafe stream.responseTrailersReceived(
+        text, worker.value.parser.entries, count: worker.value.parser.count)
+    case .incomplete where left <= Limits.trailerBytes:
+      return
+    default:
+      position = n
+      failed(.protocolError)
+    }
+  }
+
+  // MARK: Ends
+
+  /// The response is whole: back to the pool, or closed when it cannot carry another request.
+  private func release(leftover: Bool = false) {
+    guard let stream = value.stream else { return }
+    stream.upstreamFinished()
+    value.stream = nil
+    value.pausedDownstream = false
+    let limit = pool.value.cluster.value.config.value.http.maxRequestsPerConnection ?? 0
+    let exhausted = limit > 0 && value.requests >= limit
+    let mayContinue =
+      value.keepAlive && value.requestSent && !leftover && !exhausted && value.stash == nil
+      && !value.connection.mayBeDead && value.connection.queuedBytes == 0
+    if exhausted { pool.countMaxRequests() }
+    guard mayContinue else { return close() }
+    value.phase = .idle
+    value.idleSince = loop.now
+    pool.becameIdle(self)
+  }
+
+  private func ended(errorNumber: Int32) {
+    guard let stream = value.stream else { return close(byPeer: true) }
+    if errorNumber == 0, value.decoder.endsWithConnection,
+      value.phase == .body || value.phase == .tunnel
+    {
+      value.keepAlive = false
+      release()
+      stream.responseData(.empty, endStream: true)
+      return held.value.output.flush(on: loop)
+    }
+    failed(errorNumber == 0 ? .terminated : .reset)
+  }
+
+  private func hungUp() {
+    // Reading is paused because the client is slow; what is left is read when it has caught up.
+    guard value.stream != nil else { return close(byPeer: true) }
+  }
+
+  private func failed(_ failure: UpstreamFailure) {
+    guard let stream = value.stream else { return close() }
+    value.stream = nil
+    close(byPeer: failure != .protocolError)
+    stream.upstreamBroke(failure)
+    held.value.output.flush(on: loop)
+  }
+
+  /// The stream no longer wants its response.
+  func abandon() {
+    value.stream = nil
+    close(byPeer: false, withRequest: true)
+  }
+
+  /// Closes and leaves the pool.
+  func close(byPeer: Bool = false, withRequest: Bool = false) {
+    guard value.connection.isOpen else { return }
+    loop.cancel(value.timer)
+    value.timer = .none
+    held.value.output.forget(connection)
+    pool.closing(self, byPeer: byPeer, withRequest: withRequest)
+    connection.close(on: loop)
+    if let block = value.stash {
+      loop.state.value.blocks.release(block)
+      value.stash = nil
+    }
+    unsafe loop.later(context: raw) { raw, _ in
+      let upstream = unsafe UpstreamHandle(raw: raw)
+      guard let worker = upstream.value.worker else { return }
+      upstream.value.reset()
+      worker.value.upstreams.release(upstream)
+    }
+  }
+
+  // MARK: Idle
+
+  /// In the pool: closes after the cluster's idle timeout.
+  func startIdleTimer() {
+    guard let limit = pool.value.cluster.value.config.value.http.idleTimeout else { return }
+    guard value.timer == .none else { return }
+    let idle = (loop.now &- value.idleSince) / 1_000_000
+    value.timer = unsafe loop.after(
+      milliseconds: idle < limit ? limit - idle : 1, context: raw
+    ) { raw, _ in
+      let upstream = unsafe UpstreamHandle(raw: raw)
+      upstream.value.timer = .none
+      guard upstream.value.phase == .idle else { return }
+      let limit = upstream.pool.value.cluster.value.config.value.http.idleTimeout ?? 0
+      guard (upstream.loop.now &- upstream.value.idleSince) / 1_000_000 >= limit else {
+        return upstream.startIdleTimer()
+      }
+      upstream.pool.countIdleTimeout()
+      upstream.close()
+    }
+  }
+}
+
+extension UpstreamConnection {
+  fileprivate mutating func reset() {
+    let generation = self.generation
+    let next = nextFree
+    self = UpstreamConnection()
+    self.generation = generation
+    nextFree = next
+  }
+}
