@@ -3,6 +3,7 @@ import CLinux
 /// A piece of memory from a `BlockPool`, for bytes that must stay: a head in use, a partial head, a
 /// queue towards a slow peer. Its bytes are addressed by checked offsets.
 @safe
+@usableFromInline
 package struct Block: BitwiseCopyable {
   @usableFromInline @safe struct Header {
     @usableFromInline var next: UnsafeMutableRawPointer?
@@ -85,6 +86,7 @@ package struct Block: BitwiseCopyable {
 }
 
 /// Memory blocks in powers of two, taken and released without a lock: each worker has its own pool.
+@usableFromInline
 package struct BlockPool: ~Copyable {
   /// The smallest block: the head of an ordinary request with its fields' table.
   package static let smallest = 2048

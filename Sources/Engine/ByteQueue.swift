@@ -5,7 +5,7 @@ package struct ByteQueue: ~Copyable {
   /// Bytes of the first block that have gone already.
   private var headOffset = 0
   /// Bytes waiting.
-  package private(set) var count = 0
+  @usableFromInline package private(set) var count = 0
 
   package init() {}
 
@@ -35,7 +35,7 @@ package struct ByteQueue: ~Copyable {
   package var second: Bytes { head?.next?.bytes() ?? .empty }
 
   /// Calls `body` with every run of contiguous bytes, first to last.
-  package func forEach(_ body: (Bytes) -> Void) {
+  package func visit(_ body: (Bytes) -> Void) {
     var block = head
     var offset = headOffset
     while let current = block {

@@ -5,11 +5,12 @@ import CLinux
 /// `@safe` because nothing is written past `capacity`: what does not fit is dropped and `overflowed`
 /// says so.
 @safe
+@usableFromInline
 package struct ByteWriter: ~Copyable {
   @usableFromInline let base: UnsafeMutablePointer<UInt8>
   @usableFromInline let capacity: Int
   /// Bytes written so far.
-  package private(set) var count = 0
+  @usableFromInline package private(set) var count = 0
   /// Something did not fit; what was written before it stands.
   package private(set) var overflowed = false
 

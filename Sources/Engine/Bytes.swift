@@ -6,9 +6,10 @@ import CLinux
 /// `@safe` because every access is checked against `count`; what the type cannot check, the life of
 /// the memory, is the lender's stated promise.
 @safe
+@usableFromInline
 package struct Bytes: BitwiseCopyable {
   @usableFromInline package let base: UnsafePointer<UInt8>
-  package let count: Int
+  @usableFromInline package let count: Int
 
   @inlinable
   package init(base: UnsafePointer<UInt8>, count: Int) {
@@ -169,6 +170,7 @@ package struct Bytes: BitwiseCopyable {
 }
 
 /// ASCII classes, without tables of the C library and its locale.
+@usableFromInline
 package enum ASCII {
   @inlinable @inline(__always)
   package static func lower(_ byte: UInt8) -> UInt8 {

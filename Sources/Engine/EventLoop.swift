@@ -89,7 +89,6 @@ package struct EventLoop: BitwiseCopyable {
   package var mailbox: Mailbox { state.value.mailbox }
 
   /// Nanoseconds on the monotonic clock at this wake-up.
-  @inlinable
   package var now: UInt64 { state.value.now }
 
   /// Nanoseconds since 1970 at this wake-up.

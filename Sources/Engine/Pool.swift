@@ -1,4 +1,5 @@
 /// What a `Pool` can hold: a value that can be blank, and that counts its turns in the slot.
+@usableFromInline
 package protocol Pooled: ~Copyable {
   init()
   /// Grows by one with every release, so that a `Weak` handle notices.
@@ -52,9 +53,10 @@ package struct Pool<Value: Pooled & ~Copyable>: ~Copyable {
 }
 
 /// A handle that knows when its slot has been released since.
+@usableFromInline
 package struct Weak<Value: Pooled & ~Copyable>: BitwiseCopyable {
-  package let slot: Ref<Value>
-  package let generation: UInt32
+  @usableFromInline package let slot: Ref<Value>
+  @usableFromInline package let generation: UInt32
 
   @inlinable
   package init(_ slot: Ref<Value>) {

@@ -5,6 +5,7 @@
 /// the request path names its connections and streams. Handles that may outlive their value's turn
 /// in the slot travel as `Weak`, which carries the slot's generation.
 @safe
+@usableFromInline
 package struct Ref<Value: ~Copyable>: BitwiseCopyable {
   @usableFromInline package let pointer: UnsafeMutablePointer<Value>
 

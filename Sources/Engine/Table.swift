@@ -4,9 +4,10 @@
 /// `@safe` for the same reason as `Bytes`: every access is checked against `count`, and the life of
 /// the memory is the lender's stated promise.
 @safe
+@usableFromInline
 package struct Table<Element: BitwiseCopyable>: BitwiseCopyable {
   @usableFromInline let base: UnsafePointer<Element>?
-  package let count: Int
+  @usableFromInline package let count: Int
 
   /// SAFETY: `base` holds `count` values for as long as the table is used.
   @inlinable

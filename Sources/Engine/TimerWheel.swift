@@ -55,7 +55,7 @@ package struct TimerWheel: ~Copyable {
   private let occupied: UnsafeMutablePointer<UInt64>
   private var tick: UInt64
   /// Timers armed.
-  package private(set) var count = 0
+  @usableFromInline package private(set) var count = 0
 
   /// - Parameter now: milliseconds on the clock that `advance` will be told.
   package init(now: UInt64) {

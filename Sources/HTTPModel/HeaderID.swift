@@ -4,8 +4,9 @@ import Engine
 // requests bring; all others are found by their text.
 
 /// A well-known field name, as a small number: finding one is a comparison of bytes, not of text.
-package struct HeaderID: BitwiseCopyable, Equatable {
-  package let rawValue: UInt8
+@usableFromInline
+package struct HeaderID: BitwiseCopyable, Equatable, Sendable {
+  @usableFromInline package let rawValue: UInt8
 
   @inlinable
   package init(rawValue: UInt8) { self.rawValue = rawValue }
@@ -164,7 +165,7 @@ package struct HeaderID: BitwiseCopyable, Equatable {
   @inlinable package var isPseudo: Bool { rawValue >= 1 && rawValue <= 5 }
 
   /// How many ids there are, `other` among them.
-  package static let count = 74
+  @usableFromInline package static let count = 74
 
   /// The name's text; empty for `other`.
   @inlinable

@@ -2,14 +2,15 @@ import CLinux
 import Engine
 
 /// One field of a head, as offsets into the head's memory.
+@usableFromInline
 package struct HeaderEntry: BitwiseCopyable {
-  package var nameOffset: UInt32
-  package var valueOffset: UInt32
-  package var valueLength: UInt32
-  package var nameLength: UInt16
-  package var id: HeaderID
+  @usableFromInline package var nameOffset: UInt32
+  @usableFromInline package var valueOffset: UInt32
+  @usableFromInline package var valueLength: UInt32
+  @usableFromInline package var nameLength: UInt16
+  @usableFromInline package var id: HeaderID
   /// A removed field keeps its place, so that positions stay valid while someone iterates.
-  package var isRemoved: Bool
+  @usableFromInline package var isRemoved: Bool
 
   @inlinable
   package init(
@@ -29,10 +30,11 @@ package struct HeaderEntry: BitwiseCopyable {
 ///
 /// Views that it lends are valid until the next change of the same map.
 @safe
+@usableFromInline
 package struct HeaderMap: ~Copyable {
   private var block: Block?
   /// Places taken, those of removed fields too.
-  package private(set) var count = 0
+  @usableFromInline package private(set) var count = 0
   // Which known ids may be present: most lookups end here.
   private var present: (UInt64, UInt64) = (0, 0)
   /// A change did not fit into the largest block. The message must not be sent as if it had.

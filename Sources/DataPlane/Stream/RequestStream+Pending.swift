@@ -87,7 +87,7 @@ extension Ref where Value == RequestStream {
   func copy(of queue: borrowing ByteQueue) -> WholeBody {
     let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: max(queue.count, 1))
     var offset = 0
-    queue.forEach { piece in
+    queue.visit { piece in
       unsafe (memory + offset).update(from: piece.base, count: piece.count)
       offset += piece.count
     }
