@@ -74,6 +74,8 @@ package struct Connection: ~Copyable {
   /// More than the high watermark is waiting: its source should pause until `drained`.
   package var isAboveHighWatermark: Bool { aboveHigh }
   package var isReadPaused: Bool { readPauses > 0 }
+  /// No write has failed so far.
+  package var isStillWritable: Bool { !writeFailed }
   /// The peer's last words may have been seen: it hung up, or writing to it failed.
   package var mayBeDead: Bool { sawHangUp || writeFailed }
 }
@@ -187,6 +189,12 @@ extension Ref where Value == Connection {
       else { return }
       unsafe events.value.readable(owner)
     }
+  }
+
+  /// Lets other connections have their turn: `readable` is called again after the events at hand.
+  package func yieldReading(on loop: EventLoop) {
+    value.pause()
+    resumeReading(on: loop)
   }
 
   /// Says that nothing more will be written, once the queue is empty.

@@ -36,7 +36,12 @@ package enum HTTP1Framing {
   package static func response(
     _ head: borrowing HeaderMap, status: Int, minor: Int, toHEAD: Bool
   ) -> (MessageFraming, HTTP1Error?) {
-    let (declared, error) = bodyFraming(head, minor: minor)
+    var (declared, error) = bodyFraming(head, minor: minor)
+    // RFC 9110 §8.6, RFC 9112 §6.1: whoever announces a body here does not agree with us on what
+    // follows. A length of 0 announces none.
+    if status < 200 || status == 204, error == nil, let declared, declared != .none {
+      error = declared == .chunked ? .transferEncoding : .contentLength
+    }
     let options = connectionOptions(head, minor: minor)
     let body: BodyFraming
     if toHEAD || Status.forbidsBody(status) {

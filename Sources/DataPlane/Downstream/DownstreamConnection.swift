@@ -56,9 +56,26 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var durationTimer = TimerID.none
   /// Reading is paused because a request is at work and more bytes are there.
   var heldBack = false
-  /// Reading is paused because the stream asked for it.
-  var pausedByStream = false
+  /// Reading is paused because the stream, or the endpoint behind it, cannot take more.
+  var pauses = RequestPauses()
+  /// The client will say nothing more; it may still listen.
   var endOfInput = false
+  /// What is kept has not been looked at since the connection may go on: reading has to wait for it.
+  var stashIsFresh = false
+  /// Bytes are being worked on further up the stack; what is to be done behind them is done there.
+  var isConsuming = false
+  var absenceTimer = TimerID.none
+  /// What had been written when the client was last found to be there.
+  var writtenAtLastSign: UInt64 = 0
+}
+
+/// Why a request is not read on; each cause goes away on its own.
+struct RequestPauses: OptionSet, BitwiseCopyable {
+  let rawValue: UInt8
+  /// The filter chain holds as much as it may.
+  static let byStream = RequestPauses(rawValue: 1 << 0)
+  /// More than its watermark waits for the endpoint.
+  static let byUpstream = RequestPauses(rawValue: 1 << 1)
 }
 
 typealias Downstream = Ref<DownstreamConnection>
@@ -121,10 +138,21 @@ extension Ref where Value == DownstreamConnection {
 
   // MARK: Reading
 
+  /// Reads of one connection before the others have their turn.
+  static var readsPerTurn: Int { 16 }
+
   private func readable() {
     let loop = self.loop
+    var reads = 0
     while value.connection.isOpen, !value.connection.isReadPaused {
       if value.phase == .closing { return discard() }
+      guard reads < Self.readsPerTurn else { return connection.yieldReading(on: loop) }
+      guard value.stash == nil || !value.stashIsFresh else {
+        consumeStash()
+        flushOutput()
+        continue
+      }
+      reads += 1
       guard value.stash == nil else {
         guard readIntoStash() else { return }
         continue
@@ -132,6 +160,7 @@ extension Ref where Value == DownstreamConnection {
       let scratch = unsafe loop.state.value.receiveScratch
       switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
       case .bytes(let n):
+        value.stashIsFresh = false
         let used = unsafe consume(scratch, n)
         if used < n, value.connection.isOpen { unsafe keep(scratch + used, n - used) }
       case .wait: return
@@ -184,6 +213,7 @@ extension Ref where Value == DownstreamConnection {
     guard let block = value.stash else { return }
     // The block is not the connection's while it is worked on: what remains is kept anew.
     value.stash = nil
+    value.stashIsFresh = false
     let used = unsafe consume(block.base, block.used)
     let left = block.used - used
     if left > 0, value.connection.isOpen, value.phase != .closing {
@@ -193,6 +223,15 @@ extension Ref where Value == DownstreamConnection {
     } else {
       loop.state.value.blocks.release(block)
     }
+    closeAfterLastRequest()
+  }
+
+  /// Once the client has said everything and what it said is answered, there is nothing to stay for.
+  private func closeAfterLastRequest() {
+    guard value.endOfInput, value.stream == nil, value.phase == .head, !value.isConsuming,
+      value.connection.isOpen, value.stash == nil || !value.stashIsFresh
+    else { return }
+    beginClosing()
   }
 
   private func keep(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) {
@@ -204,6 +243,8 @@ extension Ref where Value == DownstreamConnection {
 
   /// Hands bytes to the phase they belong to; how many were used.
   private func consume(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) -> Int {
+    value.isConsuming = true
+    defer { value.isConsuming = false }
     var used = 0
     while used < n, value.connection.isOpen {
       switch value.phase {
@@ -216,7 +257,7 @@ extension Ref where Value == DownstreamConnection {
         let before = used
         unsafe consumeBody(input, bytes, at: &used)
         // Paused, or in need of more bytes to make out trailers: what is left is kept.
-        if used == before || value.pausedByStream && used == n { return used }
+        if used == before { return used }
       case .waiting:
         holdBack()
         return used
@@ -279,6 +320,11 @@ extension Ref where Value == DownstreamConnection {
       count: worker.value.parser.count, from: &loop.state.value.blocks)
     let minor = worker.value.parser.minor
     value.isHTTP10 = minor == 0
+    guard !stream.value.requestHead.overflowed else {
+      value.keepAlive = false
+      value.phase = .waiting
+      return stream.refuse(.headTooLarge)
+    }
     let (framing, error) = HTTP1Framing.request(stream.value.requestHead, minor: minor)
     value.keepAlive = framing.keepAlive
     value.decoder = BodyDecoder(framing.body)
@@ -292,8 +338,10 @@ extension Ref where Value == DownstreamConnection {
       return
     }
     stream.begin(
-      method: method, target: target, minor: minor, wantsUpgrade: framing.wantsUpgrade,
-      endStream: !hasBody)
+      method: method, target: target, minor: minor,
+      // Behind a body, nobody could tell where the new protocol begins: such a request stays HTTP
+      // (RFC 9110 §7.8 lets us ignore Upgrade).
+      wantsUpgrade: framing.wantsUpgrade && !hasBody, endStream: !hasBody)
   }
 
   private func newStream() -> Ref<RequestStream> {
@@ -377,33 +425,35 @@ extension Ref where Value == DownstreamConnection {
 
   /// A request is at work: what comes for the next one stays in the socket.
   private func holdBack() {
+    value.stashIsFresh = true
     guard !value.heldBack else { return }
     value.heldBack = true
     connection.pauseReading()
   }
 
   /// The stream cannot take more for now.
-  func pauseRequest() {
-    guard !value.pausedByStream else { return }
-    value.pausedByStream = true
-    connection.pauseReading()
+  func pauseRequest(_ reason: RequestPauses = .byStream) {
+    if value.pauses.isEmpty { connection.pauseReading() }
+    value.pauses.insert(reason)
   }
 
   /// The stream takes bytes again; those kept meanwhile come first.
-  func resumeRequest() {
-    guard value.pausedByStream else { return }
-    value.pausedByStream = false
-    resume()
+  func resumeRequest(_ reason: RequestPauses = .byStream) {
+    guard value.pauses.contains(reason) else { return }
+    value.pauses.remove(reason)
+    if value.pauses.isEmpty { resume() }
   }
 
   private func resume() {
     let pending = value.stash != nil
+    if pending { value.stashIsFresh = true }
     connection.resumeReading(on: loop)
     guard pending, !value.connection.isReadPaused else { return }
     unsafe loop.later(context: raw, tag: value.id) { raw, id in
       let downstream = unsafe Downstream(raw: raw)
       guard downstream.value.id == id, downstream.value.connection.isOpen,
-        !downstream.value.connection.isReadPaused, downstream.value.stash != nil
+        !downstream.value.connection.isReadPaused, downstream.value.stash != nil,
+        downstream.value.stashIsFresh
       else { return }
       downstream.consumeStash()
       downstream.flushOutput()
@@ -447,6 +497,8 @@ extension Ref where Value == DownstreamConnection {
   /// The stream has ended in good order: the next request's turn, or the end.
   func streamEnded(mayContinue: Bool) {
     value.stream = nil
+    loop.cancel(value.absenceTimer)
+    value.absenceTimer = .none
     value.idleSince = loop.now
     let limit = manager.value.maxRequestsPerConnection
     let exhausted = limit > 0 && value.requests >= limit
@@ -454,8 +506,8 @@ extension Ref where Value == DownstreamConnection {
       return beginClosing()
     }
     value.phase = .head
-    if value.pausedByStream {
-      value.pausedByStream = false
+    if !value.pauses.isEmpty {
+      value.pauses = []
       connection.resumeReading(on: loop)
     }
     if value.heldBack {
@@ -466,7 +518,7 @@ extension Ref where Value == DownstreamConnection {
       value.heldBack = false
       resume()
     }
-    if value.endOfInput && value.stash == nil { close() }
+    closeAfterLastRequest()
   }
 
   /// The stream cannot be answered to its end: the client must not take what it has for the whole.
@@ -511,24 +563,56 @@ extension Ref where Value == DownstreamConnection {
 
   private func discard() {
     let scratch = unsafe loop.state.value.receiveScratch
-    while value.connection.isOpen {
+    for _ in 0..<Self.readsPerTurn {
       switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
       case .bytes: continue
       case .wait: return
-      case .end, .failed: return value.connection.queuedBytes == 0 ? close() : noteEndOfInput()
+      case .failed: return close()
+      case .end:
+        value.endOfInput = true
+        if value.connection.queuedBytes == 0 { close() }
+        return
       }
     }
+    connection.yieldReading(on: loop)
   }
-
-  private func noteEndOfInput() { value.endOfInput = true }
 
   private func inputEnded() {
     value.endOfInput = true
     guard let stream = value.stream else {
       // Bytes without an end are no request; an empty connection just closes.
-      return close()
+      return value.connection.queuedBytes == 0 ? close() : beginClosing()
     }
-    stream.downstreamGone()
+    // Cut short, or one side of a tunnel: the end of it.
+    guard value.phase == .waiting else { return stream.downstreamGone() }
+    watchForAbsence()
+  }
+
+  /// How long a client that has closed its side may get nothing before it is taken for gone.
+  private static var absenceLimit: UInt64 { 50 }
+
+  /// The client has closed its side behind a whole request. Either it only has nothing more to ask,
+  /// or it has left: both look the same until we write. So an answer that comes at once, or keeps
+  /// coming, is delivered; and when nothing comes, the upstream is told that nobody waits.
+  private func watchForAbsence() {
+    guard value.absenceTimer == .none else { return }
+    value.writtenAtLastSign = value.connection.bytesWritten
+    value.absenceTimer = unsafe loop.after(milliseconds: Self.absenceLimit, context: raw) {
+      raw, _ in
+      let downstream = unsafe Downstream(raw: raw)
+      downstream.value.absenceTimer = .none
+      downstream.checkAbsence()
+    }
+  }
+
+  private func checkAbsence() {
+    guard let stream = value.stream else { return }
+    // What is queued waits for a client that is there: a departed one answers with a reset.
+    let hasQueue = value.connection.queuedBytes > 0 && value.connection.isStillWritable
+    guard hasQueue || value.connection.bytesWritten != value.writtenAtLastSign else {
+      return stream.downstreamGone()
+    }
+    watchForAbsence()
   }
 
   private func inputFailed() {
@@ -537,8 +621,8 @@ extension Ref where Value == DownstreamConnection {
   }
 
   private func hungUp() {
-    // Only seen while reading is paused. A client that has gone must be known upstream at once.
-    if value.stream != nil { inputFailed() } else { close() }
+    // Only seen while reading is paused: its last bytes may wait in the socket, with requests.
+    if value.stream != nil { watchForAbsence() } else { close() }
   }
 
   /// Closes now and gives everything back.
@@ -568,6 +652,8 @@ extension Ref where Value == DownstreamConnection {
     loop.cancel(value.headTimer)
     loop.cancel(value.closeTimer)
     loop.cancel(value.durationTimer)
+    loop.cancel(value.absenceTimer)
+    value.absenceTimer = .none
     value.idleTimer = .none
     value.headTimer = .none
     value.closeTimer = .none
@@ -601,6 +687,7 @@ extension Ref where Value == DownstreamConnection {
     value.keepAlive = false
     value.phase = .waiting
     value.headStartedAt = 0
+    value.stashIsFresh = false
     newStream().headTimedOut()
     flushOutput()
   }

@@ -19,6 +19,11 @@ enum HostRules {
     var index = 0
     while index < host.count {
       guard isNameByte(host[index]) else { return false }
+      if host[index] == UInt8(ascii: "%") {
+        guard index + 2 < host.count, ASCII.hex(host[index + 1]) < 16,
+          ASCII.hex(host[index + 2]) < 16
+        else { return false }
+      }
       index &+= 1
     }
     return true

@@ -12,17 +12,26 @@ extension Ref where Value == RequestStream {
   func admit(method: Bytes, target: Bytes) -> Bool {
     let manager = self.manager
     value.isHEAD = method == "HEAD"
+    guard MethodRules.isKnown(method) else {
+      requestBroken()
+      return false
+    }
     setPseudo(.method, method)
     guard let path = takeTarget(target, isConnect: method == "CONNECT") else { return false }
     guard checkVersionAndHost() else { return false }
     guard manager.value.underscores == .allow || checkUnderscores() else { return false }
     setPseudo(.path, path)
-    guard path.count > 0, path[0] == UInt8(ascii: "/") || method == "CONNECT" else {
-      refuseQuietly(404, "absolute_path_rejected")
+    guard method != "CONNECT" else {
+      // No route can lead such a request anywhere yet, and what follows it is no HTTP.
+      replyLocally(LocalReply(404, "", "route_not_found", .noRouteFound, closes: true))
+      return false
+    }
+    guard path.count > 0, path[0] == UInt8(ascii: "/") else {
+      replyLocally(LocalReply(404, "", "absolute_path_rejected"))
       return false
     }
     guard path.firstIndex(of: UInt8(ascii: "#")) == nil else {
-      refuseQuietly(400, "path_normalization_failed")
+      replyLocally(LocalReply(400, "", "path_normalization_failed", closes: true))
       return false
     }
     guard normalizePath() else { return false }
@@ -40,22 +49,27 @@ extension Ref where Value == RequestStream {
     value.requestHead.set(id, text, from: &loop.state.value.blocks)
   }
 
-  private func refuseQuietly(_ status: Int, _ details: StaticString) {
-    replyLocally(LocalReply(status, "", details))
-  }
-
   // MARK: Target, version, host
 
   /// The path of the target; of an absolute one, its authority replaces Host (RFC 9112 §3.2.2).
   private func takeTarget(_ target: Bytes, isConnect: Bool) -> Bytes? {
     guard !isConnect else {
+      guard HostRules.isValid(target) else {
+        requestBroken()
+        return nil
+      }
       setPseudo(.authority, target)
       value.requestHead.remove(.host)
       return Bytes("")
     }
-    guard target[0] != UInt8(ascii: "/"), manager.value.allowsAbsoluteURL,
-      let rest = afterScheme(target)
-    else { return target }
+    let isAsterisk = target == "*" && value.requestHead[.method].map { $0 == "OPTIONS" } ?? false
+    guard target[0] != UInt8(ascii: "/"), !isAsterisk, manager.value.allowsAbsoluteURL else {
+      return target
+    }
+    guard let rest = afterScheme(target) else {
+      requestBroken()
+      return nil
+    }
     let slash = rest.firstIndex(of: UInt8(ascii: "/"))
     let question = rest.firstIndex(of: UInt8(ascii: "?"))
     let end = min(slash ?? rest.count, question ?? rest.count)

@@ -63,14 +63,15 @@ extension Ref where Value == RequestStream {
 
   // MARK: Sending
 
-  /// A connection is there: the head leaves, and what waited behind it.
-  func upstreamReady(_ upstream: Ref<UpstreamConnection>) {
-    guard let cluster = value.attempt.cluster, !value.isOver else { return }
+  /// A connection is there: the head leaves, and what waited behind it. False when the connection
+  /// is not taken.
+  func upstreamReady(_ upstream: Ref<UpstreamConnection>) -> Bool {
+    guard let cluster = value.attempt.cluster, !value.isOver else { return false }
     let breaker = cluster.value.breakers.value[value.route.priority]
     guard breaker.admitRequest() else {
-      upstream.pool.returned(upstream)
       worker.value.stats.add(cluster.value.stats.value.requests.pendingOverflow)
-      return upstreamOverflowed()
+      upstreamOverflowed()
+      return false
     }
     value.attempt.holdsRequest = true
     value.attempt.onReusedConnection = upstream.value.requests > 0
@@ -80,11 +81,12 @@ extension Ref where Value == RequestStream {
     value.upstreamStartedAt = loop.now
     countAttempt(cluster)
     sendRequestHead(to: upstream)
-    guard value.upstream == upstream else { return }
+    guard value.upstream == upstream else { return true }
     if value.request.mode == .held, value.request.position == value.slotCount {
       value.request.mode = .flowing
       flushRequestQueue(from: value.slotCount)
     }
+    return true
   }
 
   private func sendRequestHead(to upstream: Ref<UpstreamConnection>) {
@@ -190,6 +192,9 @@ extension Ref where Value == RequestStream {
     var head = HeaderMap()
     unsafe head.load(text, entries, count: count, from: &loop.state.value.blocks)
     HTTP1Framing.removeHopByHop(&head, keepingUpgrade: false)
+    // What frames a body has no place in a head that has none (RFC 9110 §8.6, RFC 9112 §6.1).
+    head.remove(.contentLength)
+    head.remove(.transferEncoding)
     _ = worker.value.output.compose(for: downstream.connection, on: loop) { out in
       HTTP1Encoder.response(head, status: status, to: &out)
     }
@@ -197,11 +202,19 @@ extension Ref where Value == RequestStream {
     head.release(into: &loop.state.value.blocks)
   }
 
+  /// The upstream accepted the upgrade: what the client says from now on is a body without an end.
+  func tunnelOpened() {
+    value.isUpgraded = true
+    value.request.ended = false
+    value.request.endDelivered = false
+  }
+
   /// The upstream has said everything; its connection is no longer ours.
   func upstreamFinished() {
     value.upstreamEndedAt = loop.now
+    // The connection may serve others: it must not stay paused for this client.
+    resumeUpstream()
     value.upstream = nil
-    value.pausedUpstream = false
     endAttempt()
   }
 

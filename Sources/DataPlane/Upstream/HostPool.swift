@@ -108,7 +108,8 @@ extension Ref where Value == HostPool {
   func acquire(for stream: Ref<RequestStream>) {
     if let upstream = value.idle {
       value.removeIdle(upstream)
-      return stream.upstreamReady(upstream)
+      if !stream.upstreamReady(upstream) { becameIdle(upstream) }
+      return
     }
     let breaker = cluster.value.breakers.value[stream.value.route.priority]
     guard breaker.admitPending() else {
@@ -206,25 +207,20 @@ extension Ref where Value == HostPool {
     unsafe worker.value.loop.later(context: upstream.raw) { raw, _ in
       let upstream = unsafe UpstreamHandle(raw: raw)
       guard let worker = upstream.value.worker else { return }
+      upstream.value.reset()
       worker.value.upstreams.release(upstream)
     }
   }
 
   /// A connection can take a request: the one that waits longest, or none yet.
   func becameIdle(_ upstream: Ref<UpstreamConnection>) {
-    if let stream = value.pendingHead {
+    while let stream = value.pendingHead {
       leave(stream)
-      return stream.upstreamReady(upstream)
+      if stream.upstreamReady(upstream) { return }
     }
     guard !value.isLeaving else { return upstream.close() }
     value.pushIdle(upstream)
     upstream.startIdleTimer()
-  }
-
-  /// A connection that was given to a request goes back without having carried it.
-  func returned(_ upstream: Ref<UpstreamConnection>) {
-    upstream.value.phase = .idle
-    value.pushIdle(upstream)
   }
 
   /// A connection is about to be closed.

@@ -123,10 +123,13 @@ extension Ref where Value == UpstreamConnection {
   @inline(__always)
   func write(_ bytes: Bytes) { held.value.output.write(bytes, to: connection, on: loop) }
 
-  private func drained() {
+  private func drained() { unpauseDownstream() }
+
+  /// The client need not wait for this endpoint any more.
+  private func unpauseDownstream() {
     guard let stream = value.stream, value.pausedDownstream else { return }
     value.pausedDownstream = false
-    stream.value.downstream?.resumeRequest()
+    stream.value.downstream?.resumeRequest(.byUpstream)
   }
 
   /// More is queued for this endpoint than it takes: the client waits.
@@ -134,13 +137,16 @@ extension Ref where Value == UpstreamConnection {
     guard value.connection.isAboveHighWatermark, !value.pausedDownstream, let stream = value.stream
     else { return }
     value.pausedDownstream = true
-    stream.value.downstream?.pauseRequest()
+    stream.value.downstream?.pauseRequest(.byUpstream)
   }
 
   // MARK: Reading
 
   private func readable() {
+    var reads = 0
     while value.connection.isOpen, !value.connection.isReadPaused {
+      guard reads < Downstream.readsPerTurn else { return connection.yieldReading(on: loop) }
+      reads += 1
       if let stash = value.stash {
         guard readBehind(stash) else { return }
       } else {
@@ -231,7 +237,7 @@ extension Ref where Value == UpstreamConnection {
     switch outcome {
     case .complete(let length) where length <= options.maxResponseHeadBytes:
       guard let stream = value.stream else { return n }
-      return unsafe received(bytes, length, for: stream) ? length : n
+      return unsafe received(bytes, length, isLast: length == n, for: stream) ? length : n
     case .incomplete where n <= options.maxResponseHeadBytes:
       return 0
     default:
@@ -241,8 +247,10 @@ extension Ref where Value == UpstreamConnection {
   }
 
   /// A head is whole: an interim response, an accepted upgrade, or the response.
+  /// - Parameter isLast: nothing has come behind it.
   private func received(
-    _ bytes: UnsafeMutablePointer<UInt8>, _ length: Int, for stream: Ref<RequestStream>
+    _ bytes: UnsafeMutablePointer<UInt8>, _ length: Int, isLast: Bool,
+    for stream: Ref<RequestStream>
   ) -> Bool {
     let worker = held
     let status = worker.value.parser.status
@@ -264,22 +272,24 @@ extension Ref where Value == UpstreamConnection {
       stream.value.responseHead, status: status, minor: worker.value.parser.minor,
       toHEAD: stream.value.isHEAD)
     let isUnwanted = status == 101 && !(stream.value.wantsUpgrade && framing.wantsUpgrade)
-    guard error == nil, !isUnwanted else {
+    guard error == nil, !isUnwanted, !stream.value.responseHead.overflowed else {
       stream.value.responseHead.release(into: &loop.state.value.blocks)
       failed(.protocolError)
       return false
     }
+    // RFC 9110 §8.6: a length has no place here; one of 0 does no harm and is dropped.
+    if status == 204 { stream.value.responseHead.remove(.contentLength) }
     value.keepAlive = framing.keepAlive
     if status == 101 {
       value.phase = .tunnel
       value.decoder = BodyDecoder(.untilClose)
-      stream.value.isUpgraded = true
+      stream.tunnelOpened()
     } else {
       value.phase = .body
       value.decoder = BodyDecoder(framing.body)
     }
     let isWhole = status != 101 && framing.body == .none
-    if isWhole { release() }
+    if isWhole { release(leftover: !isLast) }
     stream.responseHeadReceived(status: status, endStream: isWhole)
     return true
   }
@@ -343,9 +353,9 @@ extension Ref where Value == UpstreamConnection {
   /// The response is whole: back to the pool, or closed when it cannot carry another request.
   private func release(leftover: Bool = false) {
     guard let stream = value.stream else { return }
+    unpauseDownstream()
     stream.upstreamFinished()
     value.stream = nil
-    value.pausedDownstream = false
     let limit = pool.value.cluster.value.config.value.http.maxRequestsPerConnection ?? 0
     let exhausted = limit > 0 && value.requests >= limit
     let mayContinue =
@@ -378,14 +388,16 @@ extension Ref where Value == UpstreamConnection {
 
   private func failed(_ failure: UpstreamFailure) {
     guard let stream = value.stream else { return close() }
+    unpauseDownstream()
     value.stream = nil
-    close(byPeer: failure != .protocolError)
+    close(byPeer: failure != .protocolError, withRequest: true)
     stream.upstreamBroke(failure)
     held.value.output.flush(on: loop)
   }
 
   /// The stream no longer wants its response.
   func abandon() {
+    unpauseDownstream()
     value.stream = nil
     close(byPeer: false, withRequest: true)
   }
@@ -434,7 +446,8 @@ extension Ref where Value == UpstreamConnection {
 }
 
 extension UpstreamConnection {
-  fileprivate mutating func reset() {
+  /// Blank again, but for the slot's own fields.
+  mutating func reset() {
     let generation = self.generation
     let next = nextFree
     self = UpstreamConnection()
