@@ -127,7 +127,7 @@ enum FilterHost {
   private static func fillAttempts(_ host: inout fl_host) {
     unsafe host.retain_body = { raw, limit in
       guard let slot = unsafe FilterHost.slot(raw), slot.value.mayReplay else { return }
-      slot.value.stream.value.attempt.keepsHead = true
+      slot.value.stream.value.attempt.keepsBody = true
       slot.value.stream.value.attempt.retainLimit = limit
     }
     unsafe host.attempt = { raw, out in

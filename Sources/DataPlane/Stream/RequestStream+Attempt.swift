@@ -311,16 +311,15 @@ extension Ref where Value == RequestStream {
 
   // MARK: Replays
 
-  /// What a filter that may replay has asked to be kept: the head as it leaves that filter.
+  /// What a filter that may replay needs for it: the head as it leaves that filter.
   func keepForReplay(behind index: Int) {
-    guard value.attempt.keepsHead, value.attempt.head.isVacant, slot(index).value.mayReplay else {
-      return
-    }
+    let slot = slot(index)
+    guard slot.value.mayReplay, slot.value.isEnabled, value.attempt.head.isVacant else { return }
     value.attempt.head.copy(from: value.requestHead, pool: &loop.state.value.blocks)
   }
 
   func retain(_ piece: Bytes, behind index: Int) {
-    guard value.attempt.keepsHead, !piece.isEmpty, value.attempt.retainedWhole,
+    guard value.attempt.keepsBody, !piece.isEmpty, value.attempt.retainedWhole,
       slot(index).value.mayReplay
     else { return }
     let total = UInt64(value.attempt.retained.count + piece.count)
@@ -337,11 +336,13 @@ extension Ref where Value == RequestStream {
     let waitsBefore =
       !value.request.isFlowing
       && value.request.position <= (manager.value.chain.value.replayIndex ?? -1)
+    let hasBody = !value.request.ended || value.bytesReceived > 0
+    let isKept = value.attempt.keepsBody ? value.attempt.retainedWhole : !hasBody
     return fl_attempt(
       number: value.attempt.number, failure: value.attempt.failure.rawValue,
       request_started: value.attempt.requestStarted,
       response_started: value.attempt.responseStarted,
-      body_retained: value.attempt.keepsHead && value.attempt.retainedWhole && !waitsBefore,
+      body_retained: isKept && !value.attempt.head.isVacant && !waitsBefore,
       local_reply: value.attempt.localReply)
   }
 

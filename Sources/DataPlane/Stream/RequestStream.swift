@@ -194,7 +194,7 @@ struct AttemptState: ~Copyable {
 
   // For replays
   var head = HeaderMap()
-  var keepsHead = false
+  var keepsBody = false
   var retained = ByteQueue()
   var retainLimit: UInt64 = 0
   var retainedWhole = true
