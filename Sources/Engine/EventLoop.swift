@@ -137,6 +137,14 @@ package struct EventLoop: BitwiseCopyable {
     s.value.freeRegistration = Int32(truncatingIfNeeded: registration)
   }
 
+  /// Forgets a registration whose descriptor stays open.
+  package func release(_ registration: UInt32) {
+    let s = state
+    precondition(Int(registration) < s.value.registrationCapacity, "a registration of this loop")
+    _ = unsafe fl_epoll_remove(s.value.epoll, s.value.registrations[Int(registration)].fd)
+    unregister(registration)
+  }
+
   // MARK: Timers and deferred calls
 
   /// Calls back once, `milliseconds` from now or up to a millisecond later.

@@ -48,6 +48,8 @@ struct ActiveListener {
   var registration: UInt32?
   /// Connections taken in one wake-up: the others of this worker get their turn in between.
   static let acceptsPerTurn = 64
+  /// How long to wait before accepting is tried again after it has failed.
+  static let restMilliseconds: UInt64 = 50
 
   init(config: Ref<ListenerConfig>, worker: Ref<Worker>, fd: Int32) {
     self.config = config
@@ -82,8 +84,9 @@ extension Ref where Value == ActiveListener {
     while left > 0, value.fd >= 0 {
       var peer = SocketAddress()
       let fd = ListenSocket.accept(value.fd, peer: &peer)
+      if fd == -ECONNABORTED || fd == -EINTR { continue }
       guard fd >= 0 else {
-        // Out of descriptors: the connection stays in the backlog, and closing one wakes us again.
+        if fd != -EAGAIN { rest() }
         return
       }
       let downstream = worker.value.downstreams.take()
@@ -92,6 +95,20 @@ extension Ref where Value == ActiveListener {
         worker.value.downstreams.release(downstream)
       }
       left -= 1
+    }
+  }
+
+  /// Out of descriptors or memory: connections wait in the backlog. Since that keeps the socket
+  /// readable, it is not watched for a while.
+  private func rest() {
+    guard let registration = value.registration else { return }
+    value.worker.value.loop.release(registration)
+    value.registration = nil
+    _ = unsafe value.worker.value.loop.after(
+      milliseconds: ActiveListener.restMilliseconds, context: raw
+    ) { raw, _ in
+      let listener = unsafe Ref<ActiveListener>(raw: raw)
+      if listener.value.fd >= 0 { listener.start() }
     }
   }
 

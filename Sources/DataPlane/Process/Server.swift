@@ -115,6 +115,7 @@ package final class Server {
       worker.value.filterPlaces = config.managers.map {
         FilterWorkers.make($0.manager.value.chain, $0.filters, on: worker)
       }
+      worker.followHosts()
       workers.append(worker)
       unsafe loops[index].atBatchEnd(context: worker.raw) { raw, _ in
         unsafe Ref<Worker>(raw: raw).endOfBatch()

@@ -25,8 +25,11 @@ struct HostPool: ~Copyable {
   private(set) var pendingHead: Ref<RequestStream>?
   private(set) var pendingTail: Ref<RequestStream>?
   private(set) var pending = 0
-  /// The host has left its cluster: connections are closed as they fall idle.
-  var isLeaving = false
+  /// The host has left its cluster: connections are closed as they fall idle, and then the pool is
+  /// freed.
+  fileprivate(set) var isLeaving = false
+  /// A deferred call with this pool is on its way: it must still be there.
+  fileprivate var isAwaited = false
 
   init(
     worker: Ref<Worker>, cluster: Ref<ClusterView>, host: Ref<Host>, entry: HostEntry
@@ -247,13 +250,73 @@ extension Ref where Value == HostPool {
     stats.add(ids.value.connections.txBytesTotal, upstream.value.connection.bytesWritten)
     value.host.value.add(.connectionsActive, -1, worker: value.worker.value.index)
     // A place has become free: whoever was kept from connecting by the limit may do so now.
-    if value.pending > value.connecting {
-      unsafe value.worker.value.loop.later(context: raw) { raw, _ in
-        unsafe Ref<HostPool>(raw: raw).connectIfNeeded()
-      }
+    if value.pending > value.connecting || value.isLeaving { tidyLater() }
+  }
+
+  // MARK: Membership
+
+  /// The host has left its cluster: what is under way goes on, what is idle is closed.
+  func leaveCluster() {
+    value.isLeaving = true
+    while let upstream = value.idle { upstream.close() }
+    tidyLater()
+  }
+
+  /// The host is in the latest snapshot, perhaps with other addresses.
+  func stay(_ entry: HostEntry) {
+    value.isLeaving = false
+    value.adopt(entry)
+  }
+
+  private func tidyLater() {
+    guard !value.isAwaited else { return }
+    value.isAwaited = true
+    unsafe value.worker.value.loop.later(context: raw) { raw, _ in
+      unsafe Ref<HostPool>(raw: raw).tidy()
     }
+  }
+
+  /// Connects for those who wait, or frees a pool that nobody needs any more.
+  private func tidy() {
+    value.isAwaited = false
+    connectIfNeeded()
+    guard value.isLeaving, value.connections == 0, value.pending == 0, !value.isAwaited else {
+      return
+    }
+    let host = value.host
+    let worker = value.worker.value.index
+    unsafe host.value.setAttachment(nil, worker: worker)
+    // Nothing names the pool any more: streams wait in it, connections belong to it, and there are
+    // none of either.
+    unsafe pointer.deinitialize(count: 1)
+    unsafe pointer.deallocate()
+    host.value.unpin(worker: worker)
   }
 
   func countMaxRequests() { stats.add(cluster.value.stats.value.connections.maxRequests) }
   func countIdleTimeout() { stats.add(cluster.value.stats.value.connections.idleTimeout) }
+}
+
+extension Ref where Value == Worker {
+  /// Lets the pools follow the clusters' hosts.
+  func followHosts() {
+    for index in 0..<value.clusters.count {
+      value.clusters[index].value.hostsChanged = { cluster in hostsChanged(of: cluster) }
+    }
+  }
+
+  private func hostsChanged(of cluster: Ref<ClusterView>) {
+    let hosts = cluster.value.hosts
+    for index in 0..<hosts.value.removed.count {
+      pool(of: hosts.value.removed[index])?.leaveCluster()
+    }
+    for index in 0..<hosts.value.hosts.count {
+      let entry = hosts.value.hosts[index]
+      pool(of: entry.host)?.stay(entry)
+    }
+  }
+
+  private func pool(of host: Ref<Host>) -> Ref<HostPool>? {
+    unsafe host.value.attachment(worker: value.index).map { unsafe Ref<HostPool>(raw: $0) }
+  }
 }
