@@ -34,6 +34,15 @@ package struct ByteWriter: ~Copyable {
     advance(1)
   }
 
+  /// Two bytes, without the price of a copy.
+  @inlinable @inline(__always)
+  package mutating func append(_ first: UInt8, _ second: UInt8) {
+    guard capacity &- count >= 2 else { return setOverflowed() }
+    unsafe base[count] = first
+    unsafe base[count &+ 1] = second
+    advance(2)
+  }
+
   @inlinable @inline(__always)
   package mutating func append(_ bytes: Bytes) {
     guard bytes.count <= capacity &- count else { return setOverflowed() }

@@ -58,12 +58,12 @@ package enum HTTP1Encoder {
       let entry = head.entry(index)
       if !entry.isRemoved && !entry.id.isPseudo {
         out.append(head.name(index))
-        out.append(": ")
+        out.append(UInt8(ascii: ":"), UInt8(ascii: " "))
         out.append(head.value(index))
-        out.append("\r\n")
+        out.append(13, 10)
       }
       index &+= 1
     }
-    out.append("\r\n")
+    out.append(13, 10)
   }
 }

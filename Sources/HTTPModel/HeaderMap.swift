@@ -32,11 +32,11 @@ package struct HeaderEntry: BitwiseCopyable {
 @safe
 @usableFromInline
 package struct HeaderMap: ~Copyable {
-  private var block: Block?
+  @usableFromInline internal var block: Block?
   /// Places taken, those of removed fields too.
   @usableFromInline package private(set) var count = 0
   // Which known ids may be present: most lookups end here.
-  private var present: (UInt64, UInt64) = (0, 0)
+  @usableFromInline internal var present: (UInt64, UInt64) = (0, 0)
   /// A change did not fit into the largest block. The message must not be sent as if it had.
   package private(set) var overflowed = false
 
@@ -103,16 +103,18 @@ package struct HeaderMap: ~Copyable {
   // MARK: Reading
 
   /// The entry at `index`, removed or not.
-  @inline(__always)
+  @inlinable @inline(__always)
   package func entry(_ index: Int) -> HeaderEntry {
     guard let block, index >= 0, index < count else { preconditionFailure("an entry of the map") }
     return unsafe Self.table(block)[-1 &- index]
   }
 
   /// The field at `index` is there.
+  @inlinable
   package func isLive(_ index: Int) -> Bool { !entry(index).isRemoved }
 
   /// The lower-case name at `index`.
+  @inlinable
   package func name(_ index: Int) -> Bytes {
     let entry = self.entry(index)
     return entry.id == .other
@@ -120,14 +122,14 @@ package struct HeaderMap: ~Copyable {
   }
 
   /// The value at `index`.
-  @inline(__always)
+  @inlinable @inline(__always)
   package func value(_ index: Int) -> Bytes {
     let entry = self.entry(index)
     return text(entry.valueOffset, Int(entry.valueLength))
   }
 
   /// The position of the first field with this id.
-  @inline(__always)
+  @inlinable @inline(__always)
   package func find(_ id: HeaderID) -> Int? {
     guard mayHave(id) else { return nil }
     var index = 0
@@ -159,7 +161,7 @@ package struct HeaderMap: ~Copyable {
   package func find(_ name: Bytes) -> Int? { find(name, id: HeaderID.of(name)) }
 
   /// The first value of this id.
-  @inline(__always)
+  @inlinable @inline(__always)
   package subscript(id: HeaderID) -> Bytes? {
     guard let index = find(id) else { return nil }
     return value(index)
@@ -171,7 +173,7 @@ package struct HeaderMap: ~Copyable {
     return value(index)
   }
 
-  @inline(__always)
+  @inlinable @inline(__always)
   package func contains(_ id: HeaderID) -> Bool { find(id) != nil }
 
   /// How many live fields have this id.
@@ -308,16 +310,16 @@ package struct HeaderMap: ~Copyable {
   // MARK: Memory
 
   /// Entries stand before this pointer: entry `i` at `-1 - i`.
-  @inline(__always)
-  private static func table(_ block: Block) -> UnsafeMutablePointer<HeaderEntry> {
+  @usableFromInline @inline(__always)
+  internal static func table(_ block: Block) -> UnsafeMutablePointer<HeaderEntry> {
     // SAFETY: capacities are multiples of the entry's stride, and `room` keeps text and entries
     // apart.
     unsafe UnsafeMutableRawPointer(block.base + block.capacity)
       .assumingMemoryBound(to: HeaderEntry.self)
   }
 
-  @inline(__always)
-  private func text(_ offset: UInt32, _ length: Int) -> Bytes {
+  @inlinable @inline(__always)
+  internal func text(_ offset: UInt32, _ length: Int) -> Bytes {
     guard let block else { return .empty }
     precondition(Int(offset) &+ length <= block.used, "text of the map")
     return unsafe Bytes(base: UnsafePointer(block.base) + Int(offset), count: length)
@@ -369,8 +371,8 @@ package struct HeaderMap: ~Copyable {
     if entry.id.rawValue < 64 { present.0 |= bit } else { present.1 |= bit }
   }
 
-  @inline(__always)
-  private func mayHave(_ id: HeaderID) -> Bool {
+  @inlinable @inline(__always)
+  internal func mayHave(_ id: HeaderID) -> Bool {
     let word = id.rawValue < 64 ? present.0 : present.1
     return word & (1 << UInt64(id.rawValue & 63)) != 0
   }

@@ -348,18 +348,20 @@ func withUUID(
   var span = memory.mutableSpan
   unsafe span.withUnsafeMutableBufferPointer { buffer in
     guard let base = buffer.baseAddress else { return }
+    let digits = Bytes("0123456789abcdef")
     var out = 0
-    var nibble = 0
-    while nibble < 32 {
-      if nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20 {
+    var index = 0
+    while index < 16 {
+      if index == 4 || index == 6 || index == 8 || index == 10 {
         unsafe base[out] = UInt8(ascii: "-")
         out &+= 1
       }
-      let word = nibble < 16 ? a : b
-      let digit = UInt8(truncatingIfNeeded: (word >> UInt64(60 &- (nibble & 15) &* 4)) & 15)
-      unsafe base[out] = digit < 10 ? 48 &+ digit : 87 &+ digit
-      out &+= 1
-      nibble &+= 1
+      let word = index < 8 ? a : b
+      let byte = Int(truncatingIfNeeded: word >> UInt64(56 &- (index & 7) &* 8)) & 255
+      unsafe base[out] = digits.base[byte >> 4]
+      unsafe base[out &+ 1] = digits.base[byte & 15]
+      out &+= 2
+      index &+= 1
     }
     body(unsafe Bytes(base: base, count: 36))
   }
