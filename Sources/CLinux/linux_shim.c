@@ -2,7 +2,9 @@
 #include "linux_shim.h"
 
 #include <ifaddrs.h>
+#include <malloc.h>
 #include <net/if.h>
+#include <stdio.h>
 #include <sys/resource.h>
 
 int fl_accept(int fd, struct sockaddr_storage *address, socklen_t *length) {
@@ -46,4 +48,23 @@ void fl_block_signals(void) {
   sigset_t all;
   sigfillset(&all);
   pthread_sigmask(SIG_BLOCK, &all, NULL);
+}
+
+uint64_t fl_heap_allocated(void) {
+  struct mallinfo2 info = mallinfo2();
+  return info.uordblks + info.hblkhd;
+}
+
+uint64_t fl_heap_size(void) {
+  struct mallinfo2 info = mallinfo2();
+  return info.arena + info.hblkhd;
+}
+
+uint64_t fl_resident_bytes(void) {
+  unsigned long long total = 0, resident = 0;
+  FILE *file = fopen("/proc/self/statm", "re");
+  if (!file) return 0;
+  int found = fscanf(file, "%llu %llu", &total, &resident);
+  fclose(file);
+  return found == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }

@@ -13,6 +13,11 @@ struct Fairlead: ParsableCommand {
     case validate
   }
 
+  /// How a drain spreads over its time.
+  enum DrainStrategy: String, ExpressibleByArgument {
+    case immediate
+  }
+
   static let configuration = CommandConfiguration(
     commandName: "fairlead",
     abstract: "A sidecar proxy that reads Envoy v3 configuration.", version: "fairlead \(version)")
@@ -51,6 +56,12 @@ struct Fairlead: ParsableCommand {
   @Option(help: "Seconds a drain may last.")
   var drainTimeS = 600
 
+  @Option(help: "immediate: every answer of a drain asks the client to go. There is no gradual.")
+  var drainStrategy = DrainStrategy.immediate
+
+  @Flag(help: "For command lines written for Envoy: there is no hot restart.")
+  var disableHotRestart = false
+
   func run() throws {
     try setUpLog()
     let loaded = BootstrapLoader.load(
@@ -68,6 +79,15 @@ struct Fairlead: ParsableCommand {
     var options = ServerOptions()
     options.concurrency = concurrency
     options.drainSeconds = drainTimeS
+    options.version = Self.version
+    options.configPath = configPath ?? ""
+    options.configYAML = configYaml ?? ""
+    options.logLevel = logLevel
+    options.componentLogLevel = componentLogLevel ?? ""
+    options.logPath = logPath ?? ""
+    options.serviceNode = serviceNode ?? ""
+    options.serviceCluster = serviceCluster ?? ""
+    options.serviceZone = serviceZone ?? ""
     throw ExitCode(serve(config, options))
   }
 

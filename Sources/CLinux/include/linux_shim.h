@@ -333,6 +333,11 @@ uint64_t fl_raise_descriptor_limit(void);
 // Where `needle` first stands, or NULL.
 const void *fl_memmem(const void *bytes, size_t count, const void *needle, size_t needle_count);
 
+// Bytes that the allocator has handed out, bytes that it has of the kernel, and bytes in memory.
+uint64_t fl_heap_allocated(void);
+uint64_t fl_heap_size(void);
+uint64_t fl_resident_bytes(void);
+
 // The first IPv4 address of an interface that is not the loopback; 0 when there is none.
 int fl_machine_address(struct sockaddr_storage *address, socklen_t *length);
 

@@ -234,6 +234,11 @@ struct AdminResponse {
     body = .whole(Array(json.utf8))
   }
 
+  init(html: String) {
+    contentType = "text/html; charset=UTF-8"
+    body = .whole(Array(html.utf8))
+  }
+
   init(contentType: String, pieces: any IteratorProtocol<[UInt8]>) {
     self.contentType = contentType
     body = .pieces(pieces)

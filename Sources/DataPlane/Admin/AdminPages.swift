@@ -1,35 +1,160 @@
+import CLinux
 import Engine
 import Telemetry
 
-/// The paths of the administration listener.
+/// The paths of the administration listener, under Envoy's names.
 enum AdminPages {
-  nonisolated(unsafe) static let all: [AdminServer.Page] = [
+  nonisolated(unsafe) static let all = unsafe shown + changing
+
+  private static let formats = (name: "format", help: "File format to use; One of (text, json)")
+
+  /// Pages that only show.
+  nonisolated(unsafe) private static let shown: [AdminServer.Page] = [
+    .init(path: "/", help: "Admin home page") { _, _ in AdminResponse(html: home) },
+    .init(path: "/certs", help: "print certs on machine") { _, _ in
+      AdminResponse(json: .object([("certificates", .array([]))]))
+    },
+    .init(path: "/clusters", help: "upstream cluster status", parameters: [formats]) {
+      admin, request in
+      guard let clusters = admin.server.clusters else { return AdminResponse(text: "") }
+      let page = ClustersPage(manager: clusters)
+      return answer(request, text: page.text, json: page.document)
+    },
+    .init(path: "/config_dump", help: "dump current configuration") { admin, _ in
+      AdminResponse(
+        json: ConfigDump(tree: admin.server.config.tree, lastUpdated: admin.startedAt).document)
+    },
     .init(path: "/help", help: "print out list of admin commands") { _, _ in
       AdminResponse(text: "admin commands are:\n" + help)
+    },
+    .init(path: "/hot_restart_version", help: "print the hot restart compatibility version") {
+      _, _ in AdminResponse(text: "disabled")
+    },
+    .init(path: "/init_dump", help: "dump what the start still waits for") { _, _ in
+      AdminResponse(json: .object([]))
+    },
+    .init(path: "/listeners", help: "print listener info", parameters: [formats]) {
+      admin, request in
+      let page = ServerPages(server: admin.server)
+      return answer(request, text: page.listenersText, json: page.listeners)
+    },
+    .init(path: "/memory", help: "print current allocation/heap usage") { admin, _ in
+      AdminResponse(json: ServerPages(server: admin.server).memory)
     },
     .init(path: "/ready", help: "print server state, return 200 if LIVE, otherwise return 503") {
       admin, _ in
       AdminResponse(
         status: admin.server.state == .live ? 200 : 503, text: admin.server.state.name + "\n")
     },
-    .init(path: "/stats", help: "print server stats") { admin, request in
-      StatsPages.stats(admin, request)
+    .init(path: "/runtime", help: "print runtime values") { admin, _ in
+      AdminResponse(json: ServerPages(server: admin.server).runtime)
     },
-    .init(path: "/stats/prometheus", help: "print server stats in prometheus format") {
-      admin, request in StatsPages.prometheus(admin, request)
+    .init(path: "/server_info", help: "print server version/status information") { admin, _ in
+      AdminResponse(json: ServerPages(server: admin.server).info)
     },
+    .init(
+      path: "/stats", help: "print server stats",
+      parameters: [
+        ("usedonly", "Only include stats that have been written by system since restart"),
+        ("filter", "Regular expression (Google re2) for filtering stats"),
+        ("format", "Format to use; One of (text, json, prometheus)"),
+        (
+          "type", "Stat types to include.; One of (All, Counters, Histograms, Gauges, TextReadouts)"
+        ),
+        (
+          "histogram_buckets",
+          "Histogram bucket display mode; One of (cumulative, disjoint, detailed, summary)"
+        ),
+      ]
+    ) { admin, request in StatsPages.stats(admin, request) },
+    .init(
+      path: "/stats/prometheus", help: "print server stats in prometheus format",
+      parameters: [
+        ("usedonly", "Only include stats that have been written by system since restart"),
+        ("filter", "Regular expression (Google re2) for filtering stats"),
+      ]
+    ) { admin, request in StatsPages.prometheus(admin, request) },
+  ]
+
+  /// Pages that change something: only POST.
+  nonisolated(unsafe) private static let changing: [AdminServer.Page] = [
+    .init(
+      path: "/drain_listeners", help: "drain listeners",
+      parameters: [
+        ("graceful", "Answers ask clients to go for the drain time; then listeners stop"),
+        ("skip_exit", "Answers ask clients to go; listeners never stop"),
+      ], changes: true
+    ) { admin, request in
+      admin.server.drainListeners(
+        gracefully: request.parameter("graceful") != nil,
+        keepsListening: request.parameter("skip_exit") != nil)
+      return AdminResponse(text: "OK\n")
+    },
+    .init(
+      path: "/healthcheck/fail", help: "cause the server to fail health checks", changes: true
+    ) { admin, _ in setHealthCheckFailed(true, admin) },
+    .init(path: "/healthcheck/ok", help: "cause the server to pass health checks", changes: true) {
+      admin, _ in setHealthCheckFailed(false, admin)
+    },
+    .init(
+      path: "/logging", help: "query/change logging levels",
+      parameters: [
+        ("paths", "Change multiple levels: <name1>:<level1>,<name2>:<level2>"),
+        ("level", "desired logging level, this will change all loggers's level"),
+      ], changes: true
+    ) { _, request in LoggingPage.respond(request) },
     .init(path: "/quitquitquit", help: "exit the server", changes: true) { admin, _ in
       unsafe admin.server.loop.later(
         context: unsafe Unmanaged.passUnretained(admin.server).toOpaque()
       ) { raw, _ in unsafe Unmanaged<Server>.fromOpaque(raw).takeUnretainedValue().loop.stop() }
       return AdminResponse(text: "OK\n")
     },
+    .init(path: "/reopen_logs", help: "reopen access logs", changes: true) { admin, _ in
+      admin.server.reopenLogs()
+      return AdminResponse(text: "OK\n")
+    },
+    .init(path: "/reset_counters", help: "reset all counters to zero", changes: true) { admin, _ in
+      admin.server.config.store.resetCounters()
+      return AdminResponse(text: "OK\n")
+    },
   ]
 
+  private static var sorted: [AdminServer.Page] { unsafe all.sorted { $0.path < $1.path } }
+
+  /// Every path with what it does and its parameters.
   static var help: String {
-    unsafe all.sorted { $0.path < $1.path }.map { page in
+    sorted.map { page in
       "  \(page.path)\(page.changes ? " (POST)" : ""): \(page.help)\n"
+        + page.parameters.map { "      \($0.name): \($0.help)\n" }.joined()
     }.joined()
+  }
+
+  /// The list of paths for a browser: what only shows is a link, what changes something a button.
+  private static var home: String {
+    let rows = sorted.map { page in
+      let path =
+        page.changes
+        ? "<form method=post action=\"\(page.path.dropFirst())\"><button>\(page.path)</button></form>"
+        : "<a href=\"\(page.path.dropFirst())\">\(page.path)</a>"
+      return "<tr><td>\(path)</td><td>\(escaped(page.help))</td></tr>\n"
+    }
+    return "<!DOCTYPE html>\n<title>Fairlead</title>\n<table>\n\(rows.joined())</table>\n"
+  }
+
+  private static func escaped(_ text: String) -> String {
+    text.map { $0 == "<" ? "&lt;" : $0 == "&" ? "&amp;" : String($0) }.joined()
+  }
+
+  private static func answer(
+    _ request: AdminRequest, text: @autoclosure () -> String, json: @autoclosure () -> AdminJSON
+  ) -> AdminResponse {
+    request.parameter("format") == "json"
+      ? AdminResponse(json: json()) : AdminResponse(text: text())
+  }
+
+  private static func setHealthCheckFailed(_ fails: Bool, _ admin: AdminServer) -> AdminResponse {
+    unsafe fl_flag_set(admin.server.healthCheckFailed.pointer, fails ? 1 : 0)
+    return AdminResponse(text: "OK\n")
   }
 }
 

@@ -11,6 +11,7 @@ final class AdminServer {
   struct Page {
     let path: String
     let help: String
+    var parameters: [(name: String, help: String)] = []
     /// It changes something: only POST.
     var changes = false
     let handler: Handler
@@ -18,11 +19,14 @@ final class AdminServer {
 
   unowned let server: Server
   private(set) var address = SocketAddress()
+  /// When the configuration was taken into use, as `/config_dump` shows it.
+  let startedAt: String
   private var fd: Int32 = -1
   private var connections: [ObjectIdentifier: AdminConnection] = [:]
 
   init(_ server: Server) throws(Server.StartError) {
     self.server = server
+    startedAt = Self.timestamp(nanoseconds: fl_realtime_ns())
     let socket = server.config.bootstrap.admin.address
     let path = socket.pipe.path
     let parsed =
@@ -49,6 +53,19 @@ final class AdminServer {
       fd, events: FL_EPOLL_LISTEN, context: Unmanaged.passUnretained(self).toOpaque()
     ) { raw, _ in unsafe Unmanaged<AdminServer>.fromOpaque(raw).takeUnretainedValue().accept() }
     ProcessLog.shared.info(.admin, "admin address: \(address.description)")
+  }
+
+  /// `2026-11-22T23:38:39.545Z` (RFC 3339).
+  private static func timestamp(nanoseconds: UInt64) -> String {
+    let seconds = Int(nanoseconds / 1_000_000_000)
+    let (year, month, day) = HTTPDate.civil(fromDays: seconds / 86_400)
+    func digits(_ number: Int, _ count: Int) -> String {
+      let text = String(number)
+      return String(repeating: "0", count: max(0, count - text.count)) + text
+    }
+    return "\(digits(year, 4))-\(digits(month, 2))-\(digits(day, 2))T"
+      + "\(digits(seconds / 3600 % 24, 2)):\(digits(seconds / 60 % 60, 2)):"
+      + "\(digits(seconds % 60, 2)).\(digits(Int(nanoseconds / 1_000_000 % 1000), 3))Z"
   }
 
   private func accept() {

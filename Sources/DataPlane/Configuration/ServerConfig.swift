@@ -9,6 +9,8 @@ import Upstream
 /// A whole configuration, compiled: what the server starts from.
 package struct ServerConfig {
   package let bootstrap: Envoy_Config_Bootstrap_V3_Bootstrap
+  /// The same, typed, as `/config_dump` shows it.
+  let tree: ConfigTree
   package let store: StatsStore
   let clusters: ClusterDirectory
   let listeners: [Ref<ListenerConfig>]
@@ -87,8 +89,8 @@ extension ServerConfig {
       compiler.managers.map { $0.manager.value.maxFields }
       + (0..<clusters.count).map { clusters[$0].value.http.maxResponseHeaders }
     return ServerConfig(
-      bootstrap: bootstrap, store: store, clusters: clusters, listeners: listeners,
-      managers: compiler.managers, runtime: context.runtime, layers: context.layers,
+      bootstrap: bootstrap, tree: loaded.tree, store: store, clusters: clusters,
+      listeners: listeners, managers: compiler.managers, runtime: context.runtime, layers: context.layers,
       callManager: callManager, logWriter: writer,
       maxFields: max(fields.max() ?? 100, 100))
   }

@@ -13,6 +13,17 @@ package struct ServerOptions: Sendable {
   package var concurrency: Int?
   /// Seconds from the beginning of a drain to the exit.
   package var drainSeconds = 600
+  /// The rest is for `/server_info` to show.
+  package var version = ""
+  package var configPath = ""
+  package var configYAML = ""
+  package var logLevel = ""
+  package var componentLogLevel = ""
+  package var logPath = ""
+  package var serviceNode = ""
+  package var serviceCluster = ""
+  package var serviceZone = ""
+
   package init() {}
 }
 
@@ -28,9 +39,13 @@ package final class Server {
   private(set) var listeners: [OpenListener] = []
   let healthCheckFailed = Ref<fl_cell>.immortal(fl_cell())
   private var admin: AdminServer?
-  private(set) var state = State.preInitializing
+  /// The state, but for what `/healthcheck/fail` makes of it.
+  private var stage = State.preInitializing
   private var flushTimer = TimerID.none
-  private var drainTimer = TimerID.none
+  var drainTimer = TimerID.none
+  /// When a drain that ends the process must be over.
+  var drainDeadline: UInt64 = 0
+  private var watchdog: Watchdog?
   lazy var gauges = ServerGauges(store: config.store)
 
   /// Envoy's names and numbers (`server.state`).
@@ -48,6 +63,12 @@ package final class Server {
       case .initializing: "INITIALIZING"
       }
     }
+  }
+
+  /// What `/ready` and `server.state` tell.
+  var state: State {
+    let failsHealthChecks = unsafe fl_flag_get(healthCheckFailed.pointer) != 0
+    return stage == .live && failsHealthChecks ? .draining : stage
   }
 
   /// A listener with a socket for each worker.
@@ -78,7 +99,8 @@ package final class Server {
     for index in workers.indices { startThread(index) }
     if config.bootstrap.hasAdmin { admin = try AdminServer(self) }
     scheduleFlush()
-    state = .initializing
+    watchdog = Watchdog(self)
+    stage = .initializing
     clusters?.start { [weak self] in self?.becameReady() }
     unsafe loop.atBatchEnd(context: Unmanaged.passUnretained(self).toOpaque()) { raw, _ in
       unsafe Unmanaged<Server>.fromOpaque(raw).takeUnretainedValue().handleSignals()
@@ -187,7 +209,7 @@ package final class Server {
 
   /// Every cluster knows its hosts, or has failed to learn them: listeners open.
   private func becameReady() {
-    state = .live
+    stage = .live
     for worker in workers {
       let handle = WorkerHandle(worker)
       worker.value.loop.mailbox.post { _ in
@@ -230,41 +252,10 @@ package final class Server {
 
   // MARK: Ending
 
-  /// SIGTERM, SIGINT, `/quitquitquit`: a first one drains, a second one ends at once.
-  func requestEnd() {
-    guard state != .draining else { return loop.stop() }
-    drain(exits: true)
-  }
+  /// From here on the process only waits for its clients to go.
+  func beginEnding() { stage = .draining }
 
-  /// Stops accepting, and asks clients to go.
-  /// - Parameter exits: the process ends when all have gone, or after the drain time.
-  func drain(exits: Bool) {
-    state = .draining
-    ProcessLog.shared.log(.info, .main, "draining")
-    for worker in workers {
-      let handle = WorkerHandle(worker)
-      worker.value.loop.mailbox.post { _ in handle.worker.startDraining() }
-    }
-    guard exits else { return }
-    drainDeadline = fl_monotonic_ns() &+ UInt64(options.drainSeconds) * 1_000_000_000
-    checkDrained()
-  }
-
-  private var drainDeadline: UInt64 = 0
-
-  private func checkDrained() {
-    let open = workers.reduce(Int64(0)) { $0 + $1.value.openConnections }
-    guard open > 0 || fl_monotonic_ns() < drainStartedGrace, fl_monotonic_ns() < drainDeadline
-    else { return loop.stop() }
-    unsafe drainTimer = loop.after(
-      milliseconds: 20, context: Unmanaged.passUnretained(self).toOpaque()
-    ) { raw, _ in
-      unsafe Unmanaged<Server>.fromOpaque(raw).takeUnretainedValue().checkDrained()
-    }
-  }
-
-  /// Workers need a moment to hear of the drain.
-  private lazy var drainStartedGrace = fl_monotonic_ns() &+ 50_000_000
+  var isEnding: Bool { stage == .draining }
 
   private func finish() {
     for worker in workers {
@@ -301,12 +292,5 @@ extension Ref where Value == Worker {
   fileprivate func endOfBatch() {
     value.output.flush(on: value.loop)
     if value.logs.hasPending { value.logs.flush(now: value.loop.now / 1_000_000) }
-  }
-
-  fileprivate func startDraining() {
-    guard !value.isDraining else { return }
-    value.isDraining = true
-    for listener in value.listeners { listener.stop() }
-    for downstream in value.openDownstreams { downstream.drain() }
   }
 }

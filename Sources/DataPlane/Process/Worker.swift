@@ -208,7 +208,7 @@ enum HTTPDate {
   }
 
   /// The Gregorian date of a day since 1970 (Hinnant, "chrono-compatible low-level date algorithms").
-  private static func civil(fromDays days: Int) -> (year: Int, month: Int, day: Int) {
+  static func civil(fromDays days: Int) -> (year: Int, month: Int, day: Int) {
     let shifted = days + 719_468
     let era = shifted / 146_097
     let dayOfEra = shifted % 146_097

@@ -1,0 +1,157 @@
+import Engine
+import Upstream
+
+/// `/clusters`: every cluster with its hosts and what was counted for them.
+struct ClustersPage {
+  let manager: ClusterManager
+
+  /// The counters and gauges of a host in the order in which Envoy prints them. We have no number for
+  /// requests that wait for a connection to one host: they wait for the cluster's next.
+  private static let order: [HostStat] = [
+    .connectionsActive, .connectFailures, .connectionsTotal, .requestsActive, .requestsFailed,
+    .requestsSucceeded, .requestsTimedOut, .requestsTotal,
+  ]
+
+  /// `name::host::key::value`, a line each.
+  var text: String {
+    var out = ""
+    for index in 0..<manager.clusters.count {
+      let config = manager.clusters[index]
+      let name = config.value.name.string
+      out += "\(name)::observability_name::\(config.value.statName.string)\n"
+      append(config.value.defaultLimits, of: "\(name)::default_priority", to: &out)
+      append(config.value.highLimits, of: "\(name)::high_priority", to: &out)
+      out += "\(name)::added_via_api::false\n"
+      for entry in manager.hosts(cluster: index).value.hosts.array {
+        append(entry, of: "\(name)::\(Self.address(entry))", to: &out)
+      }
+    }
+    return out
+  }
+
+  private func append(_ limits: BreakerLimits, of scope: String, to out: inout String) {
+    out += "\(scope)::max_connections::\(limits.connections)\n"
+    out += "\(scope)::max_pending_requests::\(limits.pendingRequests)\n"
+    out += "\(scope)::max_requests::\(limits.requests)\n"
+    out += "\(scope)::max_retries::\(limits.retries)\n"
+  }
+
+  private func append(_ entry: HostEntry, of scope: String, to out: inout String) {
+    for stat in Self.order {
+      out += "\(scope)::\(stat.name)::\(entry.host.value.total(stat))\n"
+    }
+    let locality = entry.endpoint.value.locality
+    out += "\(scope)::hostname::\(entry.host.value.hostname.string)\n"
+    out += "\(scope)::health_flags::\(Self.flags(entry.health))\n"
+    out += "\(scope)::weight::\(entry.weight)\n"
+    out += "\(scope)::region::\(locality.value.region.string)\n"
+    out += "\(scope)::zone::\(locality.value.zone.string)\n"
+    out += "\(scope)::sub_zone::\(locality.value.subZone.string)\n"
+    out += "\(scope)::canary::false\n"
+    out += "\(scope)::priority::\(entry.priority)\n"
+    out += "\(scope)::success_rate::-1\n"
+    out += "\(scope)::local_origin_success_rate::-1\n"
+  }
+
+  private static func address(_ entry: HostEntry) -> String {
+    entry.addresses.array.first?.description ?? ""
+  }
+
+  private static func flags(_ health: HostHealth) -> String {
+    switch health {
+    case .healthy: "healthy"
+    case .degraded: "/degraded_eds_health"
+    case .unhealthy: "/failed_eds_health"
+    }
+  }
+
+  // MARK: JSON
+
+  /// `envoy.admin.v3.Clusters`.
+  var document: AdminJSON {
+    let clusters = (0..<manager.clusters.count).map { index in
+      let config = manager.clusters[index]
+      return AdminJSON.object([
+        ("name", .string(config.value.name.string)),
+        (
+          "host_statuses", .array(manager.hosts(cluster: index).value.hosts.array.map(host))
+        ),
+        (
+          "circuit_breakers",
+          .object([
+            (
+              "thresholds",
+              .array([
+                thresholds(config.value.defaultLimits, []),
+                thresholds(config.value.highLimits, [("priority", .string("HIGH"))]),
+              ])
+            )
+          ])
+        ),
+        ("observability_name", .string(config.value.statName.string)),
+      ])
+    }
+    return .object([("cluster_statuses", .array(clusters))])
+  }
+
+  private func thresholds(
+    _ limits: BreakerLimits, _ first: [(name: String, value: AdminJSON)]
+  ) -> AdminJSON {
+    .object(
+      first + [
+        ("max_connections", .integer(Int64(clamping: limits.connections))),
+        ("max_pending_requests", .integer(Int64(clamping: limits.pendingRequests))),
+        ("max_requests", .integer(Int64(clamping: limits.requests))),
+        ("max_retries", .integer(Int64(clamping: limits.retries))),
+      ])
+  }
+
+  private func host(_ entry: HostEntry) -> AdminJSON {
+    let locality = entry.endpoint.value.locality
+    let places: [(name: String, value: AdminJSON)] = [
+      ("region", locality.value.region), ("zone", locality.value.zone),
+      ("sub_zone", locality.value.subZone),
+    ].filter { !$0.1.isEmpty }.map { ($0.0, .string($0.1.string)) }
+    let stats = Self.order.map { stat in
+      let isGauge = stat == .connectionsActive || stat == .requestsActive
+      let value = String(entry.host.value.total(stat))
+      return AdminJSON.object(
+        (isGauge ? [("type", .string("GAUGE"))] : [])
+          + [("name", .string("\(stat.name)")), ("value", .string(value))])
+    }
+    return .object([
+      ("address", entry.addresses.array.first.map(AdminJSON.init(address:)) ?? .null),
+      ("stats", .array(stats)),
+      ("health_status", .object([("eds_health_status", .string(Self.status(entry.health)))])),
+      ("weight", .integer(Int64(entry.weight))),
+      ("hostname", .string(entry.host.value.hostname.string)),
+      ("priority", .integer(Int64(entry.priority))),
+      ("locality", .object(places)),
+    ])
+  }
+
+  private static func status(_ health: HostHealth) -> String {
+    switch health {
+    case .healthy: "HEALTHY"
+    case .degraded: "DEGRADED"
+    case .unhealthy: "UNHEALTHY"
+    }
+  }
+}
+
+extension AdminJSON {
+  /// `envoy.config.core.v3.Address`.
+  init(address: SocketAddress) {
+    self =
+      address.isUnix
+      ? .object([("pipe", .object([("path", .string(address.ip))]))])
+      : .object([
+        (
+          "socket_address",
+          .object([
+            ("address", .string(address.ip)), ("port_value", .integer(Int64(address.port))),
+          ])
+        )
+      ])
+  }
+}

@@ -1,0 +1,90 @@
+import CLinux
+import Engine
+import Telemetry
+
+/// How the process and its listeners come to an end. A drain has three steps, each on every worker:
+/// announce (`Connection: close` in every answer), stop listening, and let go of connections that
+/// have nothing under way.
+extension Server {
+  /// How long clients with an idle connection have to use it once more and be told to go. Closing at
+  /// once would cut off requests that are on their way.
+  static let idleGraceMilliseconds: UInt64 = 500
+
+  private static let checkMilliseconds: UInt64 = 20
+
+  /// SIGTERM, SIGINT: a first one drains, a second one ends at once.
+  func requestEnd() {
+    guard !isEnding else { return loop.stop() }
+    beginEnding()
+    ProcessLog.shared.log(.info, .main, "draining; a second signal ends at once")
+    announceDrain()
+    stopListening()
+    let now = fl_monotonic_ns()
+    drainDeadline = now &+ UInt64(clamping: max(0, options.drainSeconds)) &* 1_000_000_000
+    later(Self.idleGraceMilliseconds) { $0.closeIdleConnections() }
+    // Not at once: workers need a moment to take what is in their listeners' backlogs.
+    later(Self.checkMilliseconds * 2) { $0.endWhenDrained() }
+  }
+
+  /// `/drain_listeners`: the process stays.
+  /// - Parameters:
+  ///   - gracefully: answers say `Connection: close` for the drain time; listeners stop after it.
+  ///   - keepsListening: nothing is stopped.
+  func drainListeners(gracefully: Bool, keepsListening: Bool) {
+    ProcessLog.shared.log(.info, .main, "draining listeners")
+    if gracefully || keepsListening { announceDrain() }
+    guard !keepsListening else { return }
+    guard gracefully else { return stopListening() }
+    later(UInt64(clamping: max(0, options.drainSeconds)) &* 1000) { $0.stopListening() }
+  }
+
+  // MARK: Steps
+
+  private func announceDrain() {
+    onEveryWorker { $0.value.isDraining = true }
+  }
+
+  private func stopListening() {
+    onEveryWorker { worker in
+      for listener in worker.value.listeners { listener.stop() }
+    }
+  }
+
+  private func closeIdleConnections() {
+    onEveryWorker { worker in
+      for downstream in worker.value.openDownstreams { downstream.drain() }
+    }
+  }
+
+  private func endWhenDrained() {
+    let open = workers.reduce(Int64(0)) { $0 + $1.value.openConnections }
+    guard open > 0, fl_monotonic_ns() < drainDeadline else { return loop.stop() }
+    later(Self.checkMilliseconds) { $0.endWhenDrained() }
+  }
+
+  private func onEveryWorker(_ body: @escaping @Sendable (Ref<Worker>) -> Void) {
+    for worker in workers {
+      let handle = WorkerHandle(worker)
+      worker.value.loop.mailbox.post { _ in body(handle.worker) }
+    }
+  }
+
+  private func later(_ milliseconds: UInt64, _ body: @escaping (Server) -> Void) {
+    let call = unsafe Unmanaged.passRetained(DelayedCall(self, body))
+    _ = unsafe loop.after(milliseconds: max(milliseconds, 1), context: call.toOpaque()) { raw, _ in
+      let call = unsafe Unmanaged<DelayedCall>.fromOpaque(raw).takeRetainedValue()
+      call.body(call.server)
+    }
+  }
+}
+
+/// A step of a drain that waits for its time.
+private final class DelayedCall {
+  let server: Server
+  let body: (Server) -> Void
+
+  init(_ server: Server, _ body: @escaping (Server) -> Void) {
+    self.server = server
+    self.body = body
+  }
+}
