@@ -38,6 +38,8 @@ struct DownstreamConnection: ~Copyable, Pooled {
   /// Bytes that came before their turn, or a head that is not whole.
   var stash: Block?
   var scanner = HeadScanner()
+  /// How long a head that is not whole has to be before all of it is parsed again.
+  var parseAgainAt = 0
   var decoder = BodyDecoder()
   var stream: Ref<RequestStream>?
   /// The request at hand allows the connection to go on.
@@ -273,7 +275,13 @@ extension Ref where Value == DownstreamConnection {
   private func consumeHead(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) -> Int {
     let worker = held
     let manager = self.manager
-    if value.headStartedAt == 0 { headBegan() }
+    if value.headStartedAt == 0 {
+      headBegan()
+    } else if n < value.parseAgainAt, n <= manager.value.maxHeadBytes,
+      case .incomplete = value.scanner.scan(unsafe Bytes(base: UnsafePointer(bytes), count: n))
+    {
+      return 0
+    }
     let outcome = unsafe worker.value.parser.parseRequest(
       bytes, n, maxFields: manager.value.maxFields)
     switch outcome {
@@ -288,6 +296,9 @@ extension Ref where Value == DownstreamConnection {
         refuseHead(.headTooLarge)
         return n
       }
+      // Parsing all of it for every byte that comes would be work without bound; between the steps
+      // only its end is looked for.
+      value.parseAgainAt = n + n / 4 + 128
       return 0
     case .invalid(let error):
       refuseHead(error)
@@ -297,6 +308,7 @@ extension Ref where Value == DownstreamConnection {
 
   private func headBegan() {
     value.headStartedAt = loop.now
+    value.scanner = HeadScanner()
     let limit = manager.value.requestHeadersTimeout
     guard limit > 0 else { return }
     value.headTimer = unsafe loop.after(milliseconds: limit, context: raw) { raw, _ in
@@ -589,7 +601,7 @@ extension Ref where Value == DownstreamConnection {
   }
 
   /// How long a client that has closed its side may get nothing before it is taken for gone.
-  private static var absenceLimit: UInt64 { 50 }
+  private static var absenceLimit: UInt64 { 30 }
 
   /// The client has closed its side behind a whole request. Either it only has nothing more to ask,
   /// or it has left: both look the same until we write. So an answer that comes at once, or keeps
