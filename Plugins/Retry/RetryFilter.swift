@@ -40,7 +40,7 @@ public struct RetryFilter: RouteConfigurable, ReplayingFilter, RequestHeadFilter
     limitByRequestHeaders(head)
     announcePerTryTimeout(head, context)
 
-    if !state.conditions.isEmpty, !head.endsStream {
+    if !state.conditions.isEmpty {
       context.retainBody(limit: config.bodyLimit ?? context.bufferLimit)
     }
     startIdleTimer(afterDelay: 0, context)

@@ -104,6 +104,7 @@ package final class ClusterManager {
     let set = publisher.current
     let membership = shared.stats.value.membership
     counters.add(membership.change)
+    counters.add(membership.transportMatches, UInt64(publisher.addedCount))
     counters.gaugeSet(membership.total, Int64(set.value.hosts.count))
     counters.gaugeSet(membership.healthy, Int64(set.value.healthyCount))
     counters.gaugeSet(membership.degraded, Int64(set.value.degradedCount))

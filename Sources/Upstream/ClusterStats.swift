@@ -94,6 +94,8 @@ package struct ClusterStats {
   /// `membership_…`
   package struct Membership {
     package let change: CounterID
+    /// Hosts that were given a transport socket; there is one kind, so every new host.
+    package let transportMatches: CounterID
     package let total: GaugeID
     package let healthy: GaugeID
     package let degraded: GaugeID
@@ -240,6 +242,7 @@ extension ClusterStats.Retries {
 extension ClusterStats.Membership {
   fileprivate init(_ names: StatScope) {
     change = names.counter("membership_change")
+    transportMatches = names.counter("default.total_match_count")
     total = names.gauge("membership_total")
     healthy = names.gauge("membership_healthy")
     degraded = names.gauge("membership_degraded")

@@ -32,6 +32,8 @@ final class HostPublisher {
   private var retiredSets: [(set: Ref<HostSet>, until: UInt64)] = []
   private var retiredHosts: [(host: Ref<Host>, until: UInt64)] = []
   private let nextID: () -> UInt32
+  /// How many hosts the last update brought that were not there before.
+  private(set) var addedCount = 0
 
   /// - Parameter nextID: a number that no host of the process has had.
   init(
@@ -53,6 +55,7 @@ final class HostPublisher {
     var found: [Int: HostSet.Member] = [:]
     var added: [(key: Key, member: HostSet.Member)] = []
     var changed = false
+    defer { addedCount = added.count }
     for host in wanted {
       // Two endpoints with one address are two hosts: the endpoint's place is part of the key.
       let key = Key(

@@ -123,11 +123,24 @@ extension Ref where Value == RequestStream {
   }
 
   private func render(_ format: ReplyFormat) -> ReplyText {
+    let block = render(format.format)
+    return ReplyText(block: block, bytes: block.bytes(), contentType: format.contentType)
+  }
+
+  /// A format's text, with `body` for %LOCAL_REPLY_BODY%; the caller releases the block.
+  func render(_ format: LogFormat, body: Bytes) -> Block {
+    value.localReplyBody = body
+    value.status = value.replyStatus
+    defer { value.localReplyBody = .empty }
+    return render(format)
+  }
+
+  private func render(_ format: LogFormat) -> Block {
     let block = loop.state.value.blocks.take(BlockPool.largest)
     var sink = unsafe ByteSink(base: block.base, capacity: block.capacity)
-    _ = format.format.render(StreamLogSource(self), with: worker.value.renderer, into: &sink)
+    _ = format.render(StreamLogSource(self), with: worker.value.renderer, into: &sink)
     block.used = sink.count
-    return ReplyText(block: block, bytes: block.bytes(), contentType: format.contentType)
+    return block
   }
 
   func release(_ text: ReplyText) { loop.state.value.blocks.release(text.block) }

@@ -58,6 +58,8 @@ struct ConnectionManager {
   let defaultHost: Bytes
   let underscores: Underscores
   let proxies100Continue: Bool
+  /// Trailers pass in both directions instead of being dropped.
+  let passesTrailers: Bool
   let addsUserAgent: Bool
   let upgrades: Table<Upgrade>
   let nodeID: Bytes

@@ -180,11 +180,14 @@ extension Ref where Value == RequestStream {
     while index < value.slotCount {
       let slot = self.slot(index)
       if slot.value.isEnabled {
+        if let callback = unsafe slot.value.table.onEnd {
+          // A last look and a last count: it is too late to ask for anything.
+          let wanted = value.wanted
+          unsafe call(slot) { unsafe callback($0, $1, $2) }
+          value.wanted = wanted
+        }
         cancelTickets(of: slot)
         slot.value.isEnabled = false
-        if let callback = unsafe slot.value.table.onEnd {
-          unsafe call(slot) { unsafe callback($0, $1, $2) }
-        }
       }
       index += 1
     }

@@ -73,14 +73,9 @@ extension Ref where Value == RequestStream {
   }
 
   func countReset(_ failure: UpstreamFailure) {
+    // What Envoy counts as a reset by the upstream is a stream's, which HTTP/1 does not know.
     guard let cluster = value.attempt.cluster else { return }
-    stats.add(cluster.value.stats.value.requests.rxReset)
     if failure == .protocolError { stats.add(cluster.value.stats.value.connections.protocolError) }
-  }
-
-  func countCancelled() {
-    guard let cluster = value.attempt.cluster, !value.attempt.responseStarted else { return }
-    stats.add(cluster.value.stats.value.requests.txReset)
   }
 
   func countForCluster(_ stat: fl_cluster_stat, _ n: UInt64) {

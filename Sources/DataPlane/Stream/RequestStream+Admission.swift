@@ -208,6 +208,8 @@ extension Ref where Value == RequestStream {
     let manager = self.manager
     guard let downstream = value.downstream else { return }
     let remote = downstream.value.remote
+    // Without TLS nobody has shown a certificate, whatever a request says of one.
+    value.requestHead.remove(.xForwardedClientCert)
     let hadForwardedFor = value.requestHead.contains(.xForwardedFor)
     var trusted: SocketAddress? = remote
     var singleAddress = !hadForwardedFor
@@ -285,6 +287,7 @@ extension Ref where Value == RequestStream {
       value.requestHead.remove(.envoyDecorator)
       value.requestHead.remove(.envoyServiceCluster)
       value.requestHead.remove(.envoyServiceNode)
+      value.requestHead.remove(.envoyOriginalPath)
     }
     value.requestHead.remove(.envoyRetriableStatusCodes)
     value.requestHead.remove(.envoyRetriableHeaderNames)
@@ -299,6 +302,8 @@ extension Ref where Value == RequestStream {
     value.requestHead.remove(.envoyForceTrace)
     value.requestHead.remove(.envoyIPTags)
     value.requestHead.remove(.envoyHedge)
+    value.requestHead.remove(Bytes("x-envoy-original-url"))
+    value.requestHead.remove(.envoyStreamDuration)
     guard isEdge else { return }
     let address = value.clientAddress
     var text = InlineArray<112, UInt8>(repeating: 0)

@@ -150,6 +150,10 @@ extension Ref where Value == RequestStream {
     }
     guard let upstream = value.upstream, !value.request.endDelivered else { return }
     guard value.attempt.framing == .chunked else { return requestSent(upstream) }
+    guard value.attempt.cluster?.value.config.value.http.enableTrailers ?? false else {
+      upstream.write(HTTP1Encoder.lastChunk)
+      return requestSent(upstream)
+    }
     let size = value.requestTrailers.writtenBytes + 16
     let block = loop.state.value.blocks.take(min(size, BlockPool.largest))
     var out = unsafe ByteWriter(base: block.base, capacity: block.capacity)
@@ -179,6 +183,7 @@ extension Ref where Value == RequestStream {
     countResponse(status)
     HTTP1Framing.removeHopByHop(&value.responseHead, keepingUpgrade: value.isUpgraded)
     if redirectInternally() { return }
+    addServiceTime()
     runResponseHead(from: value.slotCount - 1)
   }
 
@@ -287,7 +292,6 @@ extension Ref where Value == RequestStream {
     if let pool = value.pendingPool { pool.leave(self) }
     if let upstream = value.upstream {
       value.upstream = nil
-      countCancelled()
       upstream.abandon()
     }
     value.pausedUpstream = false

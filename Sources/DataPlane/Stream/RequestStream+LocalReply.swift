@@ -9,7 +9,9 @@ import Telemetry
 extension Ref where Value == RequestStream {
   /// Answers instead of the upstream, or, when a response is on its way already, breaks off.
   func replyLocally(_ reply: LocalReply) {
-    guard beginReply(details: reply.details, flags: reply.flags) else { return }
+    guard beginReply(status: reply.status, details: reply.details, flags: reply.flags) else {
+      return
+    }
     if reply.closes { value.closesConnection = true }
     value.status = reply.status
     value.responseHead.open(from: &loop.state.value.blocks)
@@ -22,7 +24,7 @@ extension Ref where Value == RequestStream {
   /// The reply that a filter has prepared in `replyHead` and `replyBody`.
   func startFilterReply() {
     let details = value.details
-    guard beginReply(details: details, flags: []) else { return }
+    guard beginReply(status: value.replyStatus, details: details, flags: []) else { return }
     value.responseHead.copy(from: value.replyHead, pool: &loop.state.value.blocks)
     value.status = value.replyStatus
     value.responseHead.open(from: &loop.state.value.blocks)
@@ -33,7 +35,7 @@ extension Ref where Value == RequestStream {
   }
 
   /// Gives up what is under way. False when it is too late for a reply.
-  private func beginReply(details: Bytes, flags: ResponseFlags) -> Bool {
+  private func beginReply(status: Int, details: Bytes, flags: ResponseFlags) -> Bool {
     guard !value.isOver else { return false }
     guard !value.headSent else {
       value.flags.formUnion(flags)
@@ -45,6 +47,8 @@ extension Ref where Value == RequestStream {
     value.flags.formUnion(flags)
     value.attempt.localReply = true
     value.isResponding = true
+    // Where a request was bad, the next one may begin anywhere.
+    if status == 400 { value.closesConnection = true }
     discardRequestBody()
     resetResponse()
     return true

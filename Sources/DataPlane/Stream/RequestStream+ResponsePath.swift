@@ -67,6 +67,9 @@ extension Ref where Value == RequestStream {
     _ text: Bytes, _ entries: UnsafePointer<HeaderEntry>, count: Int
   ) {
     guard !value.isOver else { return }
+    guard value.attempt.cluster?.value.config.value.http.enableTrailers ?? false else {
+      return responseData(.empty, endStream: true)
+    }
     unsafe value.responseTrailers.load(
       text, entries, count: count, from: &loop.state.value.blocks)
     TrailerRules.removeForbidden(from: &value.responseTrailers)
@@ -221,8 +224,6 @@ extension Ref where Value == RequestStream {
     frameResponse(endStream: endStream)
     guard !value.responseHead.overflowed else { return abandon(details: "response_head_too_large") }
     let status = value.status
-    let before = downstream.value.connection.bytesWritten
-    _ = before
     let fits = worker.value.output.compose(for: downstream.connection, on: loop) { out in
       HTTP1Encoder.response(value.responseHead, status: status, to: &out)
       value.responseHeadBytes = UInt32(truncatingIfNeeded: out.count)
@@ -287,7 +288,9 @@ extension Ref where Value == RequestStream {
     if let call = value.call { return call.receivedData(.empty, endStream: true, of: self) }
     guard let downstream = value.downstream, value.headSent else { return }
     // Without chunks there is no place for trailers (RFC 9110 §6.5.1): they are dropped.
-    if value.chunkedResponse {
+    if value.chunkedResponse, !manager.value.passesTrailers {
+      downstream.write(HTTP1Encoder.lastChunk)
+    } else if value.chunkedResponse {
       let size = value.responseTrailers.writtenBytes + 16
       let block = loop.state.value.blocks.take(min(size, BlockPool.largest))
       var out = unsafe ByteWriter(base: block.base, capacity: block.capacity)

@@ -85,14 +85,17 @@ extension Ref where Value == RequestStream {
       return startAttempt(cluster: cluster)
     }
     worker.value.stats.add(manager.value.stats.value.routedTotal)
-    if value.route.needsTLS { return redirect(status: 301, RouteTable.writeTLSLocation) }
+    if value.route.needsTLS {
+      worker.value.stats.add(manager.value.stats.value.rqDirectResponse)
+      return redirect(status: 301, RouteTable.writeTLSLocation)
+    }
     guard let match = value.route.match else {
       worker.value.stats.add(manager.value.stats.value.noRoute)
       return replyLocally(.noRoute)
     }
     switch match.entry.value.action {
     case .redirect(let action):
-      worker.value.stats.add(manager.value.stats.value.rqRedirect)
+      worker.value.stats.add(manager.value.stats.value.rqDirectResponse)
       _ = match.rewritePath(of: &value.requestHead, pool: &loop.state.value.blocks)
       redirect(status: Int(action.value.status)) { _ = match.writeLocation(for: $0, into: &$1) }
     case .respond(let response):
@@ -130,7 +133,13 @@ extension Ref where Value == RequestStream {
   private func respond(_ response: Ref<DirectResponse>, _ match: RouteMatch) {
     beginOwnResponse(status: Int(response.value.status))
     writeLocation { match.writeLocation(for: $0, into: &$1) }
-    finishOwnResponse(body: response.value.body)
+    guard let format = response.value.format else {
+      return finishOwnResponse(body: response.value.body)
+    }
+    let text = render(format.format.value, body: response.value.body)
+    value.replyHead.set(.contentType, format.contentType, from: &loop.state.value.blocks)
+    finishOwnResponse(body: text.bytes())
+    loop.state.value.blocks.release(text)
   }
 
   private func redirect(
@@ -261,6 +270,18 @@ extension Ref where Value == RequestStream {
   }
 
   // MARK: Towards the client
+
+  /// How long the upstream took to answer once it had the whole request.
+  func addServiceTime() {
+    guard value.call == nil, value.request.endDelivered,
+      unsafe !routeTimeouts.pointee.suppress_envoy_headers
+    else { return }
+    let milliseconds = (loop.now &- value.upstreamRequestEndedAt) / 1_000_000
+    var digits = InlineArray<24, UInt8>(repeating: 0)
+    withDecimal(Int(clamping: milliseconds), &digits) {
+      value.responseHead.set(.envoyServiceTime, $0, from: &loop.state.value.blocks)
+    }
+  }
 
   /// The fields that every response carries on, after the filters.
   func finishResponseHead() {
