@@ -1,3 +1,4 @@
+import CFilterABI
 import Engine
 import HTTPModel
 import Routing
@@ -80,6 +81,7 @@ struct StreamLogSource: LogSource {
       .upstreamConnectionID, .upstreamLocalAddress, .upstreamLocalAddressWithoutPort,
       .upstreamLocalPort, .upstreamHostsAttempted, .upstreamHostsAttemptedWithoutPort:
       upstream(field, &scratch)
+    case .upstreamTransportFailureReason: transportFailure(&scratch)
     default: downstream(field, &scratch)
     }
   }
@@ -145,6 +147,19 @@ struct StreamLogSource: LogSource {
       return address(host.address, false, onlyPort: false, &scratch)
     default: return address(host.address, true, onlyPort: false, &scratch)
     }
+  }
+
+  /// Why the last connection attempt failed, in one word.
+  private func transportFailure(_ scratch: inout ByteSink) -> LogValue {
+    guard stream.value.attempt.failure == FL_FAILURE_CONNECT else { return .absent }
+    let text = stream.connectErrorText
+    let mark = scratch.count
+    var index = 0
+    while index < text.count {
+      scratch.append(text[index] == UInt8(ascii: " ") ? UInt8(ascii: "_") : text[index])
+      index += 1
+    }
+    return .bytes(scratch.bytes(since: mark))
   }
 
   private func downstream(_ field: LogField, _ scratch: inout ByteSink) -> LogValue {

@@ -26,6 +26,43 @@ struct LocalReply {
   }
 }
 
+/// How gRPC says what HTTP says with a status.
+enum GRPCReply {
+  /// The gRPC status for an HTTP status (gRPC: "HTTP to gRPC Status Code Mapping").
+  static func of(http status: Int) -> Int {
+    switch status {
+    case 400: 13
+    case 401: 16
+    case 403: 7
+    case 404: 12
+    case 429, 502, 503, 504: 14
+    default: 2
+    }
+  }
+
+  /// Writes `message` percent-encoded, as `grpc-message` wants it; what does not fit is cut off.
+  static func escape(_ message: Bytes, into block: Block) {
+    var out = unsafe ByteWriter(base: block.base, capacity: block.capacity)
+    var index = 0
+    while index < message.count, out.count + 3 <= block.capacity {
+      let byte = message[index]
+      if byte >= 0x20, byte <= 0x7E, byte != UInt8(ascii: "%") {
+        out.append(byte)
+      } else {
+        out.append(UInt8(ascii: "%"))
+        out.append(hexDigit(byte >> 4))
+        out.append(hexDigit(byte & 15))
+      }
+      index += 1
+    }
+    block.used = out.count
+  }
+
+  private static func hexDigit(_ nibble: UInt8) -> UInt8 {
+    nibble < 10 ? 48 + nibble : 55 + nibble
+  }
+}
+
 extension LocalReply {
   static var noRoute: LocalReply { LocalReply(404, "", "route_not_found", .noRouteFound) }
   static var missingHost: LocalReply {

@@ -94,7 +94,10 @@ extension Ref where Value == RequestStream {
   private func checkVersionAndHost() -> Bool {
     let manager = self.manager
     if value.minor == 0, !manager.value.acceptsHTTP10 {
-      replyLocally(LocalReply(426, "", "low_version", closes: true))
+      countProtocolError()
+      replyLocally(
+        LocalReply(
+          426, "Upgrade Required", "low_version", .downstreamProtocolError, closes: true))
       return false
     }
     guard value.requestHead[.method].map({ $0 != "CONNECT" }) ?? true else { return true }
@@ -210,6 +213,7 @@ extension Ref where Value == RequestStream {
     let remote = downstream.value.remote
     // Without TLS nobody has shown a certificate, whatever a request says of one.
     value.requestHead.remove(.xForwardedClientCert)
+    combineForwardedFor()
     let hadForwardedFor = value.requestHead.contains(.xForwardedFor)
     var trusted: SocketAddress? = remote
     var singleAddress = !hadForwardedFor
@@ -253,6 +257,22 @@ extension Ref where Value == RequestStream {
   private func appendForwardedPort(_ port: UInt16) {
     var digits = InlineArray<24, UInt8>(repeating: 0)
     withDecimal(Int(port), &digits) { set(.xForwardedPort, $0) }
+  }
+
+  /// Makes one list of all x-forwarded-for fields, as whoever reads only the first one expects.
+  private func combineForwardedFor() {
+    guard let first = value.requestHead.find(.xForwardedFor) else { return }
+    var index = first + 1
+    while index < value.requestHead.count {
+      if value.requestHead.isLive(index), value.requestHead.entry(index).id == .xForwardedFor {
+        let more = value.requestHead.value(index)
+        value.requestHead.remove(at: index)
+        value.requestHead.append(
+          .xForwardedFor, separator: ",", more, from: &loop.state.value.blocks)
+      }
+      index += 1
+    }
+    if value.requestHead.value(first).isEmpty { value.requestHead.remove(at: first) }
   }
 
   /// The address at this place of x-forwarded-for, counted from the right.

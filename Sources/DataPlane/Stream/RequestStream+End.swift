@@ -12,7 +12,10 @@ extension Ref where Value == RequestStream {
     value.response.endDelivered = true
     value.responseEndedAt = loop.now
     let early = !value.request.ended
-    if early { dropAttempt() }
+    if early {
+      worker.value.stats.add(manager.value.stats.value.rqRxReset)
+      dropAttempt()
+    }
     let downstream = value.downstream
     let closes = value.closesConnection || early || value.isUpgraded
     finish()

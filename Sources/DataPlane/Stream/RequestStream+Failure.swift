@@ -81,7 +81,7 @@ extension Ref where Value == RequestStream {
   }
 
   /// What the kernel said of a failed connection attempt, as Envoy words it.
-  private var connectErrorText: Bytes {
+  var connectErrorText: Bytes {
     switch value.attempt.errorNumber {
     case ECONNREFUSED: Bytes("delayed connect error: Connection refused")
     case ENETUNREACH: Bytes("immediate connect error: Network is unreachable")

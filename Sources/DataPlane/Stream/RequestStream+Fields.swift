@@ -96,6 +96,7 @@ extension Ref where Value == RequestStream {
     value.replyBody.removeAll(into: &blocks.value.blocks)
     let status = Int(unsafe reply.pointee.status)
     value.replyStatus = status >= 200 && status < 600 ? status : 500
+    value.replyGRPCStatus = unsafe reply.pointee.grpc_status
     for index in unsafe 0..<reply.pointee.field_count {
       guard let fields = unsafe reply.pointee.fields else { break }
       let name = unsafe Bytes(fields[index].name)

@@ -14,6 +14,7 @@ extension Ref where Value == RequestStream {
     }
     if reply.closes { value.closesConnection = true }
     value.status = reply.status
+    value.replyGRPCStatus = -1
     value.responseHead.open(from: &loop.state.value.blocks)
     if reply.overloaded {
       value.responseHead.set(.envoyOverloaded, Bytes("true"), from: &loop.state.value.blocks)
@@ -71,6 +72,11 @@ extension Ref where Value == RequestStream {
   private func sendReply(body: Bytes) {
     let (status, text) = applyLocalReplyConfig(status: value.status, body: body)
     value.status = status
+    if isGRPC {
+      sendGRPCReply(message: text?.bytes ?? body)
+      if let text { release(text) }
+      return
+    }
     let length = text?.bytes.count ?? body.count
     if length > 0 || !Status.forbidsBody(status) {
       setContentLength(&value.responseHead, length)
@@ -86,6 +92,39 @@ extension Ref where Value == RequestStream {
       responseData(text?.bytes ?? body, endStream: true)
     }
     if let text { release(text) }
+    if !value.isOver { flushDownstream() }
+  }
+
+  // MARK: gRPC
+
+  /// The client speaks gRPC, where an HTTP status alone says nothing.
+  private var isGRPC: Bool {
+    guard let type = value.requestHead[.contentType],
+      type.hasPrefixIgnoringCase(Bytes("application/grpc"))
+    else { return false }
+    return type.count == 16 || type[16] == UInt8(ascii: "+")
+  }
+
+  /// The reply as gRPC's "Trailers-Only": status 200, and what happened in the head's fields.
+  private func sendGRPCReply(message: Bytes) {
+    let state = loop.state
+    let code =
+      value.replyGRPCStatus >= 0 ? Int(value.replyGRPCStatus) : GRPCReply.of(http: value.status)
+    value.status = 200
+    value.responseHead.set(.contentType, Bytes("application/grpc"), from: &state.value.blocks)
+    value.responseHead.set(.contentLength, Bytes("0"), from: &state.value.blocks)
+    var digits = InlineArray<24, UInt8>(repeating: 0)
+    withDecimal(code, &digits) {
+      value.responseHead.set(.grpcStatus, $0, from: &state.value.blocks)
+    }
+    if !message.isEmpty {
+      let block = state.value.blocks.take(min(message.count * 3, BlockPool.largest))
+      GRPCReply.escape(message, into: block)
+      value.responseHead.set(.grpcMessage, block.bytes(), from: &state.value.blocks)
+      state.value.blocks.release(block)
+    }
+    value.response.ended = true
+    runResponseHead(from: value.slotCount - 1)
     if !value.isOver { flushDownstream() }
   }
 
@@ -110,7 +149,10 @@ extension Ref where Value == RequestStream {
     switch error {
     case .headTooLarge, .tooManyFields, .trailersTooLarge:
       countHeadTooLarge()
-      reply = LocalReply(431, "", "http1.headers_too_large", closes: true)
+      reply = LocalReply(
+        431, "Request Header Fields Too Large",
+        error == .tooManyFields ? "http1.too_many_headers" : "http1.headers_too_large",
+        closes: true)
     case .unsupportedTransferEncoding:
       countProtocolError()
       reply = LocalReply(501, "Not Implemented", "http1.invalid_transfer_encoding", closes: true)

@@ -239,8 +239,10 @@ extension Ref where Value == RequestStream {
     value.chunkedResponse = false
     let bodiless = value.isHEAD || Status.forbidsBody(value.status)
     value.responseHead.remove(.transferEncoding)
-    if value.isUpgraded || bodiless {
-      return
+    if value.isUpgraded { return }
+    if bodiless {
+      // RFC 9110 §8.6: a response that cannot have a body does not say how long it is.
+      if value.status == 204 { value.responseHead.remove(.contentLength) }
     } else if endStream {
       if !value.responseHead.contains(.contentLength) {
         value.responseHead.set(.contentLength, Bytes("0"), from: &loop.state.value.blocks)

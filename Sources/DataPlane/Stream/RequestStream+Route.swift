@@ -166,6 +166,7 @@ extension Ref where Value == RequestStream {
     value.replyHead.release(into: &loop.state.value.blocks)
     value.replyHead.open(from: &loop.state.value.blocks)
     value.replyStatus = status
+    value.replyGRPCStatus = -1
     value.details = Bytes("direct_response")
   }
 

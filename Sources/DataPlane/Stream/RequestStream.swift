@@ -69,6 +69,8 @@ struct RequestStream: ~Copyable, Pooled {
   var replyHead = HeaderMap()
   var replyBody = ByteQueue()
   var replyStatus = 0
+  /// What a gRPC caller is told in the status's place; -1 derives it from the status.
+  var replyGRPCStatus: Int32 = -1
   /// What a body callback puts in its piece's place.
   var replacement: Block?
   var hasReplacement = false
