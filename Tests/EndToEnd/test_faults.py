@@ -350,6 +350,35 @@ def test_a_client_that_half_closes_gets_its_answer(site):
     assert status == 200 or site.proxy.kind == "envoy"
 
 
+def test_pipelined_requests_before_a_half_close_are_all_answered(site):
+    """FIN behind several requests is no abort of any of them."""
+    with Connection(site.port) as connection:
+        connection.send(b"".join(request_bytes(target=f"/patient/{n}") for n in range(20)))
+        connection.half_close()
+        statuses = []
+        try:
+            while len(statuses) < 20:
+                statuses.append(connection.read_response().status)
+        except ConnectionEnded:
+            pass
+    # Envoy takes it for an abort.
+    assert statuses == [200] * 20 or site.proxy.kind == "envoy", statuses
+
+
+def test_an_upload_before_a_half_close_arrives_whole(site):
+    """What waits in the socket before FIN is part of the request."""
+    body = b"x" * (4 * 1024 * 1024)
+    with Connection(site.port) as connection:
+        connection.send(request_bytes("POST", "/patient", body=body))
+        connection.half_close()
+        try:
+            status = connection.read_response().status
+        except ConnectionEnded:
+            status = None
+    assert status == 200 and site.upstream.requests[-1].body == body \
+        or site.proxy.kind == "envoy"
+
+
 # --- slow clients ---
 
 
@@ -403,6 +432,31 @@ def test_a_slow_reader_of_a_large_answer_is_bounded(site):
         assert sum(sent) < total, "all of it was taken from upstream"
         connection.reset()
     assert grown < 16 * 1024, f"{grown} KiB more"
+
+
+def test_an_answer_that_was_held_back_leaves_a_usable_connection(site):
+    """The pooled connection behind a slow reader serves the next request."""
+    total = 4 * 1024 * 1024
+    pieces = b"400\r\n%s\r\n" % (b"z" * 1024) * (total // 1024)
+    for _ in range(3):
+        with site.answering(raw(CHUNKED, pieces + b"0\r\n\r\n", then="keep")):
+            with Connection(site.port, receive_buffer=8192, timeout=20) as connection:
+                connection.send(request_bytes(target="/patient"))
+                time.sleep(0.3)
+                assert len(connection.read_response().body) == total
+        assert site.ask("/patient")[0].status == 200
+
+
+def test_very_many_pipelined_requests_are_answered(site):
+    """More than any buffer holds, and no turn of another connection is lost."""
+    count = 5000
+    data = request_bytes(target="/patient") * count
+    with Connection(site.port, timeout=20) as connection:
+        sender = threading.Thread(target=connection.send, args=(data,))
+        sender.start()
+        statuses = [connection.read_response().status for _ in range(count)]
+        sender.join()
+    assert statuses == [200] * count
 
 
 def test_a_slow_upstream_holds_back_a_large_request(site):
@@ -502,6 +556,22 @@ def test_bytes_before_a_declined_upgrade_are_not_a_request(site):
     assert response.status == 200
     # A pipelined request behind an ordinary answer is legal; it may be served, once, as itself.
     assert targets in (["/patient"], ["/patient", "/patient/smuggled"]), targets
+
+
+def test_an_upgrade_with_a_chunked_body_smuggles_nothing(site):
+    """The body stays a body, whatever becomes of the upgrade."""
+    hidden = request_bytes(target="/patient/smuggled")
+    with Connection(site.port) as connection:
+        before = len(site.upstream.requests)
+        connection.send(request_bytes("POST", "/patient", {
+            "connection": "Upgrade", "upgrade": "websocket", "transfer-encoding": "chunked"})
+            + b"%x\r\n%s\r\n0\r\n\r\n" % (len(hidden), hidden))
+        response = connection.read_response()
+    requests = site.upstream.requests[before:]
+    if response.status == 200:
+        assert [(r.target, r.body) for r in requests] == [("/patient", hidden)], requests
+    else:
+        assert 400 <= response.status < 500 and not requests, response
 
 
 @pytest.mark.parametrize("side", ["client", "upstream"])
