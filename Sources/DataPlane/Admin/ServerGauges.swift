@@ -25,6 +25,6 @@ struct ServerGauges {
       uptime, Int64((fl_monotonic_ns() &- server.startedAt) / 1_000_000_000))
     stats.gaugeSet(concurrency, Int64(server.workers.count))
     stats.gaugeSet(
-      totalConnections, server.workers.reduce(0) { $0 + $1.value.openConnections })
+      totalConnections, server.links.reduce(0) { $0 + $1.openConnections })
   }
 }

@@ -57,15 +57,15 @@ extension Server {
   }
 
   private func endWhenDrained() {
-    let open = workers.reduce(Int64(0)) { $0 + $1.value.openConnections }
+    let open = links.reduce(Int64(0)) { $0 + $1.openConnections }
     guard open > 0, fl_monotonic_ns() < drainDeadline else { return loop.stop() }
     later(Self.checkMilliseconds) { $0.endWhenDrained() }
   }
 
   private func onEveryWorker(_ body: @escaping @Sendable (Ref<Worker>) -> Void) {
-    for worker in workers {
+    for (worker, link) in zip(workers, links) {
       let handle = WorkerHandle(worker)
-      worker.value.loop.mailbox.post { _ in body(handle.worker) }
+      link.mailbox.post { _ in body(handle.worker) }
     }
   }
 

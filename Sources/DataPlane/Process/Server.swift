@@ -34,6 +34,8 @@ package final class Server {
   let loop = EventLoop()
   let startedAt = fl_monotonic_ns()
   private(set) var workers: [Ref<Worker>] = []
+  /// In the same order: what this thread may use of them while they run.
+  private(set) var links: [WorkerLink] = []
   private(set) var threads: [pthread_t] = []
   private(set) var clusters: ClusterManager?
   private(set) var listeners: [OpenListener] = []
@@ -139,6 +141,7 @@ package final class Server {
       }
       worker.followHosts()
       workers.append(worker)
+      links.append(WorkerLink(worker))
       unsafe loops[index].atBatchEnd(context: worker.raw) { raw, _ in
         unsafe Ref<Worker>(raw: raw).endOfBatch()
       }
@@ -210,9 +213,9 @@ package final class Server {
   /// Every cluster knows its hosts, or has failed to learn them: listeners open.
   private func becameReady() {
     stage = .live
-    for worker in workers {
+    for (worker, link) in zip(workers, links) {
       let handle = WorkerHandle(worker)
-      worker.value.loop.mailbox.post { _ in
+      link.mailbox.post { _ in
         for listener in handle.worker.value.listeners { listener.start() }
       }
     }
@@ -258,8 +261,8 @@ package final class Server {
   var isEnding: Bool { stage == .draining }
 
   private func finish() {
-    for worker in workers {
-      worker.value.loop.mailbox.post { loop in loop.stop() }
+    for link in links {
+      link.mailbox.post { loop in loop.stop() }
     }
     for thread in threads { _ = pthread_join(thread, nil) }
     config.logWriter?.stop()

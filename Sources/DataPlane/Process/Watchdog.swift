@@ -76,8 +76,7 @@ final class Watchdog {
   }
 
   private func look(at index: Int, _ now: UInt64) {
-    let loop = server.workers[index].value.loop
-    let since = unsafe fl_flag_get(loop.state.value.busySince.pointer)
+    let since = server.links[index].busyTime
     guard since != 0, now > since else { return }
     if workers[index].wakeUp != since {
       workers[index].wakeUp = since

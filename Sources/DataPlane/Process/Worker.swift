@@ -28,7 +28,7 @@ struct Worker: ~Copyable {
   var isDraining = false
   var listeners: [Ref<ActiveListener>] = []
   /// Open connections of clients; the main thread looks at it.
-  private let openCount = Ref<fl_cell>.immortal(fl_cell())
+  let openCount = Ref<fl_cell>.immortal(fl_cell())
   let logs: LogProducer
   let renderer = LogRenderer()
   /// Open connections of clients, for a drain to reach.
@@ -162,6 +162,27 @@ extension Worker {
     }
     return all
   }
+}
+
+/// What the main thread may use of a worker once its thread runs: everything else of it is the
+/// worker's own, to read as much as to write.
+struct WorkerLink {
+  let mailbox: Mailbox
+  private let openCount: Ref<fl_cell>
+  private let busySince: Ref<fl_cell>
+
+  /// Taken before the worker's thread starts.
+  init(_ worker: Ref<Worker>) {
+    mailbox = worker.value.loop.mailbox
+    openCount = worker.value.openCount
+    busySince = worker.value.loop.state.value.busySince
+  }
+
+  /// Connections of clients that are open.
+  var openConnections: Int64 { unsafe Int64(clamping: fl_flag_get(openCount.pointer)) }
+
+  /// When the wake-up at hand began, in monotonic nanoseconds; 0 while the worker waits.
+  var busyTime: UInt64 { unsafe fl_flag_get(busySince.pointer) }
 }
 
 /// What the main thread and all workers know; it changes only through atomic flags.
