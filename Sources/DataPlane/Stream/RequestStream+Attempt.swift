@@ -200,10 +200,13 @@ extension Ref where Value == RequestStream {
     // What frames a body has no place in a head that has none (RFC 9110 §8.6, RFC 9112 §6.1).
     head.remove(.contentLength)
     head.remove(.transferEncoding)
-    _ = worker.value.output.compose(for: downstream.connection, on: loop) { out in
-      HTTP1Encoder.response(head, status: status, to: &out)
+    // One that does not fit is dropped: it is only a courtesy.
+    if !head.overflowed {
+      _ = worker.value.output.compose(for: downstream.connection, on: loop) { out in
+        HTTP1Encoder.response(head, status: status, to: &out)
+      }
+      downstream.flushOutput()
     }
-    downstream.flushOutput()
     head.release(into: &loop.state.value.blocks)
   }
 
