@@ -353,10 +353,11 @@ extension Ref where Value == RequestStream {
       local_reply: value.attempt.localReply)
   }
 
+  /// A place among the cluster's retries. An attempt that is itself a retry hands its place on.
   func admitRetry() -> Bool {
-    guard let cluster = value.attempt.cluster, !value.attempt.holdsRetry,
-      cluster.value.breakers.value[value.route.priority].admitRetry()
-    else { return false }
+    guard let cluster = value.attempt.cluster else { return false }
+    if value.attempt.holdsRetry { return true }
+    guard cluster.value.breakers.value[value.route.priority].admitRetry() else { return false }
     value.attempt.holdsRetry = true
     return true
   }
