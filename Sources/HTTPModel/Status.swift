@@ -65,7 +65,7 @@ package enum Status {
     case 508: "Loop Detected"
     case 510: "Not Extended"
     case 511: "Network Authentication Required"
-    default: ""
+    default: "Unknown"
     }
   }
 

@@ -90,6 +90,9 @@ extension Ref where Value == ClusterView {
     value.count(code, .all, milliseconds, self)
     value.count(code, origin == .internal ? .internal : .external, milliseconds, self)
   }
+
+  /// Counts a response in whose place another attempt is made.
+  package func countRetried(code: Int) { value.count(code, .retry, nil, self) }
 }
 
 extension ClusterView {

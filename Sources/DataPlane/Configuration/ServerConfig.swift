@@ -90,7 +90,8 @@ extension ServerConfig {
       + (0..<clusters.count).map { clusters[$0].value.http.maxResponseHeaders }
     return ServerConfig(
       bootstrap: bootstrap, tree: loaded.tree, store: store, clusters: clusters,
-      listeners: listeners, managers: compiler.managers, runtime: context.runtime, layers: context.layers,
+      listeners: listeners, managers: compiler.managers, runtime: context.runtime,
+      layers: context.layers,
       callManager: callManager, logWriter: writer,
       maxFields: max(fields.max() ?? 100, 100))
   }

@@ -53,23 +53,42 @@ extension Ref where Value == RequestStream {
     value.attempt.host?.host.value.add(.requestsActive, -1, worker: worker.value.index)
   }
 
-  /// A response's head has come from the upstream.
+  /// A response's head has come from the upstream. Which of the cluster's statistics it counts in
+  /// is known when it goes on to the client, or when another attempt is made in its place.
   func countResponse(_ status: Int) {
-    guard let cluster = value.attempt.cluster else { return }
-    let since = value.upstreamRequestEndedAt > 0 ? value.upstreamRequestEndedAt : loop.now
-    cluster.countResponse(
-      code: status, origin: value.isInternal ? .internal : .external,
-      milliseconds: (loop.now &- since) / 1_000_000)
+    value.attempt.uncountedStatus = status
+    value.attempt.isUncountedFailure = false
     value.attempt.host?.host.value.add(
       status < 500 ? .requestsSucceeded : .requestsFailed, worker: worker.value.index)
   }
 
   /// An answer that the router gave in the upstream's place counts as the cluster's, as in Envoy.
   func countFailure(status: Int) {
-    guard let cluster = value.attempt.cluster else { return }
-    cluster.countResponse(
-      code: status, origin: value.isInternal ? .internal : .external, milliseconds: nil)
+    value.attempt.uncountedStatus = status
+    value.attempt.isUncountedFailure = true
     value.attempt.host?.host.value.add(.requestsFailed, worker: worker.value.index)
+  }
+
+  /// The response goes on to the client.
+  func countPassed() {
+    let status = value.attempt.uncountedStatus
+    guard status > 0, let cluster = value.attempt.cluster else { return }
+    value.attempt.uncountedStatus = 0
+    var milliseconds: UInt64?
+    if !value.attempt.isUncountedFailure {
+      let since = value.upstreamRequestEndedAt > 0 ? value.upstreamRequestEndedAt : loop.now
+      milliseconds = (loop.now &- since) / 1_000_000
+    }
+    cluster.countResponse(
+      code: status, origin: value.isInternal ? .internal : .external, milliseconds: milliseconds)
+  }
+
+  /// Another attempt is made in the response's place.
+  func countRetried() {
+    let status = value.attempt.uncountedStatus
+    guard status > 0, let cluster = value.attempt.cluster else { return }
+    value.attempt.uncountedStatus = 0
+    if !value.attempt.isUncountedFailure { cluster.countRetried(code: status) }
   }
 
   func countReset(_ failure: UpstreamFailure) {

@@ -364,6 +364,7 @@ extension Ref where Value == RequestStream {
 
   /// Throws the attempt away and runs the filters behind `index` again after the delay.
   func replay(behind index: Int) {
+    countRetried()
     let holdsRetry = value.attempt.holdsRetry
     value.attempt.holdsRetry = false
     dropAttempt()

@@ -43,6 +43,8 @@ extension Ref where Value == RequestStream {
       abandon(details: details)
       return false
     }
+    // A filter answers in the place of a response that the upstream did give.
+    if !value.attempt.isUncountedFailure { countPassed() }
     dropAttempt()
     value.details = details
     value.flags.formUnion(flags)

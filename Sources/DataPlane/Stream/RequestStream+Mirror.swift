@@ -92,6 +92,8 @@ extension Ref where Value == RequestStream {
     }
     countRedirect(followed: true)
     value.route.redirects += 1
+    value.attempt.uncountedStatus = 0
+    value.attempt.number = 0
     dropAttempt()
     value.isResponding = false
     resetResponse()

@@ -214,6 +214,7 @@ extension Ref where Value == RequestStream {
   // MARK: To the client
 
   private func sendResponseHead() {
+    countPassed()
     finishResponseHead()
     if let call = value.call { return call.receivedHead(self) }
     guard let downstream = value.downstream else { return }

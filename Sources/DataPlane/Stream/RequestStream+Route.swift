@@ -84,7 +84,9 @@ extension Ref where Value == RequestStream {
     if let cluster = value.route.cluster, value.call != nil {
       return startAttempt(cluster: cluster)
     }
-    worker.value.stats.add(manager.value.stats.value.routedTotal)
+    if value.attempt.number == 0 {
+      worker.value.stats.add(manager.value.stats.value.routedTotal)
+    }
     if value.route.needsTLS {
       worker.value.stats.add(manager.value.stats.value.rqDirectResponse)
       return redirect(status: 301, RouteTable.writeTLSLocation)

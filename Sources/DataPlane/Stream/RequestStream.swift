@@ -190,6 +190,10 @@ struct AttemptState: ~Copyable {
   /// A reused connection failed and the request went out again unnoticed.
   var silentRepeats: UInt8 = 0
   var isRunning = false
+  /// The response that has not been counted among the cluster's yet; 0 is none.
+  var uncountedStatus = 0
+  /// It was made here because the attempt failed.
+  var isUncountedFailure = false
   var localReply = false
   /// The last attempt that failed did so by a timeout.
   var timedOut = false
