@@ -355,7 +355,9 @@ extension Ref where Value == RequestStream {
 
   /// A place among the cluster's retries. An attempt that is itself a retry hands its place on.
   func admitRetry() -> Bool {
-    guard let cluster = value.attempt.cluster else { return false }
+    // An attempt that a filter answered never reached the router, which notes the cluster.
+    guard let cluster = value.attempt.cluster ?? value.route.cluster else { return false }
+    value.attempt.cluster = cluster
     if value.attempt.holdsRetry { return true }
     guard cluster.value.breakers.value[value.route.priority].admitRetry() else { return false }
     value.attempt.holdsRetry = true
