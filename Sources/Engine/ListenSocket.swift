@@ -8,6 +8,8 @@ package enum ListenSocket {
     package var reusePort = true
     /// Lets an IPv6 wildcard socket take IPv4 connections too.
     package var ipv4Compatible = false
+    /// Permissions of a Unix path; 0 leaves them to the process's umask.
+    package var unixMode: UInt32 = 0
     package init() {}
   }
 
@@ -20,17 +22,35 @@ package enum ListenSocket {
     if address.isIPv6 {
       _ = fl_set_int(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, options.ipv4Compatible ? 0 : 1)
     }
+    if address.isUnix { removeStale(address) }
     let bound = unsafe address.withStorage { unsafe fl_bind(fd, $0, address.length) }
     guard bound == 0 else {
       _ = close(fd)
       return bound
     }
-    guard listen(fd, options.backlog) == 0 else {
+    // Before anyone can connect.
+    guard setMode(address, options.unixMode), listen(fd, options.backlog) == 0 else {
       let error = fl_errno()
       _ = close(fd)
       return -error
     }
     return fd
+  }
+
+  private static func setMode(_ address: SocketAddress, _ mode: UInt32) -> Bool {
+    guard address.isUnix, mode != 0, !address.ip.hasPrefix("@") else { return true }
+    return unsafe chmod(address.ip, mode_t(mode & 0o7777)) == 0
+  }
+
+  /// A socket that an earlier process left behind would refuse the path to us; anything but a socket
+  /// stays.
+  private static func removeStale(_ address: SocketAddress) {
+    let path = address.ip
+    var status = stat()
+    guard !path.hasPrefix("@"), unsafe lstat(path, &status) == 0,
+      status.st_mode & mode_t(S_IFMT) == mode_t(S_IFSOCK)
+    else { return }
+    _ = unsafe unlink(path)
   }
 
   /// The next connection and where it came from, or minus an errno: EAGAIN when there is none.

@@ -8,6 +8,15 @@ import Telemetry
 struct Fairlead: ParsableCommand {
   static let version = "0.1.0"
 
+  /// Envoy's form: revision (0: not from a clone), version, kind of sources, build, TLS library.
+  static var versionText: String {
+    #if DEBUG
+      "0/\(version)/Distribution/DEBUG/none"
+    #else
+      "0/\(version)/Distribution/RELEASE/none"
+    #endif
+  }
+
   enum Mode: String, ExpressibleByArgument {
     case serve
     case validate
@@ -20,7 +29,8 @@ struct Fairlead: ParsableCommand {
 
   static let configuration = CommandConfiguration(
     commandName: "fairlead",
-    abstract: "A sidecar proxy that reads Envoy v3 configuration.", version: "fairlead \(version)")
+    abstract: "A sidecar proxy that reads Envoy v3 configuration.",
+    version: "fairlead  version: \(versionText)")
 
   @Option(
     name: [.customShort("c"), .customLong("config-path")], help: "Path to the configuration.")
@@ -79,7 +89,7 @@ struct Fairlead: ParsableCommand {
     var options = ServerOptions()
     options.concurrency = concurrency
     options.drainSeconds = drainTimeS
-    options.version = Self.version
+    options.version = Self.versionText
     options.configPath = configPath ?? ""
     options.configYAML = configYaml ?? ""
     options.logLevel = logLevel

@@ -83,13 +83,15 @@ MISTAKES = {
     "no route match": (ROUTE + ["match"], {}, "match"),
     "an impossible enumeration": (
         ["static_resources", "clusters", 0, "lb_policy"], "ROUND_ROBINN", "ROUND_ROBIN"),
-    "a missing cluster name": (["static_resources", "clusters", 0, "name"], "", "name"),
+    "a missing cluster name": (
+        ["static_resources", "clusters"], [{"name": "up"}, {"connect_timeout": "1s"}], "name"),
     "a malformed address": (
         ["static_resources", "listeners", 0, "address", "socket_address", "address"], "nowhere.",
         "nowhere."),
     "no filter chain": (["static_resources", "listeners", 0, "filter_chains"], [], "filter_chain"),
     "two oneof fields": (ROUTE + ["match"], {"prefix": "/", "path": "/a"}, "path"),
-    "a status out of range": (ROUTE + ["direct_response"], {"status": 1000}, "direct_response"),
+    "a status out of range": (
+        ROUTE, {"match": {"prefix": "/"}, "direct_response": {"status": 1000}}, "direct_response"),
     "a negative timeout": (
         ["static_resources", "clusters", 0, "connect_timeout"], "-1s", "connect_timeout"),
     "a header name that is none": (

@@ -8,6 +8,10 @@ struct ServerGauges {
   private let uptime: GaugeID
   private let concurrency: GaugeID
   private let totalConnections: GaugeID
+  private let allocated: GaugeID
+  private let heap: GaugeID
+  private let resident: GaugeID
+  private let listenersActive: GaugeID
 
   init(store: StatsStore) {
     live = store.gauge("server.live")
@@ -15,6 +19,10 @@ struct ServerGauges {
     uptime = store.gauge("server.uptime")
     concurrency = store.gauge("server.concurrency")
     totalConnections = store.gauge("server.total_connections")
+    allocated = store.gauge("server.memory_allocated")
+    heap = store.gauge("server.memory_heap_size")
+    resident = store.gauge("server.memory_physical_size")
+    listenersActive = store.gauge("listener_manager.total_listeners_active")
   }
 
   func refresh(_ server: Server) {
@@ -26,5 +34,10 @@ struct ServerGauges {
     stats.gaugeSet(concurrency, Int64(server.workers.count))
     stats.gaugeSet(
       totalConnections, server.links.reduce(0) { $0 + $1.openConnections })
+    let memory = MemoryUsage()
+    stats.gaugeSet(allocated, Int64(clamping: memory.allocated))
+    stats.gaugeSet(heap, Int64(clamping: memory.heap))
+    stats.gaugeSet(resident, Int64(clamping: memory.resident))
+    stats.gaugeSet(listenersActive, Int64(server.listeners.count))
   }
 }

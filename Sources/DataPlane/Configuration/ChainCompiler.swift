@@ -41,7 +41,7 @@ struct ChainCompiler {
   private func load(_ filter: Message, _ type: String, at path: ConfigPath) -> LoadedFilter? {
     let place = path.field("typed_config")
     guard let entry = context.registry.entries[type] else {
-      if !filter.isOptional {
+      if !filter.isOptional, !context.diagnostics.hasError(at: place) {
         context.diagnostics.error(at: place, "no HTTP filter is registered for '\(type)'")
       }
       return nil

@@ -45,6 +45,7 @@ struct ListenerCompiler {
     options.backlog =
       listener.hasTcpBacklogSize
       ? Int32(clamping: listener.tcpBacklogSize.value) : Defaults.tcpBacklogSize
+    options.unixMode = listener.address.pipe.mode
     options.reusePort = !listener.hasEnableReusePort || listener.enableReusePort.value
     return options
   }
@@ -68,8 +69,10 @@ struct ListenerCompiler {
     case .socketAddress(let socket):
       let port = UInt16(truncatingIfNeeded: socket.portValue)
       if let parsed = SocketAddress(ip: socket.address, port: port) { return parsed }
+      let place = path.field("socket_address").field("address")
+      guard !context.diagnostics.hasError(at: place) else { return nil }
       context.diagnostics.error(
-        at: path.field("socket_address").field("address"),
+        at: place,
         "a listener needs an IP address; '\(socket.address)' is not one")
     case .pipe(let pipe):
       if let parsed = SocketAddress(unixPath: pipe.path) { return parsed }

@@ -92,6 +92,8 @@ package final class Server {
 
   /// Starts everything and runs until the end; the exit status.
   package func run() throws(StartError) -> Int32 {
+    fl_install_crash_report()
+    fl_prepare_thread_for_crash()
     _ = fl_raise_descriptor_limit()
     let count = max(1, options.concurrency ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     makeWorkers(count)
@@ -201,6 +203,7 @@ package final class Server {
         guard let raw = unsafe raw else { return nil }
         let worker = unsafe Ref<Worker>(raw: raw)
         fl_block_signals()
+        fl_prepare_thread_for_crash()
         _ = unsafe fl_set_thread_name("wrk:worker_\(worker.value.index)")
         worker.value.loop.run()
         worker.value.logs.flush(now: 0, everything: true)

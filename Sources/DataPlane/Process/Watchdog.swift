@@ -1,5 +1,6 @@
 import CLinux
 import Engine
+import ResourceModel
 import Resources
 import Telemetry
 
@@ -7,14 +8,30 @@ import Telemetry
 /// that does not. The main loop's own stalls show in how late it comes to look.
 final class Watchdog {
   private unowned let server: Server
-  private let missNanoseconds: UInt64
-  private let megaMissNanoseconds: UInt64
+  private let mainLimits: Limits
+  private let workerLimits: Limits
   private let interval: UInt64
   private var expected: UInt64 = 0
   private let everyWorker: Counters
   private let mainThread: Counters
   private let mainThreadOfServer: Counters
   private var workers: [Watched] = []
+
+  /// What counts as a stall and as a long one, in nanoseconds.
+  private struct Limits {
+    let miss: UInt64
+    let megaMiss: UInt64
+
+    init(_ message: Envoy_Config_Bootstrap_V3_Watchdog) {
+      let missDefault = UInt64(Defaults.watchdogMiss / .milliseconds(1))
+      let megaMissDefault = UInt64(Defaults.watchdogMegamiss / .milliseconds(1))
+      let miss = message.hasMissTimeout ? message.missTimeout.milliseconds : missDefault
+      let megaMiss =
+        message.hasMegamissTimeout ? message.megamissTimeout.milliseconds : megaMissDefault
+      self.miss = miss &* 1_000_000
+      self.megaMiss = megaMiss &* 1_000_000
+    }
+  }
 
   /// `….watchdog_miss` and `….watchdog_mega_miss`.
   private struct Counters {
@@ -38,11 +55,11 @@ final class Watchdog {
   init(_ server: Server) {
     self.server = server
     let store = server.config.store
-    missNanoseconds = UInt64(Defaults.watchdogMiss.components.attoseconds / 1_000_000_000)
-    megaMissNanoseconds =
-      UInt64(Defaults.watchdogMegamiss.components.seconds) * 1_000_000_000
+    let watchdogs = server.config.bootstrap.watchdogs
+    mainLimits = Limits(watchdogs.mainThreadWatchdog)
+    workerLimits = Limits(watchdogs.workerWatchdog)
     // Half the time that is tolerated, so that a stall is seen before it is twice as long.
-    interval = missNanoseconds / 2
+    interval = max(min(mainLimits.miss, workerLimits.miss) / 2, 10_000_000)
     everyWorker = Counters("workers", in: store)
     mainThread = Counters("main_thread", in: store)
     mainThreadOfServer = Counters("server.main_thread", in: store)
@@ -69,9 +86,9 @@ final class Watchdog {
 
   private func lookAtMainThread(_ now: UInt64) {
     let late = now > expected ? now - expected : 0
-    guard late > missNanoseconds else { return }
+    guard late > mainLimits.miss else { return }
     count(\.miss, mainThread, mainThreadOfServer)
-    if late > megaMissNanoseconds { count(\.megaMiss, mainThread, mainThreadOfServer) }
+    if late > mainLimits.megaMiss { count(\.megaMiss, mainThread, mainThreadOfServer) }
     ProcessLog.shared.warning(.main, "main thread was busy for \(late / 1_000_000) ms")
   }
 
@@ -84,13 +101,13 @@ final class Watchdog {
       workers[index].isMegaMissed = false
     }
     let busy = now - since
-    if busy > missNanoseconds, !workers[index].isMissed {
+    if busy > workerLimits.miss, !workers[index].isMissed {
       workers[index].isMissed = true
       count(\.miss, everyWorker, workers[index].counters)
       ProcessLog.shared.warning(
         .main, "worker_\(index) is busy for \(busy / 1_000_000) ms with one wake-up")
     }
-    if busy > megaMissNanoseconds, !workers[index].isMegaMissed {
+    if busy > workerLimits.megaMiss, !workers[index].isMegaMissed {
       workers[index].isMegaMissed = true
       count(\.megaMiss, everyWorker, workers[index].counters)
       ProcessLog.shared.error(

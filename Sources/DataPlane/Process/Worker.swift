@@ -65,6 +65,7 @@ struct Worker: ~Copyable {
 
   mutating func nextStreamID() -> UInt64 {
     streamIDs &+= 1
+    fl_note_stream(streamIDs)
     return streamIDs
   }
 

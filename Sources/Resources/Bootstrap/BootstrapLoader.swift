@@ -120,6 +120,9 @@ package enum BootstrapLoader {
     if let cluster = overrides.serviceCluster { bootstrap.node.cluster = cluster }
     if let zone = overrides.serviceZone { bootstrap.node.locality.zone = zone }
     // Without a document there is nothing to be consistent with.
+    if read?.root.count == 0, !diagnostics.hasErrors {
+      diagnostics.error(at: .root, "the configuration is empty")
+    }
     if read != nil { BootstrapValidator(diagnostics: diagnostics).validate(bootstrap) }
     return LoadedBootstrap(bootstrap: bootstrap, tree: tree, diagnostics: diagnostics)
   }

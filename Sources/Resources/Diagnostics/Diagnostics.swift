@@ -41,6 +41,12 @@ package final class Diagnostics {
     report(.error, message, path: path, at: location(of: path))
   }
 
+  /// Whether an earlier pass has found a mistake at exactly this place.
+  package func hasError(at path: ConfigPath) -> Bool {
+    let text = path.description
+    return found.contains { $0.diagnostic.severity == .error && $0.diagnostic.path == text }
+  }
+
   /// Reports something legal that is probably not meant.
   package func warning(at path: ConfigPath, _ message: String) {
     report(.warning, message, path: path, at: location(of: path))
