@@ -63,7 +63,7 @@ package enum BootstrapLoader {
     if let yaml {
       sources.append(BootstrapSource(name: "--config-yaml", bytes: Array(yaml.utf8)))
     }
-    let loaded = load(sources, overrides: overrides)
+    let loaded = load(sources, overrides: overrides, refusesEmpty: unreadable == nil)
     if let unreadable {
       loaded.diagnostics.report(
         .error, unreadable.message, path: .root, at: SourceLocation(file: 0, line: 0, column: 0))
@@ -72,8 +72,11 @@ package enum BootstrapLoader {
   }
 
   /// Reads and checks documents, each laid over those before it.
+  /// - Parameter refusesEmpty: that nothing is configured is a mistake of its own; not so where a file
+  ///   could not be read, which is told already.
   package static func load(
-    _ sources: [BootstrapSource], overrides: NodeOverrides = NodeOverrides()
+    _ sources: [BootstrapSource], overrides: NodeOverrides = NodeOverrides(),
+    refusesEmpty: Bool = true
   ) -> LoadedBootstrap {
     let diagnostics = Diagnostics(files: sources.map(\.name))
     if sources.isEmpty {
@@ -84,7 +87,8 @@ package enum BootstrapLoader {
       guard let read = read(source, index: index, diagnostics: diagnostics) else { continue }
       if let base = tree { base.merge(read) } else { tree = read }
     }
-    return finish(tree, diagnostics: diagnostics, overrides: overrides)
+    return finish(
+      tree, diagnostics: diagnostics, overrides: overrides, refusesEmpty: refusesEmpty)
   }
 
   private static let message: StaticString = "envoy.config.bootstrap.v3.Bootstrap"
@@ -106,7 +110,7 @@ package enum BootstrapLoader {
   }
 
   private static func finish(
-    _ read: ConfigTree?, diagnostics: Diagnostics, overrides: NodeOverrides
+    _ read: ConfigTree?, diagnostics: Diagnostics, overrides: NodeOverrides, refusesEmpty: Bool
   ) -> LoadedBootstrap {
     let tree =
       read
@@ -120,7 +124,7 @@ package enum BootstrapLoader {
     if let cluster = overrides.serviceCluster { bootstrap.node.cluster = cluster }
     if let zone = overrides.serviceZone { bootstrap.node.locality.zone = zone }
     // Without a document there is nothing to be consistent with.
-    if read?.root.count == 0, !diagnostics.hasErrors {
+    if refusesEmpty, read?.root.count == 0, !diagnostics.hasErrors {
       diagnostics.error(at: .root, "the configuration is empty")
     }
     if read != nil { BootstrapValidator(diagnostics: diagnostics).validate(bootstrap) }
