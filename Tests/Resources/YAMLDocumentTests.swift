@@ -95,7 +95,9 @@ struct YAMLDocumentTests {
     #expect(throws: YAMLSyntaxError.self) { try YAMLDocument(bytes + Array(": 1".utf8)) }
   }
 
-  @Test("an empty document configures nothing, which is told once", arguments: ["", "\n", "# nothing\n", "---\n"])
+  @Test(
+    "an empty document configures nothing, which is told once",
+    arguments: ["", "\n", "# nothing\n", "---\n"])
   func empty(text: String) {
     #expect(mistakes(text) == ["1:1: the configuration is empty"])
   }
