@@ -6,6 +6,9 @@ import Telemetry
 
 /// One HTTP/1.1 connection from a client: turns bytes into requests, one at a time, and responses
 /// into bytes. Pipelined requests wait, unread as far as possible, until their turn.
+///
+/// Longer than most files: reading, pausing and closing share every state here, and a reader who
+/// asks what happens to a byte at any moment finds the answer without leaving it.
 struct DownstreamConnection: ~Copyable, Pooled {
   enum Phase: UInt8 {
     /// Between requests, or within a head.
