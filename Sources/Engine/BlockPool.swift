@@ -89,13 +89,13 @@ package struct Block: BitwiseCopyable {
 @usableFromInline
 package struct BlockPool: ~Copyable {
   /// The smallest block: the head of an ordinary request with its fields' table.
-  package static let smallest = 2048
+  @inlinable package static var smallest: Int { 2048 }
   /// The largest: a head of 60 KiB with its table, or a slow peer's queue a piece at a time.
-  package static let largest = 256 * 1024
+  @inlinable package static var largest: Int { 256 * 1024 }
   private static let classes = 8
   /// Idle memory kept per size. Enough that a steady load never asks the system, and little enough
   /// that a burst is given back.
-  private static let keptBytes = 1024 * 1024
+  private static var keptBytes: Int { 1024 * 1024 }
 
   private var free: InlineArray<8, Block?> = .init(repeating: nil)
   private var kept: InlineArray<8, Int> = .init(repeating: 0)
@@ -110,6 +110,7 @@ package struct BlockPool: ~Copyable {
   }
 
   /// A block of at least `size` bytes, at most `largest`; empty.
+  @usableFromInline
   package mutating func take(_ size: Int = smallest) -> Block {
     precondition(size <= Self.largest, "a block of at most \(Self.largest) bytes")
     let index = Self.sizeClass(size)
@@ -127,6 +128,7 @@ package struct BlockPool: ~Copyable {
     return unsafe Block(memory, capacity: capacity)
   }
 
+  @usableFromInline
   package mutating func release(_ block: Block) {
     let index = Self.sizeClass(block.capacity)
     liveBytes &-= block.capacity

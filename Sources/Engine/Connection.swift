@@ -97,13 +97,13 @@ extension Ref where Value == Connection {
     guard fd >= 0 else { return -fd }
     if !address.isUnix { _ = fl_set_nodelay(fd) }
     if let source {
-      let bound = unsafe source.withStorage { unsafe fl_bind(fd, $0, source.length) }
+      let bound = unsafe source.withKernelAddress { unsafe fl_bind(fd, $0, $1) }
       guard bound == 0 else {
         _ = CLinux.close(fd)
         return -bound
       }
     }
-    let result = unsafe address.withStorage { unsafe fl_connect(fd, $0, address.length) }
+    let result = unsafe address.withKernelAddress { unsafe fl_connect(fd, $0, $1) }
     guard result == 0 || result == -EINPROGRESS else {
       _ = CLinux.close(fd)
       return -result

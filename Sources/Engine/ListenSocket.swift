@@ -23,7 +23,7 @@ package enum ListenSocket {
       _ = fl_set_int(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, options.ipv4Compatible ? 0 : 1)
     }
     if address.isUnix { removeStale(address) }
-    let bound = unsafe address.withStorage { unsafe fl_bind(fd, $0, address.length) }
+    let bound = unsafe address.withKernelAddress { unsafe fl_bind(fd, $0, $1) }
     guard bound == 0 else {
       _ = close(fd)
       return bound
@@ -55,15 +55,28 @@ package enum ListenSocket {
 
   /// The next connection and where it came from, or minus an errno: EAGAIN when there is none.
   package static func accept(_ fd: Int32, peer: inout SocketAddress) -> Int32 {
-    let accepted = unsafe fl_accept(fd, &peer.storage, &peer.length)
-    if accepted >= 0 && !peer.isUnix { _ = fl_set_nodelay(accepted) }
+    var storage = sockaddr_storage()
+    var length: UInt32 = 0
+    let accepted = unsafe fl_accept(fd, &storage, &length)
+    guard accepted >= 0 else { return accepted }
+    peer = SocketAddress(storage)
+    if !peer.isUnix { _ = fl_set_nodelay(accepted) }
     return accepted
   }
 
   /// Where the socket is bound: tells the port that the kernel chose, and a connection's local end.
   package static func localAddress(of fd: Int32) -> SocketAddress {
-    var address = SocketAddress()
-    _ = unsafe fl_local_address(fd, &address.storage, &address.length)
-    return address
+    var storage = sockaddr_storage()
+    var length: UInt32 = 0
+    guard unsafe fl_local_address(fd, &storage, &length) == 0 else { return SocketAddress() }
+    return SocketAddress(storage)
+  }
+
+  /// An address of this machine that others can reach; nil when it has none.
+  package static func machineAddress() -> SocketAddress? {
+    var storage = sockaddr_storage()
+    var length: UInt32 = 0
+    guard unsafe fl_machine_address(&storage, &length) == 1 else { return nil }
+    return SocketAddress(storage)
   }
 }

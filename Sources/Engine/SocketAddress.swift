@@ -1,121 +1,184 @@
 import CLinux
+import Synchronization
 
-/// An IPv4, IPv6 or Unix socket address: plain memory, as the kernel takes it.
+/// An IPv4, IPv6 or Unix socket address. Connections and requests hold several, so it is kept small:
+/// what the kernel takes is made when it is asked.
 package struct SocketAddress: BitwiseCopyable {
-  package var storage = sockaddr_storage()
-  package var length: UInt32 = 0
+  /// `AF_INET`, `AF_INET6` or `AF_UNIX`; 0 is no address.
+  private var kind: UInt16 = 0
+  private var portNumber: UInt16 = 0
+  /// The zone of a link-local IPv6 address.
+  private var scope: UInt32 = 0
+  /// The address bytes in network order: four, or sixteen; the others are 0.
+  package private(set) var ipBytes = InlineArray<16, UInt8>(repeating: 0)
+  /// A Unix path, which lives as long as the process. Empty for a peer: clients have none.
+  private var path = Bytes.empty
 
+  /// No address.
   package init() {}
 
   /// An IP literal and a port; nil when `ip` is not a literal.
   package init?(ip: String, port: UInt16) {
     // C would read the text only as far as a NUL.
     guard !ip.utf8.contains(0) else { return nil }
+    var storage = sockaddr_storage()
+    var length: UInt32 = 0
     // SAFETY: the call writes within the two values it is lent.
     guard unsafe fl_parse_ip(ip, port, &storage, &length) == 1 else { return nil }
+    self.init(storage)
   }
 
   /// A Unix socket path (a leading `@` names the abstract namespace); nil when empty or too long.
   package init?(unixPath: String) {
-    var path = unixPath
-    let result = path.withUTF8 { buffer in
-      guard let base = buffer.baseAddress else { return Int32(-1) }
-      return unsafe base.withMemoryRebound(to: CChar.self, capacity: buffer.count) {
-        // SAFETY: `path` holds `count` bytes; the call refuses more than fit.
-        unsafe fl_unix_address($0, buffer.count, &storage, &length)
-      }
-    }
-    guard result == 0 else { return nil }
+    guard !unixPath.isEmpty, unixPath.utf8.count <= Self.longestPath else { return nil }
+    kind = UInt16(AF_UNIX)
+    path = UnixPaths.keep(unixPath)
   }
 
-  package var family: Int32 { unsafe withStorage { unsafe fl_family($0) } }
-  package var isUnix: Bool { family == AF_UNIX }
-  package var isIPv6: Bool { family == AF_INET6 }
+  /// What the kernel says of a socket. The path of a Unix peer is not kept.
+  package init(_ storage: sockaddr_storage) {
+    kind = UInt16(truncatingIfNeeded: storage.ss_family)
+    unsafe withUnsafePointer(to: storage) { pointer in
+      portNumber = unsafe fl_port(pointer)
+      scope = unsafe fl_scope(pointer)
+      // SAFETY: the call writes at most sixteen bytes.
+      unsafe ipBytes.withBytes { memory, _ in _ = unsafe fl_ip_bytes(pointer, memory) }
+    }
+  }
 
+  /// Where `sun_path` ends, its final NUL left out.
+  private static var longestPath: Int { 107 }
+
+  @inline(__always)
+  package var family: Int32 { Int32(kind) }
+  @inline(__always)
+  package var isUnix: Bool { family == AF_UNIX }
+  @inline(__always)
+  package var isIPv6: Bool { family == AF_INET6 }
+  /// There is an address at all.
+  package var isKnown: Bool { kind != 0 }
+
+  /// The port; 0 for a Unix address.
   package var port: UInt16 {
-    get { unsafe withStorage { unsafe fl_port($0) } }
-    set { unsafe fl_set_port(&storage, newValue) }
+    get { portNumber }
+    set { if !isUnix { portNumber = newValue } }
   }
 
   /// The address without its port, or the Unix path.
-  package var ip: String {
-    var text = ""
-    withIP { text = $0.string }
-    return text
-  }
+  package var ip: String { text(room: 112) { $0.appendIP(to: &$1) } }
 
   /// `1.2.3.4:80`, `[::1]:80`, or the Unix path.
-  package var description: String {
-    switch family {
-    case AF_INET: "\(ip):\(port)"
-    case AF_INET6: "[\(ip)]:\(port)"
-    default: ip
-    }
-  }
+  package var description: String { text(room: 128) { $0.append(to: &$1) } }
 
-  /// Lends the textual address without its port.
-  package func withIP<Result>(_ body: (Bytes) -> Result) -> Result {
-    var text = InlineArray<112, UInt8>(repeating: 0)
-    return unsafe text.withBytes { memory, capacity in
-      let n = unsafe memory.withMemoryRebound(to: CChar.self, capacity: capacity) { out in
-        unsafe withStorage { unsafe fl_format_ip($0, out, capacity) }
-      }
-      return body(unsafe Bytes(base: UnsafePointer(memory), count: n))
+  private func text(room: Int, _ write: (SocketAddress, inout ByteWriter) -> Void) -> String {
+    var memory = InlineArray<128, UInt8>(repeating: 0)
+    return unsafe memory.withBytes { base, _ in
+      // SAFETY: `room` is at most the 128 bytes that are lent.
+      var writer = unsafe ByteWriter(base: base, capacity: room)
+      write(self, &writer)
+      return writer.written.string
     }
   }
 
   /// Appends `1.2.3.4:80`, `[::1]:80`, or the Unix path.
   package func append(to writer: inout ByteWriter) {
-    let family = self.family
-    if family == AF_INET6 { writer.append(UInt8(ascii: "[")) }
+    if isIPv6 { writer.append(UInt8(ascii: "[")) }
     appendIP(to: &writer)
-    if family == AF_INET6 { writer.append(UInt8(ascii: "]")) }
-    guard family != AF_UNIX else { return }
+    if isIPv6 { writer.append(UInt8(ascii: "]")) }
+    guard isKnown, !isUnix else { return }
     writer.append(UInt8(ascii: ":"))
     writer.append(decimal: Int(port))
   }
 
   /// Appends the address without its port.
   package func appendIP(to writer: inout ByteWriter) {
-    guard family == AF_INET else {
+    switch family {
+    case AF_UNIX: writer.append(path)
+    case AF_INET6:
       var text = InlineArray<112, UInt8>(repeating: 0)
       unsafe text.withBytes { memory, capacity in
-        let n = unsafe memory.withMemoryRebound(to: CChar.self, capacity: capacity) { out in
-          unsafe withStorage { unsafe fl_format_ip($0, out, capacity) }
+        let count = unsafe memory.withMemoryRebound(to: CChar.self, capacity: capacity) { out in
+          unsafe withKernelAddress { address, _ in unsafe fl_format_ip(address, out, capacity) }
         }
-        writer.append(unsafe Bytes(base: UnsafePointer(memory), count: n))
+        writer.append(unsafe Bytes(base: UnsafePointer(memory), count: count))
       }
-      return
+    case AF_INET:
+      // By hand: inet_ntop goes through snprintf.
+      for index in 0..<4 {
+        if index > 0 { writer.append(UInt8(ascii: ".")) }
+        writer.append(decimal: Int(ipBytes[index]))
+      }
+    default: return
     }
-    // The common case by hand: inet_ntop goes through snprintf.
-    let bytes = ipBytes
-    for index in 0..<4 {
-      if index > 0 { writer.append(UInt8(ascii: ".")) }
-      writer.append(decimal: Int(bytes[index]))
-    }
-  }
-
-  /// The address bytes in network order: four, or sixteen.
-  package var ipBytes: InlineArray<16, UInt8> {
-    var bytes = InlineArray<16, UInt8>(repeating: 0)
-    unsafe bytes.withBytes { memory, _ in _ = unsafe withStorage { unsafe fl_ip_bytes($0, memory) }
-    }
-    return bytes
   }
 
   /// The same address and port.
   package static func == (a: SocketAddress, b: SocketAddress) -> Bool {
-    guard a.family == b.family else { return false }
-    guard a.family != AF_UNIX else { return a.ip == b.ip }
-    let x = a.ipBytes
-    let y = b.ipBytes
-    for index in 0..<16 where x[index] != y[index] { return false }
-    return a.port == b.port
+    guard a.kind == b.kind, a.portNumber == b.portNumber else { return false }
+    for index in 0..<16 where a.ipBytes[index] != b.ipBytes[index] { return false }
+    return a.path == b.path
   }
 
-  func withStorage<Result>(_ body: (UnsafePointer<sockaddr_storage>) -> Result) -> Result {
+  /// Lends the address as system calls take it.
+  func withKernelAddress<Result>(
+    _ body: (UnsafePointer<sockaddr_storage>, UInt32) -> Result
+  ) -> Result {
+    var storage = sockaddr_storage()
+    var length: UInt32 = 0
+    var bytes = ipBytes
+    unsafe bytes.withBytes { memory, _ in
+      // SAFETY: sixteen bytes of address, a path that was checked to fit, and the storage are lent
+      // for the call.
+      unsafe fl_make_address(
+        family, port, scope, memory, path.base, path.count, &storage, &length)
+    }
     // SAFETY: the pointer lives for the call.
-    unsafe withUnsafePointer(to: storage) { unsafe body($0) }
+    return unsafe withUnsafePointer(to: storage) { unsafe body($0, length) }
+  }
+}
+
+/// The address of a connection's other end as text, made once for all its requests.
+package struct AddressText: BitwiseCopyable {
+  private var text = InlineArray<46, UInt8>(repeating: 0)
+  private var count: UInt8 = 0
+
+  /// No text.
+  package init() {}
+
+  /// The address without its port; of a Unix address nothing.
+  package init(_ address: SocketAddress) {
+    guard !address.isUnix else { return }
+    count = unsafe text.withBytes { memory, capacity in
+      var writer = unsafe ByteWriter(base: memory, capacity: capacity)
+      address.appendIP(to: &writer)
+      return UInt8(truncatingIfNeeded: writer.count)
+    }
+  }
+
+  package var isEmpty: Bool { count == 0 }
+
+  /// Lends the text.
+  @inline(__always)
+  package func withBytes<Result>(_ body: (Bytes) -> Result) -> Result {
+    // SAFETY: `count` bytes were written.
+    unsafe text.span.withUnsafeBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { return body(.empty) }
+      return body(unsafe Bytes(base: base, count: Int(count)))
+    }
+  }
+}
+
+/// Every Unix path that a configuration named, once and for ever: there are few, and they come again.
+private enum UnixPaths {
+  private static let kept = Mutex<[String: Bytes]>([:])
+
+  static func keep(_ path: String) -> Bytes {
+    kept.withLock { kept in
+      if let known = kept[path] { return known }
+      let bytes = Bytes.immortal(path)
+      kept[path] = bytes
+      return bytes
+    }
   }
 }
 

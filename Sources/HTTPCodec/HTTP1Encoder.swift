@@ -53,17 +53,7 @@ package enum HTTP1Encoder {
 
   @inline(__always)
   private static func fields(_ head: borrowing HeaderMap, to out: inout ByteWriter) {
-    var index = 0
-    while index < head.count {
-      let entry = head.entry(index)
-      if !entry.isRemoved && !entry.id.isPseudo {
-        out.append(head.name(index))
-        out.append(UInt8(ascii: ":"), UInt8(ascii: " "))
-        out.append(head.value(index))
-        out.append(13, 10)
-      }
-      index &+= 1
-    }
+    head.writeLines(to: &out)
     out.append(13, 10)
   }
 }

@@ -47,6 +47,8 @@ package struct HTTP1HeadParser: ~Copyable {
   private let capacity: Int
   /// Fields found.
   package private(set) var count = 0
+  /// The ids among them.
+  private var known = HeaderIDSet()
   /// Where the request's method or the response's reason ends, and the target's place.
   package private(set) var method = 0..<0
   package private(set) var target = 0..<0
@@ -71,8 +73,10 @@ package struct HTTP1HeadParser: ~Copyable {
     unsafe tokens.deallocate()
   }
 
-  /// The fields found, for `HeaderMap.load`.
-  package var entries: UnsafePointer<HeaderEntry> { unsafe UnsafePointer(fields) }
+  /// The fields found.
+  package var found: ParsedFields {
+    unsafe ParsedFields(UnsafePointer(fields), count: count, known: known)
+  }
 
   /// Lower-case forms of the bytes of a token (RFC 9110 §5.6.2), and 0 for all others.
   private static func makeTokenTable() -> UnsafeMutablePointer<UInt8> {
@@ -193,6 +197,8 @@ package struct HTTP1HeadParser: ~Copyable {
     _ bytes: UnsafeMutablePointer<UInt8>, from first: Int, _ n: Int, maxFields: Int
   ) -> HeadOutcome {
     var p = first
+    var known = HeaderIDSet()
+    defer { self.known = known }
     while true {
       guard p &+ 1 < n else {
         return unsafe p < n && (bytes[p] == 10 || ASCII.isBlank(bytes[p]))
@@ -226,12 +232,16 @@ package struct HTTP1HeadParser: ~Copyable {
       p &+= 2
       guard count < maxFields, count < capacity else { return .invalid(.tooManyFields) }
       let name = unsafe Bytes(base: UnsafePointer(bytes) + nameStart, count: nameEnd &- nameStart)
+      let id = HeaderID.of(name)
+      known = known | id
       unsafe (fields + count).initialize(
         to: HeaderEntry(
-          id: HeaderID.of(name), nameOffset: UInt32(truncatingIfNeeded: nameStart &- start),
+          id: id, nameOffset: UInt32(truncatingIfNeeded: nameStart &- start),
           nameLength: UInt16(truncatingIfNeeded: name.count),
           valueOffset: UInt32(truncatingIfNeeded: valueStart &- start),
-          valueLength: UInt32(truncatingIfNeeded: valueEnd &- valueStart)))
+          valueLength: UInt32(truncatingIfNeeded: valueEnd &- valueStart),
+          isWritten: valueStart == nameEnd &+ 2 && bytes[nameEnd &+ 1] == 32
+            && valueEnd == p &- 2))
       count &+= 1
     }
   }

@@ -161,11 +161,14 @@ package struct HeaderID: BitwiseCopyable, Equatable, Sendable {
   /// `x-envoy-fault-delay-request`
   @inlinable package static var envoyFaultDelay: HeaderID { HeaderID(rawValue: 73) }
 
+  /// `x-envoy-original-url`
+  @inlinable package static var envoyOriginalURL: HeaderID { HeaderID(rawValue: 74) }
+
   /// Pseudo-header fields, as HTTP/2 names them: the request line and the status line.
   @inlinable package var isPseudo: Bool { rawValue >= 1 && rawValue <= 5 }
 
   /// How many ids there are, `other` among them.
-  @usableFromInline package static let count = 74
+  @usableFromInline package static let count = 75
 
   /// The name's text; empty for `other`.
   @inlinable
@@ -247,6 +250,7 @@ package struct HeaderID: BitwiseCopyable, Equatable, Sendable {
     case 71: "x-envoy-original-host"
     case 72: "x-envoy-fault-abort-request"
     case 73: "x-envoy-fault-delay-request"
+    case 74: "x-envoy-original-url"
     default: ""
     }
   }
@@ -349,6 +353,7 @@ package struct HeaderID: BitwiseCopyable, Equatable, Sendable {
       case UInt8(ascii: "f"): return name.is(envoyForceTrace)
       default: return other
       }
+    case 20: return name.is(envoyOriginalURL)
     case 21:
       switch name[17] {
       case UInt8(ascii: "c"): return name.is(envoyRetryGRPCOn)

@@ -9,24 +9,56 @@ package struct HeaderEntry: BitwiseCopyable {
   @usableFromInline package var valueLength: UInt32
   @usableFromInline package var nameLength: UInt16
   @usableFromInline package var id: HeaderID
-  /// A removed field keeps its place, so that positions stay valid while someone iterates.
-  @usableFromInline package var isRemoved: Bool
+  @usableFromInline internal var marks: UInt8
 
-  @inlinable
+  /// - Parameter isWritten: the text from the name to the value's end is the field's line as HTTP/1.1
+  ///   writes it: `name: value` and CRLF, the name in lower case.
+  @inlinable @inline(__always)
   package init(
-    id: HeaderID, nameOffset: UInt32, nameLength: UInt16, valueOffset: UInt32, valueLength: UInt32
+    id: HeaderID, nameOffset: UInt32, nameLength: UInt16, valueOffset: UInt32,
+    valueLength: UInt32, isWritten: Bool
   ) {
     self.nameOffset = nameOffset
     self.valueOffset = valueOffset
     self.valueLength = valueLength
     self.nameLength = nameLength
     self.id = id
-    isRemoved = false
+    marks = isWritten ? Self.written : 0
   }
+
+  @usableFromInline internal static var removed: UInt8 { 1 }
+  @usableFromInline internal static var written: UInt8 { 2 }
+
+  /// A removed field keeps its place, so that positions stay valid while someone iterates.
+  @inlinable @inline(__always)
+  package var isRemoved: Bool { marks & Self.removed != 0 }
+
+  /// The field is there, and its text is its line: those that follow each other leave in one copy.
+  @inlinable @inline(__always)
+  internal var isLine: Bool { marks == Self.written && !id.isPseudo }
+}
+
+/// Fields that a parser found, for `HeaderMap.load`: valid until it reads the next head.
+@safe
+package struct ParsedFields {
+  // SAFETY: points to `count` entries for as long as the parser does not go on.
+  fileprivate let entries: UnsafePointer<HeaderEntry>
+  package let count: Int
+  /// The ids among the entries.
+  fileprivate let known: HeaderIDSet
+
+  package init(_ entries: UnsafePointer<HeaderEntry>, count: Int, known: HeaderIDSet) {
+    unsafe self.entries = entries
+    self.count = count
+    self.known = known
+  }
+
+  package var isEmpty: Bool { count == 0 }
 }
 
 /// The fields of one head, in order, in one pooled block: text from the block's start, entries from
-/// its end. Names are lower-case. A field with a known id needs no text for its name.
+/// its end. Names are lower-case. The text of a field lies as HTTP/1.1 writes it, so that what came
+/// in leaves again as it lies.
 ///
 /// Views that it lends are valid until the next change of the same map.
 @safe
@@ -34,28 +66,29 @@ package struct HeaderEntry: BitwiseCopyable {
 package struct HeaderMap: ~Copyable {
   @usableFromInline internal var block: Block?
   /// Places taken, those of removed fields too.
-  @usableFromInline package private(set) var count = 0
-  // Which known ids may be present: most lookups end here.
-  @usableFromInline internal var present: (UInt64, UInt64) = (0, 0)
+  @usableFromInline package internal(set) var count = 0
+  /// The ids that may be present: most lookups end here.
+  @usableFromInline internal var present = HeaderIDSet()
   /// A change did not fit into the largest block. The message must not be sent as if it had.
-  package private(set) var overflowed = false
+  @usableFromInline package internal(set) var overflowed = false
 
   /// Room left for fields that filters add, when a head is loaded.
   private static let slack = 512
 
+  @inlinable
   package init() {}
 
   /// Holds no head.
+  @inlinable
   package var isVacant: Bool { block == nil }
 
   // MARK: Filling
 
-  /// Takes a copy of `text`, and of entries whose offsets point into it. A head that is larger than
+  /// Takes a copy of `text`, and of fields whose offsets point into it. A head that is larger than
   /// the largest block leaves the map empty and `overflowed`.
-  package mutating func load(
-    _ text: Bytes, _ entries: UnsafePointer<HeaderEntry>, count: Int, from pool: inout BlockPool
-  ) {
+  package mutating func load(_ text: Bytes, _ fields: ParsedFields, from pool: inout BlockPool) {
     precondition(block == nil, "a vacant map")
+    let count = fields.count
     let least = text.count &+ count &* MemoryLayout<HeaderEntry>.stride
     let size = least &+ 8 &* MemoryLayout<HeaderEntry>.stride &+ Self.slack
     let block = pool.take(min(size, BlockPool.largest))
@@ -63,25 +96,32 @@ package struct HeaderMap: ~Copyable {
     overflowed = least > block.capacity
     guard !overflowed else { return }
     _ = block.append(text)
+    // SAFETY: `least` bytes fit; the table grows downwards, so the first entry is the last in memory.
+    var place = unsafe Self.table(block) - 1
     var index = 0
     while index < count {
-      unsafe push(entries[index], in: block)
+      unsafe place.initialize(to: fields.entries[index])
+      unsafe place -= 1
       index &+= 1
     }
+    self.count = count
+    present = fields.known
   }
 
   /// Makes the map ready to be filled by `add`.
+  @inlinable
   package mutating func open(from pool: inout BlockPool) {
     if block == nil { block = pool.take() }
   }
 
   /// Gives the memory back; the map is vacant then.
+  @inlinable @inline(__always)
   package mutating func release(into pool: inout BlockPool) {
     guard let block else { return }
     pool.release(block)
     self.block = nil
     count = 0
-    present = (0, 0)
+    present = HeaderIDSet()
     overflowed = false
   }
 
@@ -117,8 +157,7 @@ package struct HeaderMap: ~Copyable {
   @inlinable
   package func name(_ index: Int) -> Bytes {
     let entry = self.entry(index)
-    return entry.id == .other
-      ? text(entry.nameOffset, Int(entry.nameLength)) : entry.id.name
+    return entry.id.isPseudo ? entry.id.name : text(entry.nameOffset, Int(entry.nameLength))
   }
 
   /// The value at `index`.
@@ -141,9 +180,19 @@ package struct HeaderMap: ~Copyable {
     return nil
   }
 
+  /// Whether one of these names may be there: false is certain.
+  @inlinable @inline(__always)
+  package func mayHave(anyOf ids: HeaderIDSet) -> Bool { present.intersects(ids) }
+
   /// The position of the next field with this lower-case name, from `start`.
+  @inlinable @inline(__always)
   package func find(_ name: Bytes, id: HeaderID, from start: Int = 0) -> Int? {
-    guard id == .other || mayHave(id) else { return nil }
+    guard mayHave(id) else { return nil }
+    return search(name, id, from: start)
+  }
+
+  @usableFromInline
+  internal func search(_ name: Bytes, _ id: HeaderID, from start: Int) -> Int? {
     var index = start
     while index < count {
       let entry = self.entry(index)
@@ -201,62 +250,116 @@ package struct HeaderMap: ~Copyable {
     return total
   }
 
+  /// Writes the fields as HTTP/1.1 does, pseudo fields left out. Lines that lie behind each other
+  /// are written by one copy.
+  package func writeLines(to out: inout ByteWriter) {
+    guard let block else { return }
+    var start: UInt32 = 0
+    var end: UInt32 = 0
+    // SAFETY: the table holds `count` entries below its end.
+    var place = unsafe Self.table(block) - 1
+    var left = count
+    while left > 0 {
+      let entry = unsafe place.pointee
+      if entry.isLine {
+        if entry.nameOffset != end {
+          if end > start { out.append(text(start, Int(end &- start))) }
+          start = entry.nameOffset
+        }
+        end = entry.valueOffset &+ entry.valueLength &+ 2
+      } else if !entry.isRemoved, !entry.id.isPseudo {
+        if end > start { out.append(text(start, Int(end &- start))) }
+        start = 0
+        end = 0
+        out.append(text(entry.nameOffset, Int(entry.nameLength)))
+        out.append(UInt8(ascii: ":"), UInt8(ascii: " "))
+        out.append(text(entry.valueOffset, Int(entry.valueLength)))
+        out.append(13, 10)
+      }
+      unsafe place -= 1
+      left &-= 1
+    }
+    if end > start { out.append(text(start, Int(end &- start))) }
+  }
+
   // MARK: Changing
 
   /// Appends a field. `name` must be lower-case; `value` may be a view into this map.
+  @inlinable @inline(__always)
   package mutating func add(
     _ name: Bytes, id: HeaderID, _ value: Bytes, from pool: inout BlockPool
   ) {
-    let nameBytes = id == .other ? name.count : 0
-    guard name.count <= Int(UInt16.max) else {
-      overflowed = true
-      return
+    guard let block, hasRoom(Self.lineBytes(name, value), in: block) else {
+      return addToLarger(name, id: id, value, from: &pool)
     }
-    guard
-      let block = room(
-        nameBytes &+ value.count &+ MemoryLayout<HeaderEntry>.stride, keeping: name, value, &pool)
-    else { return }
-    let nameOffset = UInt32(truncatingIfNeeded: block.block.used)
-    if nameBytes > 0 { _ = block.block.append(block.first) }
-    let valueOffset = UInt32(truncatingIfNeeded: block.block.used)
-    _ = block.block.append(block.second)
-    push(
-      HeaderEntry(
-        id: id, nameOffset: nameOffset, nameLength: UInt16(truncatingIfNeeded: name.count),
-        valueOffset: valueOffset, valueLength: UInt32(truncatingIfNeeded: value.count)),
-      in: block.block)
-    block.release(into: &pool)
+    addLine(name, id: id, value, in: block)
   }
 
+  @inlinable @inline(__always)
   package mutating func add(_ id: HeaderID, _ value: Bytes, from pool: inout BlockPool) {
     add(id.name, id: id, value, from: &pool)
   }
 
+  /// Adds a pseudo field whose value lies in this map's text already: nothing is copied.
+  package mutating func add(
+    pseudo id: HeaderID, at offset: Int, count length: Int, from pool: inout BlockPool
+  ) {
+    guard let block, offset >= 0, length >= 0, offset &+ length <= block.used else {
+      preconditionFailure("text of the map")
+    }
+    guard hasRoom(0, in: block) else {
+      return addToLarger(id.name, id: id, text(UInt32(offset), length), from: &pool)
+    }
+    push(
+      HeaderEntry(
+        id: id, nameOffset: 0, nameLength: 0, valueOffset: UInt32(truncatingIfNeeded: offset),
+        valueLength: UInt32(truncatingIfNeeded: length), isWritten: false),
+      in: block)
+  }
+
+  /// Makes a pseudo field of the field at `index`, with the value it has.
+  package mutating func rename(_ index: Int, toPseudo id: HeaderID) {
+    precondition(index >= 0 && index < count && id.isPseudo, "an entry of the map")
+    guard let block else { return }
+    unsafe Self.table(block)[-1 &- index].id = id
+    present = present | id
+  }
+
   /// Replaces the first field of this name and removes the others, or appends one.
+  @inlinable @inline(__always)
   package mutating func set(
     _ name: Bytes, id: HeaderID, _ value: Bytes, from pool: inout BlockPool
   ) {
-    guard let index = find(name, id: id) else { return add(name, id: id, value, from: &pool) }
+    guard mayHave(id), let index = search(name, id, from: 0) else {
+      return add(name, id: id, value, from: &pool)
+    }
+    replace(allFrom: index, name, id: id, value, from: &pool)
+  }
+
+  @inlinable @inline(__always)
+  package mutating func set(_ id: HeaderID, _ value: Bytes, from pool: inout BlockPool) {
+    set(id.name, id: id, value, from: &pool)
+  }
+
+  @usableFromInline
+  internal mutating func replace(
+    allFrom index: Int, _ name: Bytes, id: HeaderID, _ value: Bytes, from pool: inout BlockPool
+  ) {
     // The others first: replacing may move the text that `name` is a view of.
     var next = index &+ 1
-    while let more = find(name, id: id, from: next) {
+    while let more = search(name, id, from: next) {
       remove(at: more)
       next = more &+ 1
     }
     replace(index, value, from: &pool)
   }
 
-  package mutating func set(_ id: HeaderID, _ value: Bytes, from pool: inout BlockPool) {
-    set(id.name, id: id, value, from: &pool)
-  }
-
   /// Gives the field at `index` another value.
   package mutating func replace(_ index: Int, _ value: Bytes, from pool: inout BlockPool) {
-    guard let room = room(value.count, keeping: value, .empty, &pool) else { return }
-    var entry = self.entry(index)
-    entry.valueOffset = UInt32(truncatingIfNeeded: room.block.used)
-    entry.valueLength = UInt32(truncatingIfNeeded: value.count)
-    _ = room.block.append(room.first)
+    let name = self.name(index)
+    guard let room = room(Self.lineBytes(name, value), keeping: name, value, &pool) else { return }
+    let id = entry(index).id
+    let entry = Self.write(room.first, id: id, room.second, in: room.block)
     unsafe Self.table(room.block)[-1 &- index] = entry
     room.release(into: &pool)
   }
@@ -267,28 +370,40 @@ package struct HeaderMap: ~Copyable {
   ) {
     guard let index = find(id) else { return add(id, value, from: &pool) }
     let old = self.value(index)
-    let separatorBytes = Bytes(separator)
-    let total = old.count &+ separatorBytes.count &+ value.count
-    guard let room = room(total, keeping: old, value, &pool) else { return }
-    var entry = self.entry(index)
-    entry.valueOffset = UInt32(truncatingIfNeeded: room.block.used)
-    entry.valueLength = UInt32(truncatingIfNeeded: total)
-    _ = room.block.append(room.first)
-    _ = room.block.append(separatorBytes)
+    let separator = Bytes(separator)
+    let valueLength = old.count &+ separator.count &+ value.count
+    let needed = id.name.count &+ valueLength &+ 4
+    guard let room = room(needed, keeping: old, value, &pool) else { return }
+    var entry = Self.write(id.name, id: id, room.first, in: room.block)
+    // The rest of the value goes where the line ended.
+    room.block.used &-= 2
+    _ = room.block.append(separator)
     _ = room.block.append(room.second)
+    _ = room.block.append(Bytes("\r\n"))
+    entry.valueLength = UInt32(truncatingIfNeeded: valueLength)
     unsafe Self.table(room.block)[-1 &- index] = entry
     room.release(into: &pool)
   }
 
   /// Removes every field with this id.
-  package mutating func remove(_ id: HeaderID) {
-    guard mayHave(id) else { return }
+  @inlinable @inline(__always)
+  package mutating func remove(_ id: HeaderID) { remove(anyOf: HeaderIDSet(id)) }
+
+  /// Removes every field with one of these ids.
+  @inlinable @inline(__always)
+  package mutating func remove(anyOf ids: HeaderIDSet) {
+    if present.intersects(ids) { removeAll(ids) }
+  }
+
+  @usableFromInline
+  internal mutating func removeAll(_ ids: HeaderIDSet) {
     var index = 0
     while index < count {
-      if entry(index).id == id { remove(at: index) }
+      let id = entry(index).id
+      if id != .other, ids.contains(id) { remove(at: index) }
       index &+= 1
     }
-    clearPresence(id)
+    present = present - ids
   }
 
   /// Removes every field with this lower-case name.
@@ -302,12 +417,68 @@ package struct HeaderMap: ~Copyable {
     }
   }
 
+  @inlinable
   package mutating func remove(at index: Int) {
     guard let block, index >= 0, index < count else { preconditionFailure("an entry of the map") }
-    unsafe Self.table(block)[-1 &- index].isRemoved = true
+    unsafe Self.table(block)[-1 &- index].marks |= HeaderEntry.removed
   }
 
   // MARK: Memory
+
+  /// Bytes that a field's line takes.
+  @inlinable @inline(__always)
+  internal static func lineBytes(_ name: Bytes, _ value: Bytes) -> Int {
+    name.count &+ value.count &+ 4
+  }
+
+  /// So many bytes of text and one entry fit.
+  @inlinable @inline(__always)
+  internal func hasRoom(_ bytes: Int, in block: Block) -> Bool {
+    bytes <= block.capacity &- block.used &- (count &+ 1) &* MemoryLayout<HeaderEntry>.stride
+  }
+
+  @inlinable @inline(__always)
+  internal mutating func addLine(_ name: Bytes, id: HeaderID, _ value: Bytes, in block: Block) {
+    guard name.count <= Int(UInt16.max) else {
+      overflowed = true
+      return
+    }
+    push(Self.write(name, id: id, value, in: block), in: block)
+  }
+
+  @usableFromInline
+  internal mutating func addToLarger(
+    _ name: Bytes, id: HeaderID, _ value: Bytes, from pool: inout BlockPool
+  ) {
+    guard let room = room(Self.lineBytes(name, value), keeping: name, value, &pool) else { return }
+    addLine(room.first, id: id, room.second, in: room.block)
+    room.release(into: &pool)
+  }
+
+  /// Writes a field's line behind the text. There is room for it.
+  @inlinable @inline(__always)
+  internal static func write(
+    _ name: Bytes, id: HeaderID, _ value: Bytes, in block: Block
+  ) -> HeaderEntry {
+    let start = block.used
+    let nameEnd = start &+ name.count
+    let valueEnd = nameEnd &+ 2 &+ value.count
+    precondition(valueEnd &+ 2 <= block.capacity, "room for the line")
+    let base = unsafe block.base
+    // SAFETY: the line fits, as was just asked, and nothing that is lent lies behind the text.
+    unsafe memcpy(base + start, name.base, name.count)
+    unsafe base[nameEnd] = UInt8(ascii: ":")
+    unsafe base[nameEnd &+ 1] = UInt8(ascii: " ")
+    unsafe memcpy(base + (nameEnd &+ 2), value.base, value.count)
+    unsafe base[valueEnd] = 13
+    unsafe base[valueEnd &+ 1] = 10
+    block.used = valueEnd &+ 2
+    return HeaderEntry(
+      id: id, nameOffset: UInt32(truncatingIfNeeded: start),
+      nameLength: UInt16(truncatingIfNeeded: name.count),
+      valueOffset: UInt32(truncatingIfNeeded: nameEnd &+ 2),
+      valueLength: UInt32(truncatingIfNeeded: value.count), isWritten: true)
+  }
 
   /// Entries stand before this pointer: entry `i` at `-1 - i`.
   @usableFromInline @inline(__always)
@@ -362,23 +533,14 @@ package struct HeaderMap: ~Copyable {
     return Room(block: larger, first: first, second: second, old: current)
   }
 
-  @inline(__always)
-  private mutating func push(_ entry: HeaderEntry, in block: Block) {
+  @inlinable @inline(__always)
+  internal mutating func push(_ entry: HeaderEntry, in block: Block) {
     // SAFETY: the caller made room for one more entry.
     unsafe (Self.table(block) - 1 - count).initialize(to: entry)
     count &+= 1
-    let bit = UInt64(1) << UInt64(entry.id.rawValue & 63)
-    if entry.id.rawValue < 64 { present.0 |= bit } else { present.1 |= bit }
+    present = present | entry.id
   }
 
   @inlinable @inline(__always)
-  internal func mayHave(_ id: HeaderID) -> Bool {
-    let word = id.rawValue < 64 ? present.0 : present.1
-    return word & (1 << UInt64(id.rawValue & 63)) != 0
-  }
-
-  private mutating func clearPresence(_ id: HeaderID) {
-    let mask = ~(UInt64(1) << UInt64(id.rawValue & 63))
-    if id.rawValue < 64 { present.0 &= mask } else { present.1 &= mask }
-  }
+  internal func mayHave(_ id: HeaderID) -> Bool { present.contains(id) }
 }

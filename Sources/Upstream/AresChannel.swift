@@ -205,8 +205,8 @@ extension SocketAddress {
     guard let address = unsafe address,
       length <= UInt32(MemoryLayout<sockaddr_storage>.size)
     else { return nil }
-    self.init()
+    var storage = sockaddr_storage()
     unsafe memcpy(&storage, address, Int(length))
-    self.length = length
+    self.init(storage)
   }
 }

@@ -138,17 +138,15 @@ static inline void fl_reset_on_close(int fd) {
 
 // ---- addresses
 
-static inline int fl_family(const struct sockaddr_storage *a) { return a->ss_family; }
-
 static inline uint16_t fl_port(const struct sockaddr_storage *a) {
   if (a->ss_family == AF_INET) return ntohs(((const struct sockaddr_in *)a)->sin_port);
   if (a->ss_family == AF_INET6) return ntohs(((const struct sockaddr_in6 *)a)->sin6_port);
   return 0;
 }
 
-static inline void fl_set_port(struct sockaddr_storage *a, uint16_t port) {
-  if (a->ss_family == AF_INET) ((struct sockaddr_in *)a)->sin_port = htons(port);
-  if (a->ss_family == AF_INET6) ((struct sockaddr_in6 *)a)->sin6_port = htons(port);
+// The zone of an IPv6 address, or 0.
+static inline uint32_t fl_scope(const struct sockaddr_storage *a) {
+  return a->ss_family == AF_INET6 ? ((const struct sockaddr_in6 *)a)->sin6_scope_id : 0;
 }
 
 // 1 when `text` is an IPv4 or IPv6 literal.
@@ -173,37 +171,41 @@ static inline int fl_parse_ip(const char *text, uint16_t port, struct sockaddr_s
   return 0;
 }
 
-// 0, or -1 when the path does not fit. A leading '@' names the abstract namespace, as in Envoy.
-static inline int fl_unix_address(const char *path, size_t count, struct sockaddr_storage *a,
-                                  socklen_t *length) {
-  struct sockaddr_un *un = (struct sockaddr_un *)a;
-  if (count == 0 || count >= sizeof un->sun_path) return -1;
+// What system calls take. `ip` holds 4 or 16 bytes; `path` is of at most 107 bytes, and a leading '@'
+// names the abstract namespace, as in Envoy.
+static inline void fl_make_address(int family, uint16_t port, uint32_t scope, const uint8_t *ip,
+                                   const uint8_t *path, size_t count, struct sockaddr_storage *a,
+                                   socklen_t *length) {
   memset(a, 0, sizeof *a);
-  un->sun_family = AF_UNIX;
-  memcpy(un->sun_path, path, count);
-  int abstract = un->sun_path[0] == '@';
-  if (abstract) un->sun_path[0] = 0;
-  *length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + count + (abstract ? 0 : 1));
-  return 0;
+  a->ss_family = (sa_family_t)family;
+  if (family == AF_INET) {
+    struct sockaddr_in *v4 = (struct sockaddr_in *)a;
+    v4->sin_port = htons(port);
+    memcpy(&v4->sin_addr, ip, 4);
+    *length = sizeof *v4;
+  } else if (family == AF_INET6) {
+    struct sockaddr_in6 *v6 = (struct sockaddr_in6 *)a;
+    v6->sin6_port = htons(port);
+    v6->sin6_scope_id = scope;
+    memcpy(&v6->sin6_addr, ip, 16);
+    *length = sizeof *v6;
+  } else if (family == AF_UNIX) {
+    struct sockaddr_un *un = (struct sockaddr_un *)a;
+    if (count >= sizeof un->sun_path) count = sizeof un->sun_path - 1;
+    memcpy(un->sun_path, path, count);
+    int abstract = un->sun_path[0] == '@';
+    if (abstract) un->sun_path[0] = 0;
+    *length = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + count + (abstract ? 0 : 1));
+  }
 }
 
-// Writes the textual IP (no port), or the Unix path; returns its length.
+// Writes the textual IP without its port; returns its length.
 static inline size_t fl_format_ip(const struct sockaddr_storage *a, char *out, size_t capacity) {
   const char *r = NULL;
   if (a->ss_family == AF_INET)
     r = inet_ntop(AF_INET, &((const struct sockaddr_in *)a)->sin_addr, out, (socklen_t)capacity);
   else if (a->ss_family == AF_INET6)
     r = inet_ntop(AF_INET6, &((const struct sockaddr_in6 *)a)->sin6_addr, out, (socklen_t)capacity);
-  else if (a->ss_family == AF_UNIX && capacity > 0) {
-    const struct sockaddr_un *un = (const struct sockaddr_un *)a;
-    size_t n = 0, limit = sizeof un->sun_path < capacity ? sizeof un->sun_path : capacity - 1;
-    if (un->sun_path[0] == 0 && un->sun_path[1] != 0) {
-      out[n++] = '@';
-    }
-    while (n < limit && un->sun_path[n]) { out[n] = un->sun_path[n]; n++; }
-    out[n] = 0;
-    return n;
-  }
   return r ? strlen(r) : 0;
 }
 

@@ -190,14 +190,14 @@ struct StreamLogSource: LogSource {
 
   /// Who asks: what x-forwarded-for said, as far as it was trusted.
   private func client(_ downstream: Ref<DownstreamConnection>) -> SocketAddress {
-    stream.value.clientAddress.length > 0
+    stream.value.clientAddress.isKnown
       ? stream.value.clientAddress : downstream.value.remote
   }
 
   private func address(
     _ address: SocketAddress, _ withPort: Bool, onlyPort: Bool, _ scratch: inout ByteSink
   ) -> LogValue {
-    guard address.length > 0 else { return .absent }
+    guard address.isKnown else { return .absent }
     if onlyPort { return .number(Int64(address.port)) }
     var memory = InlineArray<136, UInt8>(repeating: 0)
     let mark = scratch.count

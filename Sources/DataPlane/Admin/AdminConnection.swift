@@ -74,7 +74,7 @@ final class AdminConnection {
       case .complete(let length):
         unsafe head.load(
           Bytes(base: UnsafePointer(base) + parser.start, count: length - parser.start),
-          parser.entries, count: parser.count, from: &loop.state.value.blocks)
+          parser.found, from: &loop.state.value.blocks)
         let (framing, error) = HTTP1Framing.request(head, minor: parser.minor)
         let text = unsafe Bytes(base: UnsafePointer(base) + parser.start, count: length)
         guard error == nil else {

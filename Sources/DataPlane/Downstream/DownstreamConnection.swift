@@ -331,8 +331,8 @@ extension Ref where Value == DownstreamConnection {
     let worker = held
     let stream = newStream()
     unsafe stream.value.requestHead.load(
-      Bytes(base: UnsafePointer(head), count: length), worker.value.parser.entries,
-      count: worker.value.parser.count, from: &loop.state.value.blocks)
+      Bytes(base: UnsafePointer(head), count: length), worker.value.parser.found,
+      from: &loop.state.value.blocks)
     let minor = worker.value.parser.minor
     value.isHTTP10 = minor == 0
     guard !stream.value.requestHead.overflowed else {
@@ -421,11 +421,10 @@ extension Ref where Value == DownstreamConnection {
       position += length
       value.phase = .waiting
       value.decoder.finishTrailers()
-      guard worker.value.parser.count > 0 else {
+      guard !worker.value.parser.found.isEmpty else {
         return stream.requestData(.empty, endStream: true)
       }
-      unsafe stream.requestTrailers(
-        text, worker.value.parser.entries, count: worker.value.parser.count)
+      stream.requestTrailers(text, worker.value.parser.found)
     case .incomplete where left <= Limits.trailerBytes:
       return
     default:

@@ -94,10 +94,10 @@ struct FilterChain {
     replayIndex = list.firstIndex { $0.mayReplay }
   }
 
-  subscript(index: Int) -> FilterEntry {
-    @inline(__always) unsafeAddress {
+  subscript(index: Int) -> Ref<FilterEntry> {
+    @inline(__always) get {
       precondition(index >= 0 && index < count, "a filter of the chain")
-      return unsafe UnsafePointer(entries + index)
+      return unsafe Ref<FilterEntry>(entries + index)
     }
   }
 }
@@ -106,10 +106,9 @@ struct FilterChain {
 @safe
 struct FilterSlot {
   let stream: Ref<RequestStream>
-  let index: Int
-  let table: FilterTable
-  let config: UnsafeMutableRawPointer
+  let entry: Ref<FilterEntry>
   let state: UnsafeMutableRawPointer
+  let index: Int32
   let mayReplay: Bool
   /// Callbacks are made: the filter is not disabled here, and its stream has not ended for it.
   var isEnabled: Bool
@@ -117,7 +116,9 @@ struct FilterSlot {
   /// Timers and calls of this filter that are under way.
   var tickets: Ref<FilterTicket>?
 
-  var abi: OpaquePointer { unsafe OpaquePointer(UnsafeRawPointer(state)) }
+  var table: FilterTable {
+    @inline(__always) get { entry.value.table }
+  }
 }
 
 extension Ref where Value == RequestStream {
@@ -137,7 +138,7 @@ extension Ref where Value == RequestStream {
   ) -> Result {
     value.depth &+= 1
     let result = unsafe body(
-      slot.value.state, UnsafeRawPointer(slot.value.config), OpaquePointer(slot.raw))
+      slot.value.state, UnsafeRawPointer(slot.value.entry.value.config), OpaquePointer(slot.raw))
     value.depth &-= 1
     return result
   }
@@ -151,25 +152,36 @@ extension Ref where Value == RequestStream {
     value.chainMemory = block
     // SAFETY: the block holds `memoryBytes`; slots stand first, states at their offsets behind them.
     unsafe value.slots = Ref<FilterSlot>(raw: UnsafeMutableRawPointer(block.base))
-    var index = 0
+    makeFilters(from: 0, in: block)
+  }
+
+  private func makeFilters(from start: Int, in block: Block) {
+    // Most routes say nothing about filters.
+    let hasConfigs = value.route.match?.hasFilterConfigs ?? false
+    let chain = manager.value.chain
+    var index = start
     while index < value.slotCount {
-      makeFilter(index, in: block)
+      let entry = chain.value[index]
+      let (config, isDisabled) =
+        unsafe hasConfigs ? routeConfig(of: entry) : (nil, entry.value.isDisabled)
+      unsafe makeFilter(index, entry, config, isDisabled: isDisabled, in: block)
       index &+= 1
     }
   }
 
-  private func makeFilter(_ index: Int, in block: Block) {
-    let chain = manager.value.chain
+  @inline(__always)
+  private func makeFilter(
+    _ index: Int, _ entry: Ref<FilterEntry>, _ routeConfig: UnsafeRawPointer?, isDisabled: Bool,
+    in block: Block
+  ) {
     let slot = self.slot(index)
-    let entry = chain.value[index]
-    let (routeConfig, isDisabled) = unsafe routeConfig(of: entry)
     unsafe slot.pointer.initialize(
       to: FilterSlot(
-        stream: self, index: index, table: entry.table, config: entry.config,
-        state: UnsafeMutableRawPointer(block.base + entry.stateOffset),
-        mayReplay: entry.mayReplay, isEnabled: !isDisabled, routeConfig: routeConfig,
-        tickets: nil))
-    if !isDisabled, let prepare = unsafe entry.table.streamNew {
+        stream: self, entry: entry,
+        state: UnsafeMutableRawPointer(block.base + entry.value.stateOffset),
+        index: Int32(truncatingIfNeeded: index), mayReplay: entry.value.mayReplay,
+        isEnabled: !isDisabled, routeConfig: routeConfig, tickets: nil))
+    if !isDisabled, let prepare = unsafe entry.value.table.streamNew {
       unsafe call(slot) { unsafe prepare($0, $1, $2) }
     }
   }
@@ -186,7 +198,7 @@ extension Ref where Value == RequestStream {
           unsafe call(slot) { unsafe callback($0, $1, $2) }
           value.wanted = wanted
         }
-        cancelTickets(of: slot)
+        if slot.value.tickets != nil { cancelTickets(of: slot) }
         slot.value.isEnabled = false
       }
       index += 1
@@ -197,11 +209,7 @@ extension Ref where Value == RequestStream {
   func renewFilters(behind index: Int) {
     guard let block = value.chainMemory else { return }
     endFilters(from: index + 1)
-    var next = index + 1
-    while next < value.slotCount {
-      makeFilter(next, in: block)
-      next += 1
-    }
+    makeFilters(from: index + 1, in: block)
   }
 }
 

@@ -105,13 +105,13 @@ enum FilterHost {
       guard let slot = unsafe FilterHost.slot(raw) else { return }
       let stream = slot.value.stream
       stream.value.wanted.resumeRequest = true
-      if stream.value.depth == 0 { stream.resumeRequest(at: slot.value.index) }
+      if stream.value.depth == 0 { stream.resumeRequest(at: Int(slot.value.index)) }
     }
     unsafe host.resume_response = { raw in
       guard let slot = unsafe FilterHost.slot(raw) else { return }
       let stream = slot.value.stream
       stream.value.wanted.resumeResponse = true
-      if stream.value.depth == 0 { stream.resumeResponse(at: slot.value.index) }
+      if stream.value.depth == 0 { stream.resumeResponse(at: Int(slot.value.index)) }
     }
     unsafe host.reset = { raw, details in
       guard let stream = unsafe FilterHost.stream(raw) else { return }
@@ -154,7 +154,8 @@ enum FilterHost {
     unsafe host.route_config = { raw in unsafe FilterHost.slot(raw)?.value.routeConfig }
     unsafe host.route_config_at = { raw, index in
       guard let slot = unsafe FilterHost.slot(raw) else { return nil }
-      return unsafe slot.value.stream.routeConfig(ofSlot: slot.value.index, level: index)
+      return unsafe slot.value.stream.routeConfig(
+        ofSlot: slot.value.entry.value.routeSlot, level: index)
     }
     unsafe host.mark_health_check = { raw in
       unsafe FilterHost.stream(raw)?.value.isHealthCheck = true
@@ -224,7 +225,7 @@ enum FilterHost {
       guard let slot = unsafe FilterHost.slot(raw) else { return nil }
       let stream = slot.value.stream
       return unsafe stream.worker.value.filterState(
-        of: stream.manager, index: slot.value.index)
+        of: stream.manager, index: Int(slot.value.index))
     }
     unsafe host.log = { level, message in unsafe FilterLog.write(level, Bytes(message)) }
   }

@@ -117,8 +117,8 @@ package final class Server {
   // MARK: Starting
 
   private func makeWorkers(_ count: Int) {
-    var machine = SocketAddress(ip: "127.0.0.1", port: 0) ?? SocketAddress()
-    _ = unsafe fl_machine_address(&machine.storage, &machine.length)
+    let machine =
+      ListenSocket.machineAddress() ?? SocketAddress(ip: "127.0.0.1", port: 0) ?? SocketAddress()
     let shared = Ref<SharedState>.immortal(
       SharedState(
         runtime: config.runtime.freeze(), machineAddress: machine,

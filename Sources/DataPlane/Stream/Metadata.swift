@@ -1,52 +1,64 @@
 import Engine
 
 /// Dynamic metadata of one stream: a few texts by name space and key, in one pooled block that most
-/// streams never take.
+/// streams never take. The block holds one entry behind the other; a newer one of the same name
+/// counts.
 struct Metadata: ~Copyable {
-  private struct Place: BitwiseCopyable {
-    var offset: Int
-    var spaceLength: Int
-    var keyLength: Int
-    var valueLength: Int
+  /// What stands before an entry's texts.
+  private struct Lengths: BitwiseCopyable {
+    var space: UInt32
+    var key: UInt32
+    var value: UInt32
+
+    var total: Int { Int(space) + Int(key) + Int(value) }
   }
 
-  /// More entries than filters on one stream have reason to set; what comes after is dropped.
+  /// More names than filters on one stream have reason to set; what comes after is dropped.
   private static let capacity = 16
+  private static let longestEntry = 16 * 1024
 
   private var block: Block?
-  private var places = InlineArray<16, Place>(
-    repeating: Place(offset: 0, spaceLength: 0, keyLength: 0, valueLength: 0))
   private var count = 0
 
   init() {}
 
   /// The text under this name.
   func get(_ space: Bytes, _ key: Bytes) -> Bytes? {
-    guard let block, let index = find(space, key) else { return nil }
-    let place = places[index]
-    let start = place.offset + place.spaceLength + place.keyLength
-    return block.bytes()[start, start + place.valueLength]
+    guard let block else { return nil }
+    var found: Bytes?
+    var rest = block.bytes()
+    while let lengths = Self.lengths(rest) {
+      let entry = rest.dropFirst(MemoryLayout<Lengths>.size)
+      let keyStart = Int(lengths.space)
+      let valueStart = keyStart + Int(lengths.key)
+      if entry[0, keyStart] == space, entry[keyStart, valueStart] == key {
+        found = entry[valueStart, lengths.total]
+      }
+      rest = entry.dropFirst(lengths.total)
+    }
+    return found
   }
 
   /// Sets a text; a value that does not fit into the largest block is dropped.
   mutating func set(_ space: Bytes, _ key: Bytes, _ value: Bytes, from pool: inout BlockPool) {
     let size = space.count + key.count + value.count
-    guard size <= 16 * 1024 else { return }
-    let existing = find(space, key)
-    guard existing != nil || count < Self.capacity else { return }
-    guard let target = room(for: size, &pool) else { return }
-    let place = Place(
-      offset: target.used, spaceLength: space.count, keyLength: key.count,
-      valueLength: value.count)
+    guard size <= Self.longestEntry else { return }
+    let isNew = get(space, key) == nil
+    guard !isNew || count < Self.capacity,
+      let target = room(for: size + MemoryLayout<Lengths>.size, &pool)
+    else { return }
+    let lengths = Lengths(
+      space: UInt32(truncatingIfNeeded: space.count), key: UInt32(truncatingIfNeeded: key.count),
+      value: UInt32(truncatingIfNeeded: value.count))
+    unsafe withUnsafeBytes(of: lengths) { raw in
+      guard let base = raw.baseAddress else { return }
+      _ = target.append(
+        unsafe Bytes(base: base.assumingMemoryBound(to: UInt8.self), count: raw.count))
+    }
     _ = target.append(space)
     _ = target.append(key)
     _ = target.append(value)
-    if let existing {
-      places[existing] = place
-    } else {
-      places[count] = place
-      count += 1
-    }
+    if isNew { count += 1 }
   }
 
   mutating func release(into pool: inout BlockPool) {
@@ -56,17 +68,10 @@ struct Metadata: ~Copyable {
     count = 0
   }
 
-  private func find(_ space: Bytes, _ key: Bytes) -> Int? {
-    guard let block else { return nil }
-    let text = block.bytes()
-    for index in 0..<count {
-      let place = places[index]
-      let keyStart = place.offset + place.spaceLength
-      if text[place.offset, keyStart] == space, text[keyStart, keyStart + place.keyLength] == key {
-        return index
-      }
-    }
-    return nil
+  private static func lengths(_ bytes: Bytes) -> Lengths? {
+    guard bytes.count >= MemoryLayout<Lengths>.size else { return nil }
+    // SAFETY: so many bytes are there, and any bytes are lengths.
+    return unsafe UnsafeRawPointer(bytes.base).loadUnaligned(as: Lengths.self)
   }
 
   private mutating func room(for size: Int, _ pool: inout BlockPool) -> Block? {

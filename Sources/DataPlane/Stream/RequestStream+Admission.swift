@@ -371,23 +371,37 @@ func withUUID(
   let a = (high & ~0xF000) | 0x4000
   let b = (low & 0x3FFF_FFFF_FFFF_FFFF) | 0x8000_0000_0000_0000
   var span = memory.mutableSpan
-  unsafe span.withUnsafeMutableBufferPointer { buffer in
+  unsafe span.withUnsafeMutableBytes { buffer in
     guard let base = buffer.baseAddress else { return }
-    let digits = Bytes("0123456789abcdef")
-    var out = 0
-    var index = 0
-    while index < 16 {
-      if index == 4 || index == 6 || index == 8 || index == 10 {
-        unsafe base[out] = UInt8(ascii: "-")
-        out &+= 1
-      }
-      let word = index < 8 ? a : b
-      let byte = Int(truncatingIfNeeded: word >> UInt64(56 &- (index & 7) &* 8)) & 255
-      unsafe base[out] = digits.base[byte >> 4]
-      unsafe base[out &+ 1] = digits.base[byte & 15]
-      out &+= 2
-      index &+= 1
-    }
-    body(unsafe Bytes(base: base, count: 36))
+    // SAFETY: every group of digits, and every hyphen between them, stays within the 36 bytes.
+    let first = hexDigits(UInt32(truncatingIfNeeded: a >> 32))
+    let second = hexDigits(UInt32(truncatingIfNeeded: a))
+    let third = hexDigits(UInt32(truncatingIfNeeded: b >> 32))
+    let fourth = hexDigits(UInt32(truncatingIfNeeded: b))
+    unsafe base.storeBytes(of: first, as: UInt64.self)
+    unsafe base.storeBytes(of: UInt32(truncatingIfNeeded: second), toByteOffset: 9, as: UInt32.self)
+    unsafe base.storeBytes(
+      of: UInt32(truncatingIfNeeded: second >> 32), toByteOffset: 14, as: UInt32.self)
+    unsafe base.storeBytes(of: UInt32(truncatingIfNeeded: third), toByteOffset: 19, as: UInt32.self)
+    unsafe base.storeBytes(
+      of: UInt32(truncatingIfNeeded: third >> 32), toByteOffset: 24, as: UInt32.self)
+    unsafe base.storeBytes(of: fourth, toByteOffset: 28, as: UInt64.self)
+    unsafe base.storeBytes(of: UInt8(ascii: "-"), toByteOffset: 8, as: UInt8.self)
+    unsafe base.storeBytes(of: UInt8(ascii: "-"), toByteOffset: 13, as: UInt8.self)
+    unsafe base.storeBytes(of: UInt8(ascii: "-"), toByteOffset: 18, as: UInt8.self)
+    unsafe base.storeBytes(of: UInt8(ascii: "-"), toByteOffset: 23, as: UInt8.self)
+    body(unsafe Bytes(base: UnsafePointer(base.assumingMemoryBound(to: UInt8.self)), count: 36))
   }
+}
+
+/// The eight lower-case hexadecimal digits of a number, the first one in the lowest byte.
+private func hexDigits(_ number: UInt32) -> UInt64 {
+  // Spread the nibbles over bytes, all at once.
+  var digits = UInt64(number.byteSwapped)
+  digits = (digits | digits << 16) & 0x0000_FFFF_0000_FFFF
+  digits = (digits | digits << 8) & 0x00FF_00FF_00FF_00FF
+  digits = (digits >> 4 | digits << 8) & 0x0F0F_0F0F_0F0F_0F0F
+  // 39 more where a digit is a letter.
+  let letters = ((digits &+ 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101
+  return digits &+ 0x3030_3030_3030_3030 &+ letters &* 39
 }

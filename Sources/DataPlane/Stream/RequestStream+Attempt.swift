@@ -188,14 +188,12 @@ extension Ref where Value == RequestStream {
   }
 
   /// A 1xx response: dropped, unless the client asked to see it.
-  func interimResponse(
-    _ status: Int, _ text: Bytes, _ entries: UnsafePointer<HeaderEntry>, count: Int
-  ) {
+  func interimResponse(_ status: Int, _ text: Bytes, _ fields: ParsedFields) {
     guard manager.value.proxies100Continue, let downstream = value.downstream, value.minor == 1,
       !value.headSent
     else { return }
     var head = HeaderMap()
-    unsafe head.load(text, entries, count: count, from: &loop.state.value.blocks)
+    head.load(text, fields, from: &loop.state.value.blocks)
     HTTP1Framing.removeHopByHop(&head, keepingUpgrade: false)
     // What frames a body has no place in a head that has none (RFC 9110 §8.6, RFC 9112 §6.1).
     head.remove(.contentLength)
@@ -321,7 +319,9 @@ extension Ref where Value == RequestStream {
   /// What a filter that may replay needs for it: the head as it leaves that filter.
   func keepForReplay(behind index: Int) {
     let slot = slot(index)
-    guard slot.value.mayReplay, slot.value.isEnabled, value.attempt.head.isVacant else { return }
+    guard value.attempt.keepsBody, slot.value.mayReplay, slot.value.isEnabled,
+      value.attempt.head.isVacant
+    else { return }
     value.attempt.head.copy(from: value.requestHead, pool: &loop.state.value.blocks)
   }
 

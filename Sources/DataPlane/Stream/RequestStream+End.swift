@@ -74,7 +74,7 @@ extension Ref where Value == RequestStream {
     unsafe loop.later(context: raw) { raw, _ in
       let stream = unsafe Ref<RequestStream>(raw: raw)
       let worker = stream.worker
-      stream.value.reset()
+      stream.blank()
       worker.value.streams.release(stream)
     }
   }
@@ -194,13 +194,17 @@ extension Ref where Value == RequestStream {
   }
 }
 
-extension RequestStream {
+extension Ref where Value == RequestStream {
+  nonisolated(unsafe) private static let blankStream = Ref.immortal(RequestStream())
+
   /// Blank again, but for the slot's own fields.
-  fileprivate mutating func reset() {
-    let generation = self.generation
-    let next = nextFree
-    self = RequestStream()
-    self.generation = generation
-    nextFree = next
+  fileprivate func blank() {
+    let generation = value.generation
+    let next = value.nextFree
+    // SAFETY: a stream is plain memory: handles and numbers, nothing that is counted or destroyed.
+    unsafe raw.copyMemory(
+      from: Self.blankStream.raw, byteCount: MemoryLayout<RequestStream>.size)
+    value.generation = generation
+    value.nextFree = next
   }
 }

@@ -30,7 +30,7 @@ extension Ref where Value == RequestStream {
 
   /// The same, where no chain is running that would look: after a timer or a call's result.
   func settleOutsideChain(at slot: Ref<FilterSlot>) {
-    let index = slot.value.index
+    let index = Int(slot.value.index)
     guard !settle(), !value.isOver else { return }
     if value.wanted.resumeRequest { resumeRequest(at: index) }
     if !value.isOver, value.wanted.resumeResponse { resumeResponse(at: index) }

@@ -62,11 +62,11 @@ extension Ref where Value == RequestStream {
   }
 
   /// Trailers have come from the client; they end the request.
-  func requestTrailers(_ text: Bytes, _ entries: UnsafePointer<HeaderEntry>, count: Int) {
+  func requestTrailers(_ text: Bytes, _ fields: ParsedFields) {
     guard !value.isOver else { return }
     guard manager.value.passesTrailers else { return requestData(.empty, endStream: true) }
-    unsafe value.requestTrailers.load(
-      text, entries, count: count, from: &loop.state.value.blocks)
+    value.requestTrailers.load(
+      text, fields, from: &loop.state.value.blocks)
     TrailerRules.removeForbidden(from: &value.requestTrailers)
     value.request.hasTrailers = true
     requestEnded()

@@ -63,15 +63,13 @@ extension Ref where Value == RequestStream {
   }
 
   /// Trailers have come; they end the response.
-  func responseTrailersReceived(
-    _ text: Bytes, _ entries: UnsafePointer<HeaderEntry>, count: Int
-  ) {
+  func responseTrailersReceived(_ text: Bytes, _ fields: ParsedFields) {
     guard !value.isOver else { return }
     guard value.attempt.cluster?.value.config.value.http.enableTrailers ?? false else {
       return responseData(.empty, endStream: true)
     }
-    unsafe value.responseTrailers.load(
-      text, entries, count: count, from: &loop.state.value.blocks)
+    value.responseTrailers.load(
+      text, fields, from: &loop.state.value.blocks)
     TrailerRules.removeForbidden(from: &value.responseTrailers)
     value.response.hasTrailers = true
     value.response.ended = true

@@ -179,17 +179,17 @@ extension Ref where Value == RequestStream {
 
   // MARK: What a route says of filters
 
-  func routeConfig(of entry: FilterEntry) -> (UnsafeRawPointer?, Bool) {
-    guard let match = value.route.match else { return (nil, entry.isDisabled) }
+  func routeConfig(of entry: Ref<FilterEntry>) -> (UnsafeRawPointer?, Bool) {
+    guard let match = value.route.match else { return (nil, entry.value.isDisabled) }
+    let slot = entry.value.routeSlot
     return unsafe (
-      match.filterConfig(slot: entry.routeSlot),
-      match.isFilterDisabled(slot: entry.routeSlot) ?? entry.isDisabled
+      match.filterConfig(slot: slot), match.isFilterDisabled(slot: slot) ?? entry.value.isDisabled
     )
   }
 
   /// This filter's configuration at a level that has one, the most specific being level 0.
   func routeConfig(ofSlot slot: Int, level: Int) -> UnsafeRawPointer? {
-    guard let match = value.route.match else { return nil }
+    guard let match = value.route.match, match.hasFilterConfigs else { return nil }
     var count = 0
     unsafe match.forEachFilterConfig(slot: slot) { _ in count += 1 }
     var found: UnsafeRawPointer?

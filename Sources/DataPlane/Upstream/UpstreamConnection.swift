@@ -261,13 +261,11 @@ extension Ref where Value == UpstreamConnection {
         failed(.protocolError)
         return false
       }
-      unsafe stream.interimResponse(
-        status, text, worker.value.parser.entries, count: worker.value.parser.count)
+      stream.interimResponse(status, text, worker.value.parser.found)
       return true
     }
-    unsafe stream.value.responseHead.load(
-      text, worker.value.parser.entries, count: worker.value.parser.count,
-      from: &loop.state.value.blocks)
+    stream.value.responseHead.load(
+      text, worker.value.parser.found, from: &loop.state.value.blocks)
     let (framing, error) = HTTP1Framing.response(
       stream.value.responseHead, status: status, minor: worker.value.parser.minor,
       toHEAD: stream.value.isHEAD)
@@ -335,11 +333,10 @@ extension Ref where Value == UpstreamConnection {
       position += length
       value.decoder.finishTrailers()
       release(leftover: position < n)
-      guard worker.value.parser.count > 0 else {
+      guard !worker.value.parser.found.isEmpty else {
         return stream.responseData(.empty, endStream: true)
       }
-      unsafe stream.responseTrailersReceived(
-        text, worker.value.parser.entries, count: worker.value.parser.count)
+      stream.responseTrailersReceived(text, worker.value.parser.found)
     case .incomplete where left <= Limits.trailerBytes:
       return
     default:

@@ -21,6 +21,9 @@ package struct FilterConfigs: BitwiseCopyable {
     self.slots = Table.immortal(isUsed ? slots : [])
   }
 
+  /// The level says something about a filter of the chain.
+  var isUsed: Bool { !slots.isEmpty }
+
   @inline(__always)
   subscript(slot: Int) -> Slot {
     slot >= 0 && slot < slots.count ? slots[slot] : Slot()

@@ -47,6 +47,12 @@ package struct RouteMatch: BitwiseCopyable {
 
   // MARK: Filters
 
+  /// Some level says something about a filter.
+  package var hasFilterConfigs: Bool {
+    root.value.filters.isUsed || virtualHost.value.filters.isUsed || entry.value.filters.isUsed
+      || weighted?.value.filters.isUsed == true
+  }
+
   /// The most specific configuration of the filter in this slot; nil when no level has one.
   package func filterConfig(slot: Int) -> UnsafeRawPointer? {
     if let weighted, let config = unsafe weighted.value.filters[slot].config {
