@@ -8,13 +8,16 @@ extension RetryFilter {
     /// nil: what the stream may buffer.
     var bodyLimit: UInt64?
     var ignoresRequestHeaders: Bool
+    /// The fields with which a trusted caller has a say.
+    var requestFields: FieldNames?
 
     /// This configuration, with what `route` sets in its place.
     func overridden(by route: Config?) -> Config {
       guard let route else { return self }
       return Config(
         policy: route.policy ?? policy, bodyLimit: route.bodyLimit ?? bodyLimit,
-        ignoresRequestHeaders: route.ignoresRequestHeaders || ignoresRequestHeaders)
+        ignoresRequestHeaders: route.ignoresRequestHeaders || ignoresRequestHeaders,
+        requestFields: requestFields)
     }
   }
 
@@ -22,7 +25,12 @@ extension RetryFilter {
     Config(
       policy: loader.retryPolicy(node, "retry_policy"),
       bodyLimit: node.unsigned("request_buffer_limit_bytes"),
-      ignoresRequestHeaders: node.bool("ignore_request_headers") ?? false)
+      ignoresRequestHeaders: node.bool("ignore_request_headers") ?? false,
+      requestFields: loader.fieldNames([
+        "x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-max-retries",
+        "x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-retriable-status-codes",
+        "x-envoy-retriable-header-names",
+      ]))
   }
 }
 

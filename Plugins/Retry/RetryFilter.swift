@@ -36,7 +36,9 @@ public struct RetryFilter: RouteConfigurable, ReplayingFilter, RequestHeadFilter
   ) -> Verdict {
     let config = config.overridden(by: context.routeConfig(of: Self.self)?.value)
     readPolicy(config.policy ?? context.routeRetryPolicy, head)
-    if !config.ignoresRequestHeaders { readRequestHeaders(head) }
+    if !config.ignoresRequestHeaders, head.mayHave(anyOf: config.requestFields) {
+      readRequestHeaders(head)
+    }
     limitByRequestHeaders(head)
     announcePerTryTimeout(head, context)
 

@@ -8,6 +8,8 @@ extension TimeoutFilter {
     /// nil: none here; the connection manager looks after the route's.
     var idleMilliseconds: UInt64?
     var ignoresRequestHeaders: Bool
+    /// The fields with which a trusted caller has a say.
+    var requestFields: FieldNames?
 
     /// This configuration, with what `route` sets in its place.
     func overridden(by route: Config?) -> Config {
@@ -15,7 +17,8 @@ extension TimeoutFilter {
       return Config(
         timeoutMilliseconds: route.timeoutMilliseconds ?? timeoutMilliseconds,
         idleMilliseconds: route.idleMilliseconds ?? idleMilliseconds,
-        ignoresRequestHeaders: route.ignoresRequestHeaders || ignoresRequestHeaders)
+        ignoresRequestHeaders: route.ignoresRequestHeaders || ignoresRequestHeaders,
+        requestFields: requestFields)
     }
   }
 
@@ -23,6 +26,10 @@ extension TimeoutFilter {
     Config(
       timeoutMilliseconds: node.milliseconds("timeout"),
       idleMilliseconds: node.milliseconds("idle_timeout"),
-      ignoresRequestHeaders: node.bool("ignore_request_headers") ?? false)
+      ignoresRequestHeaders: node.bool("ignore_request_headers") ?? false,
+      requestFields: loader.fieldNames([
+        "x-envoy-upstream-rq-timeout-alt-response", "x-envoy-expected-rq-timeout-ms",
+        "x-envoy-upstream-rq-timeout-ms",
+      ]))
   }
 }

@@ -35,7 +35,7 @@ public struct TimeoutFilter: RouteConfigurable, RequestHeadFilter, RequestBodyFi
     let config = config.overridden(by: context.routeConfig(of: Self.self)?.value)
     let route = context.routeTimeouts
     boundMilliseconds = config.timeoutMilliseconds ?? route.routeMilliseconds
-    if !config.ignoresRequestHeaders {
+    if !config.ignoresRequestHeaders, head.mayHave(anyOf: config.requestFields) {
       let asked = readRequestHeaders(head, respectingExpected: route.respectsExpectedTimeout)
       if config.timeoutMilliseconds == nil, let asked { boundMilliseconds = asked }
     }

@@ -1,14 +1,17 @@
 /// Bytes that wait for a slow peer, in pooled blocks. Empty, it holds no memory.
+@usableFromInline
 package struct ByteQueue: ~Copyable {
-  private var head: Block?
-  private var tail: Block?
+  @usableFromInline internal var head: Block?
+  @usableFromInline internal var tail: Block?
   /// Bytes of the first block that have gone already.
-  private var headOffset = 0
+  @usableFromInline internal var headOffset = 0
   /// Bytes waiting.
   @usableFromInline package private(set) var count = 0
 
+  @inlinable
   package init() {}
 
+  @inlinable
   package var isEmpty: Bool { count == 0 }
 
   package mutating func append(_ bytes: Bytes, from pool: inout BlockPool) {

@@ -42,42 +42,42 @@ package struct ConnectionEvents: BitwiseCopyable {
 /// a queue with watermarks, and what has not been read is remembered as `mayRead`.
 ///
 /// It decides nothing: its owner reads, writes, pauses and closes, and is told the rest.
-@safe
+@safe @usableFromInline
 package struct Connection: ~Copyable {
-  package private(set) var fd: Int32 = -1
+  @usableFromInline package private(set) var fd: Int32 = -1
   private var registration: UInt32 = 0
   private var events: Ref<ConnectionEvents>?
   private var owner: UnsafeMutableRawPointer?
   private var loop: EventLoop?
-  private var queue = ByteQueue()
-  private var readPauses: UInt8 = 0
+  @usableFromInline internal var queue = ByteQueue()
+  @usableFromInline internal var readPauses: UInt8 = 0
   /// The last read was not short, or an event came since: reading again may bring something.
   private var mayRead = false
-  private var sawHangUp = false
-  private var connecting = false
-  private var writeFailed = false
-  private var aboveHigh = false
+  @usableFromInline internal var sawHangUp = false
+  @usableFromInline internal var connecting = false
+  @usableFromInline internal var writeFailed = false
+  @usableFromInline internal var aboveHigh = false
   /// Grows with every socket that this slot serves, so that a callback that closes one and opens the
   /// next is noticed even when the kernel hands out the same descriptor.
   private var turn: UInt32 = 0
   /// Bytes that may wait for the peer before its source is asked to pause.
   package var highWatermark = 1024 * 1024
-  package private(set) var bytesRead: UInt64 = 0
-  package private(set) var bytesWritten: UInt64 = 0
+  @usableFromInline package private(set) var bytesRead: UInt64 = 0
+  @usableFromInline package private(set) var bytesWritten: UInt64 = 0
 
   package init() {}
 
-  package var isOpen: Bool { fd >= 0 }
-  package var isConnecting: Bool { connecting }
+  @inlinable package var isOpen: Bool { fd >= 0 }
+  @inlinable package var isConnecting: Bool { connecting }
   /// Bytes that wait for the peer.
-  package var queuedBytes: Int { queue.count }
+  @inlinable package var queuedBytes: Int { queue.count }
   /// More than the high watermark is waiting: its source should pause until `drained`.
-  package var isAboveHighWatermark: Bool { aboveHigh }
-  package var isReadPaused: Bool { readPauses > 0 }
+  @inlinable package var isAboveHighWatermark: Bool { aboveHigh }
+  @inlinable package var isReadPaused: Bool { readPauses > 0 }
   /// No write has failed so far.
-  package var isStillWritable: Bool { !writeFailed }
+  @inlinable package var isStillWritable: Bool { !writeFailed }
   /// The peer's last words may have been seen: it hung up, or writing to it failed.
-  package var mayBeDead: Bool { sawHangUp || writeFailed }
+  @inlinable package var mayBeDead: Bool { sawHangUp || writeFailed }
 }
 
 /// The operations on a connection take a handle: callbacks may reach the same connection again.

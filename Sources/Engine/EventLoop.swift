@@ -8,16 +8,17 @@ package typealias DeferredCallback = @convention(c) (UnsafeMutableRawPointer, UI
 
 /// One event loop on one thread: descriptors, timers, deferred calls, and messages from other
 /// threads. A trivial handle; everything but `mailbox` belongs to the loop's own thread.
+@usableFromInline
 package struct EventLoop: BitwiseCopyable {
-  package let state: Ref<State>
+  @usableFromInline package let state: Ref<State>
 
   /// Bytes one read takes at most. Also the largest head that is parsed where it was received.
-  package static let scratchBytes = 64 * 1024
+  @inlinable package static var scratchBytes: Int { 64 * 1024 }
 
   /// Room to put one head together: as much as the largest block can hold.
-  package static let sendScratchBytes = BlockPool.largest
+  @inlinable package static var sendScratchBytes: Int { BlockPool.largest }
 
-  @safe
+  @safe @usableFromInline
   package struct State: ~Copyable {
     fileprivate let epoll: Int32
     fileprivate let events: UnsafeMutablePointer<epoll_event>
@@ -43,18 +44,18 @@ package struct EventLoop: BitwiseCopyable {
 
     package let mailbox: Mailbox
     /// Pooled memory of this thread.
-    package var blocks = BlockPool()
+    @usableFromInline package var blocks = BlockPool()
     /// Random numbers of this thread.
-    package var random = Random()
+    @usableFromInline package var random = Random()
     /// Nanoseconds on the monotonic clock, read once per wake-up.
-    package fileprivate(set) var now: UInt64
+    @usableFromInline package fileprivate(set) var now: UInt64
     /// What to add to `now` for nanoseconds since 1970; taken anew every second.
-    package fileprivate(set) var realtimeOffset: UInt64
+    @usableFromInline package fileprivate(set) var realtimeOffset: UInt64
     fileprivate var realtimeTakenAt: UInt64
     /// Where sockets are read into; valid until the next read.
-    package let receiveScratch: UnsafeMutablePointer<UInt8>
+    @usableFromInline package let receiveScratch: UnsafeMutablePointer<UInt8>
     /// Where heads are put together before they are sent at once.
-    package let sendScratch: UnsafeMutablePointer<UInt8>
+    @usableFromInline package let sendScratch: UnsafeMutablePointer<UInt8>
     /// Set while callbacks run, for a watchdog on another thread: the time at which this wake-up
     /// began, or 0 while waiting.
     package let busySince: Ref<fl_cell>
@@ -89,10 +90,10 @@ package struct EventLoop: BitwiseCopyable {
   package var mailbox: Mailbox { state.value.mailbox }
 
   /// Nanoseconds on the monotonic clock at this wake-up.
-  package var now: UInt64 { state.value.now }
+  @inlinable package var now: UInt64 { state.value.now }
 
   /// Nanoseconds since 1970 at this wake-up.
-  package var wallClock: UInt64 { state.value.now &+ state.value.realtimeOffset }
+  @inlinable package var wallClock: UInt64 { state.value.now &+ state.value.realtimeOffset }
 
   // MARK: Descriptors
 

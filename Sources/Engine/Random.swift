@@ -2,11 +2,12 @@ import CLinux
 
 /// A worker's own pseudo-random numbers (xoshiro256**), seeded from the system once. For balancing,
 /// sampling and jitter; never for secrets.
+@usableFromInline
 package struct Random: BitwiseCopyable {
-  private var s0: UInt64 = 0
-  private var s1: UInt64 = 0
-  private var s2: UInt64 = 0
-  private var s3: UInt64 = 0
+  @usableFromInline var s0: UInt64 = 0
+  @usableFromInline var s1: UInt64 = 0
+  @usableFromInline var s2: UInt64 = 0
+  @usableFromInline var s3: UInt64 = 0
 
   package init() {
     // SAFETY: the calls fill exactly the eight bytes they are lent.
@@ -33,6 +34,7 @@ package struct Random: BitwiseCopyable {
     s3 = next()
   }
 
+  @inlinable
   package mutating func next() -> UInt64 {
     let product = s1 &* 5
     let result = ((product << 7) | (product >> 57)) &* 9

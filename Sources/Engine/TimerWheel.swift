@@ -1,10 +1,11 @@
 /// Names one armed timer. A stale name is harmless.
+@usableFromInline
 package struct TimerID: BitwiseCopyable, Equatable {
-  var index: Int32
-  var generation: UInt32
+  @usableFromInline var index: Int32
+  @usableFromInline var generation: UInt32
 
   /// Names no timer.
-  package static let none = TimerID(index: -1, generation: 0)
+  @inlinable package static var none: TimerID { TimerID(index: -1, generation: 0) }
 
   /// The name as a number, for those who cannot hold the type; never 0.
   package var ticket: UInt64 {
@@ -17,6 +18,7 @@ package struct TimerID: BitwiseCopyable, Equatable {
     generation = UInt32(truncatingIfNeeded: ticket >> 32)
   }
 
+  @inlinable
   init(index: Int32, generation: UInt32) {
     self.index = index
     self.generation = generation

@@ -7,6 +7,13 @@ public struct HeaderMatchers: BitwiseCopyable {
   @unsafe @inlinable init(_ raw: UnsafeRawPointer) { unsafe self.raw = raw }
 }
 
+/// A set of field names; ask with `FieldsView.mayHave`.
+@safe @frozen
+public struct FieldNames: BitwiseCopyable {
+  @usableFromInline let raw: UnsafeRawPointer
+  @unsafe @inlinable init(_ raw: UnsafeRawPointer) { unsafe self.raw = raw }
+}
+
 /// Compiled edits of headers; make them with `FieldsView.apply`.
 @safe @frozen
 public struct HeaderMutations: BitwiseCopyable {
@@ -85,6 +92,17 @@ public struct ConfigLoader: ~Copyable {
       let raw = unsafe Host.table.load_header_mutations.unsafelyUnwrapped(config, list.node)
     else { return nil }
     return unsafe HeaderMutations(raw)
+  }
+
+  /// A set of lower-case field names.
+  public func fieldNames(_ names: [ByteView]) -> FieldNames? {
+    let views = unsafe names.map { unsafe $0.raw }
+    // SAFETY: the host reads the array during the call, and copies what it keeps.
+    let raw = unsafe views.withUnsafeBufferPointer {
+      unsafe Host.table.load_field_names.unsafelyUnwrapped(config, $0.baseAddress, $0.count)
+    }
+    guard let raw = unsafe raw else { return nil }
+    return unsafe FieldNames(raw)
   }
 
   /// An `envoy.config.route.v3.RetryPolicy`; nil when it is absent or wrong.

@@ -74,6 +74,13 @@ extension FieldsView where Self: ~Copyable {
     unsafe Host.table.headers_match.unsafelyUnwrapped(stream, part, matchers.raw)
   }
 
+  /// Whether a field with one of these names may be there; false is certain. Fields that are seldom
+  /// there are asked for all at once, and only then one by one.
+  @inlinable public func mayHave(anyOf names: FieldNames?) -> Bool {
+    guard let names else { return true }
+    return unsafe Host.table.fields_any.unsafelyUnwrapped(stream, part, names.raw)
+  }
+
   /// Makes the configuration's edits.
   @inlinable public func apply(_ mutations: HeaderMutations) {
     unsafe Host.table.headers_mutate.unsafelyUnwrapped(stream, part, mutations.raw)

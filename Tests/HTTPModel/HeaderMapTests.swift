@@ -160,17 +160,85 @@ struct HeaderMapTests {
     let fields = Fields()
     let text = Bytes.immortal("ab")
     let entry = HeaderEntry(
-      id: .other, nameOffset: 0, nameLength: 1, valueOffset: 1, valueLength: 1)
+      id: .other, nameOffset: 0, nameLength: 1, valueOffset: 1, valueLength: 1, isWritten: false)
     let entries = [HeaderEntry](repeating: entry, count: max(count, 1))
     entries.withUnsafeBufferPointer {
       guard let base = $0.baseAddress else { return }
-      fields.map.load(text, base, count: count, from: &fields.pool)
+      let found = ParsedFields(base, count: count, known: HeaderIDSet(.other))
+      fields.map.load(text, found, from: &fields.pool)
     }
     #expect(fields.overflowed == overflows)
     #expect(fields.map.count == (overflows ? 0 : count))
     if !overflows, count > 0 { #expect(fields.value("a") == "b") }
     fields.release()
     #expect(fields.liveBytes == 0)
+  }
+
+  /// The fields as HTTP/1.1 writes them.
+  private func lines(_ fields: Fields) -> String {
+    var memory = [UInt8](repeating: 0, count: 4096)
+    return memory.withUnsafeMutableBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { return "" }
+      var out = ByteWriter(base: base, capacity: buffer.count)
+      fields.map.writeLines(to: &out)
+      return out.written.string
+    }
+  }
+
+  @Test("lines are written in order, whatever was changed in between")
+  func writing() {
+    let fields = Fields()
+    #expect(lines(fields) == "")
+    fields.add(":path", "/")
+    fields.add("a", "1")
+    fields.add("b", "")
+    fields.add("cookie", "c")
+    #expect(lines(fields) == "a: 1\r\nb: \r\ncookie: c\r\n")
+    fields.set("b", "longer")
+    fields.map.append(.cookie, separator: "; ", Bytes("d"), from: &fields.pool)
+    fields.add("e", "5")
+    #expect(lines(fields) == "a: 1\r\nb: longer\r\ncookie: c; d\r\ne: 5\r\n")
+    fields.map.remove(Bytes("a"))
+    fields.map.remove(.cookie)
+    #expect(lines(fields) == "b: longer\r\ne: 5\r\n")
+    fields.release()
+  }
+
+  @Test("what came in another form leaves in ours", arguments: [true, false])
+  func rewriting(isWritten: Bool) {
+    let fields = Fields()
+    // Beside it, one field whose line stands in the text as it must be written.
+    let text = Bytes.immortal("host:\ta \r\nte: trailers\r\n")
+    let entries = [
+      HeaderEntry(
+        id: .host, nameOffset: 0, nameLength: 4, valueOffset: 6, valueLength: 1, isWritten: false),
+      HeaderEntry(
+        id: .te, nameOffset: 10, nameLength: 2, valueOffset: 14, valueLength: 8,
+        isWritten: isWritten),
+    ]
+    entries.withUnsafeBufferPointer {
+      guard let base = $0.baseAddress else { return }
+      let found = ParsedFields(base, count: 2, known: .host | .te)
+      fields.map.load(text, found, from: &fields.pool)
+    }
+    #expect(lines(fields) == "host: a\r\nte: trailers\r\n")
+    fields.map.rename(0, toPseudo: .authority)
+    #expect(fields.value(.authority) == "a")
+    #expect(fields.value(.host) == nil)
+    #expect(fields.list == [":authority: a", "te: trailers"])
+    #expect(lines(fields) == "te: trailers\r\n")
+    fields.release()
+  }
+
+  @Test("removing a group takes its fields and no others")
+  func removingGroups() {
+    let fields = Fields()
+    for name in ["te", "x-own", "x-envoy-internal", "cookie"] { fields.add(name, "1") }
+    fields.map.remove(anyOf: .te | .envoyInternal | .upgrade)
+    #expect(fields.list == ["x-own: 1", "cookie: 1"])
+    #expect(!fields.map.mayHave(anyOf: .te | .envoyInternal))
+    #expect(fields.map.mayHave(anyOf: .te | .cookie))
+    fields.release()
   }
 
   @Test("a copy has the live fields and a life of its own")

@@ -324,7 +324,8 @@ typedef struct fl_host {
   void (*clear_route_cache)(fl_stream *);
 
   // ---- attempts, for filters with FL_MAY_REPLAY
-  /// Keeps a copy of the request's body, up to this many bytes.
+  /// Keeps a copy of the request's head as it leaves this filter, and of its body up to this many
+  /// bytes. Asked for in the head's callback; without it nothing can be replayed.
   void (*retain_body)(fl_stream *, uint64_t limit);
   void (*attempt)(fl_stream *, fl_attempt *);
   /// How long FL_REPLAY waits.
@@ -385,6 +386,13 @@ typedef struct fl_host {
   const void *(*route_config_at)(fl_stream *, size_t index);
   /// The request is a health check: access logs may leave it out.
   void (*mark_health_check)(fl_stream *);
+
+  // ---- sets of field names
+  /// Prepares a set of lower-case names for `fields_any`; lives as long as the configuration.
+  const void *(*load_field_names)(fl_config *, const fl_bytes *names, size_t count);
+  /// Whether a field with one of these names may be there: false is certain. One call in the place
+  /// of many `field_get`s that would find nothing.
+  bool (*fields_any)(fl_stream *, fl_part, const void *names);
 } fl_host;
 
 /// The host that this image's filters talk to; NULL until somebody adopts one. Each shared object

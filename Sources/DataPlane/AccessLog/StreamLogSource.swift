@@ -172,11 +172,11 @@ struct StreamLogSource: LogSource {
     case .downstreamLocalPort, .downstreamDirectLocalPort:
       return address(downstream.value.local, false, onlyPort: true, &scratch)
     case .downstreamRemoteAddress:
-      return address(client(downstream), true, onlyPort: false, &scratch)
+      return address(stream.clientAddress, true, onlyPort: false, &scratch)
     case .downstreamRemoteAddressWithoutPort:
-      return address(client(downstream), false, onlyPort: false, &scratch)
+      return address(stream.clientAddress, false, onlyPort: false, &scratch)
     case .downstreamRemotePort:
-      return address(client(downstream), false, onlyPort: true, &scratch)
+      return address(stream.clientAddress, false, onlyPort: true, &scratch)
     case .downstreamDirectRemoteAddress:
       return address(downstream.value.remote, true, onlyPort: false, &scratch)
     case .downstreamDirectRemoteAddressWithoutPort:
@@ -186,12 +186,6 @@ struct StreamLogSource: LogSource {
     case .localReplyBody: return optional(stream.value.localReplyBody)
     default: return .absent
     }
-  }
-
-  /// Who asks: what x-forwarded-for said, as far as it was trusted.
-  private func client(_ downstream: Ref<DownstreamConnection>) -> SocketAddress {
-    stream.value.clientAddress.isKnown
-      ? stream.value.clientAddress : downstream.value.remote
   }
 
   private func address(

@@ -35,6 +35,12 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var listener: Ref<ActiveListener>?
   var remote = SocketAddress()
   var local = SocketAddress()
+  /// The client's address as text; of a Unix client nothing.
+  var remoteText = AddressText()
+  /// The same as x-forwarded-for shall have it.
+  var forwardedText = AddressText()
+  /// The client is one of the connection manager's `internal_address_config`.
+  var remoteIsInternal = false
   var id: UInt64 = 0
 
   var phase = Phase.head
@@ -126,6 +132,12 @@ extension Ref where Value == DownstreamConnection {
     value.local =
       listener.value.config.value.isWildcard
       ? ListenSocket.localAddress(of: fd) : listener.value.config.value.address
+    value.remoteText = AddressText(remote)
+    // A loopback client is this machine: its own address says more to the next hop.
+    value.forwardedText =
+      HostRules.isLoopback(remote)
+      ? AddressText(worker.value.machineAddress) : value.remoteText
+    value.remoteIsInternal = manager.value.internalAddresses.contains(remote)
     value.id = worker.value.nextConnectionID()
     value.openedAt = loop.now
     value.idleSince = loop.now

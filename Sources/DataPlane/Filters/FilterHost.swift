@@ -75,6 +75,12 @@ enum FilterHost {
       }
       return unsafe stream.matches(part, matchers)
     }
+    unsafe host.fields_any = { raw, part, names in
+      guard let stream = unsafe FilterHost.stream(raw), let names = unsafe names else {
+        return false
+      }
+      return unsafe stream.mayHave(part, names)
+    }
     unsafe host.headers_mutate = { raw, part, mutations in
       guard let stream = unsafe FilterHost.stream(raw), let mutations = unsafe mutations else {
         return

@@ -167,6 +167,12 @@ enum FilterLoading {
       }
       return unsafe PolicyCompiler.retryPolicy(node, load.diagnostics)
     }
+    unsafe host.load_field_names = { raw, names, count in
+      guard unsafe FilterLoading.load(raw) != nil, let names = unsafe names else { return nil }
+      var list: [HeaderName] = []
+      for index in 0..<count { unsafe list.append(HeaderName(Bytes(names[index]).string)) }
+      return unsafe UnsafeRawPointer(Ref.immortal(FieldNameSet(list)).raw)
+    }
     unsafe host.load_header_matchers = { raw, number in
       guard let load = unsafe FilterLoading.load(raw), let node = load.node(number) else {
         return nil

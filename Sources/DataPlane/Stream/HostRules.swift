@@ -18,8 +18,14 @@ enum HostRules {
     }
     var index = 0
     while index < host.count {
-      guard isNameByte(host[index]) else { return false }
-      if host[index] == UInt8(ascii: "%") {
+      let byte = host[index]
+      // Most names have nothing else: letters, digits, hyphens and dots.
+      if ASCII.lower(byte) &- 97 < 26 || byte &- 45 < 13 && byte != UInt8(ascii: "/") {
+        index &+= 1
+        continue
+      }
+      guard isNameMark(byte) else { return false }
+      if byte == UInt8(ascii: "%") {
         guard index + 2 < host.count, ASCII.hex(host[index + 1]) < 16,
           ASCII.hex(host[index + 2]) < 16
         else { return false }
@@ -29,13 +35,9 @@ enum HostRules {
     return true
   }
 
-  /// The bytes of a registered name: unreserved, percent-encoded and sub-delims, but no comma, which
-  /// some take for a list of hosts.
-  @inline(__always)
-  private static func isNameByte(_ byte: UInt8) -> Bool {
-    if ASCII.lower(byte) &- 97 < 26 || ASCII.isDigit(byte) || byte == 45 || byte == 46 {
-      return true
-    }
+  /// The other bytes of a registered name: unreserved, percent-encoded and sub-delims, but no comma,
+  /// which some take for a list of hosts.
+  private static func isNameMark(_ byte: UInt8) -> Bool {
     switch byte {
     case UInt8(ascii: "_"), UInt8(ascii: "~"), UInt8(ascii: "%"), UInt8(ascii: "!"),
       UInt8(ascii: "$"), UInt8(ascii: "&"), UInt8(ascii: "'"), UInt8(ascii: "("),

@@ -16,11 +16,15 @@ extension Ref where Value == RequestStream {
       requestBroken()
       return false
     }
-    setPseudo(.method, method)
+    adoptPseudo(.method, worker.value.parser.method)
     guard let path = takeTarget(target, isConnect: method == "CONNECT") else { return false }
     guard checkVersionAndHost() else { return false }
     guard manager.value.underscores == .allow || checkUnderscores() else { return false }
-    setPseudo(.path, path)
+    if unsafe path.base == target.base, path.count == target.count {
+      adoptPseudo(.path, worker.value.parser.target)
+    } else {
+      setPseudo(.path, path)
+    }
     guard method != "CONNECT" else {
       // No route can lead such a request anywhere yet, and what follows it is no HTTP.
       replyLocally(LocalReply(404, "", "route_not_found", .noRouteFound, closes: true))
@@ -47,6 +51,12 @@ extension Ref where Value == RequestStream {
 
   private func setPseudo(_ id: HeaderID, _ text: Bytes) {
     value.requestHead.set(id, text, from: &loop.state.value.blocks)
+  }
+
+  /// The same for what stands in the head's own text, where it stays: nothing is copied.
+  private func adoptPseudo(_ id: HeaderID, _ place: Range<Int>) {
+    value.requestHead.add(
+      pseudo: id, at: place.lowerBound, count: place.count, from: &loop.state.value.blocks)
   }
 
   // MARK: Target, version, host
@@ -119,8 +129,9 @@ extension Ref where Value == RequestStream {
       replyLocally(.missingHost)
       return false
     }
-    setPseudo(.authority, host)
-    value.requestHead.remove(.host)
+    if let index = value.requestHead.find(.host) {
+      value.requestHead.rename(index, toPseudo: .authority)
+    }
     return true
   }
 
@@ -210,45 +221,42 @@ extension Ref where Value == RequestStream {
   private func identifyClient() {
     let manager = self.manager
     guard let downstream = value.downstream else { return }
-    let remote = downstream.value.remote
     // Without TLS nobody has shown a certificate, whatever a request says of one.
     value.requestHead.remove(.xForwardedClientCert)
     combineForwardedFor()
-    let hadForwardedFor = value.requestHead.contains(.xForwardedFor)
-    var trusted: SocketAddress? = remote
-    var singleAddress = !hadForwardedFor
     if manager.value.usesRemoteAddress {
-      if manager.value.trustedHops > 0 {
-        trusted = forwardedAddress(fromRight: manager.value.trustedHops - 1)?.address ?? remote
+      let isSingle = !value.requestHead.contains(.xForwardedFor)
+      var isInternal = isSingle && downstream.value.remoteIsInternal
+      if manager.value.trustedHops > 0,
+        let claimed = forwardedAddress(fromRight: manager.value.trustedHops - 1)?.address
+      {
+        value.claimedAddress = claimed
+        isInternal = isSingle && manager.value.internalAddresses.contains(claimed)
       }
-      if !manager.value.skipsForwardedFor { appendForwardedFor(remote) }
+      if !manager.value.skipsForwardedFor { appendForwardedFor(downstream) }
       if manager.value.trustedHops == 0 || !value.requestHead.contains(.xForwardedProto) {
         set(.xForwardedProto, Bytes("http"))
       }
       if manager.value.appendsForwardedPort { appendForwardedPort(downstream.value.local.port) }
+      value.isInternal = isInternal
     } else {
-      let forwarded = forwardedAddress(fromRight: manager.value.trustedHops)
-      trusted = forwarded?.address
-      singleAddress = forwarded?.isOnlyOne ?? false
+      if let forwarded = forwardedAddress(fromRight: manager.value.trustedHops) {
+        value.claimedAddress = forwarded.address
+        value.isInternal =
+          forwarded.isOnlyOne && manager.value.internalAddresses.contains(forwarded.address)
+      }
       if !value.requestHead.contains(.xForwardedProto) { set(.xForwardedProto, Bytes("http")) }
     }
-    value.clientAddress = trusted ?? remote
-    let isInternal =
-      singleAddress && trusted.map { manager.value.internalAddresses.contains($0) } ?? false
-    value.isInternal = isInternal
-    trust(isInternal: isInternal, isEdge: !isInternal && manager.value.usesRemoteAddress)
+    trust(isEdge: !value.isInternal && manager.value.usesRemoteAddress, downstream)
   }
 
   private func set(_ id: HeaderID, _ text: Bytes) {
     value.requestHead.set(id, text, from: &loop.state.value.blocks)
   }
 
-  private func appendForwardedFor(_ remote: SocketAddress) {
-    // A loopback client is this machine: its own address says more to the next hop.
-    let address = HostRules.isLoopback(remote) ? worker.value.machineAddress : remote
-    guard !address.isUnix else { return }
-    var text = InlineArray<112, UInt8>(repeating: 0)
-    withAddress(address, &text) {
+  private func appendForwardedFor(_ downstream: Ref<DownstreamConnection>) {
+    guard !downstream.value.forwardedText.isEmpty else { return }
+    downstream.value.forwardedText.withBytes {
       value.requestHead.append(
         .xForwardedFor, separator: ",", $0, from: &loop.state.value.blocks)
     }
@@ -297,37 +305,32 @@ extension Ref where Value == RequestStream {
   }
 
   /// Fields that steer a proxy count only from those we trust.
-  private func trust(isInternal: Bool, isEdge: Bool) {
-    if isInternal {
+  private func trust(isEdge: Bool, _ downstream: Ref<DownstreamConnection>) {
+    if value.isInternal {
       set(.envoyInternal, Bytes("true"))
       return
     }
-    value.requestHead.remove(.envoyInternal)
-    if isEdge {
-      value.requestHead.remove(.envoyDecorator)
-      value.requestHead.remove(.envoyServiceCluster)
-      value.requestHead.remove(.envoyServiceNode)
-      value.requestHead.remove(.envoyOriginalPath)
-    }
-    value.requestHead.remove(.envoyRetriableStatusCodes)
-    value.requestHead.remove(.envoyRetriableHeaderNames)
-    value.requestHead.remove(.envoyRetryOn)
-    value.requestHead.remove(.envoyRetryGRPCOn)
-    value.requestHead.remove(.envoyMaxRetries)
-    value.requestHead.remove(.envoyAltStatName)
-    value.requestHead.remove(.envoyTimeout)
-    value.requestHead.remove(.envoyPerTryTimeout)
-    value.requestHead.remove(.envoyTimeoutAltResponse)
-    value.requestHead.remove(.envoyExpectedTimeout)
-    value.requestHead.remove(.envoyForceTrace)
-    value.requestHead.remove(.envoyIPTags)
-    value.requestHead.remove(.envoyHedge)
-    value.requestHead.remove(Bytes("x-envoy-original-url"))
-    value.requestHead.remove(.envoyStreamDuration)
+    value.requestHead.remove(anyOf: Self.steeringFields)
     guard isEdge else { return }
-    let address = value.clientAddress
-    var text = InlineArray<112, UInt8>(repeating: 0)
-    withAddress(address, &text) { set(.envoyExternalAddress, $0) }
+    value.requestHead.remove(anyOf: Self.edgeFields)
+    if value.claimedAddress.isKnown {
+      AddressText(value.claimedAddress).withBytes { set(.envoyExternalAddress, $0) }
+    } else if !downstream.value.remoteText.isEmpty {
+      downstream.value.remoteText.withBytes { set(.envoyExternalAddress, $0) }
+    }
+  }
+
+  /// What only an internal client may say.
+  private static var steeringFields: HeaderIDSet {
+    .envoyInternal | .envoyRetriableStatusCodes | .envoyRetriableHeaderNames | .envoyRetryOn
+      | .envoyRetryGRPCOn | .envoyMaxRetries | .envoyAltStatName | .envoyTimeout
+      | .envoyPerTryTimeout | .envoyTimeoutAltResponse | .envoyExpectedTimeout | .envoyForceTrace
+      | .envoyIPTags | .envoyHedge | .envoyOriginalURL | .envoyStreamDuration
+  }
+
+  /// What nobody outside may say to a proxy at the edge.
+  private static var edgeFields: HeaderIDSet {
+    .envoyDecorator | .envoyServiceCluster | .envoyServiceNode | .envoyOriginalPath
   }
 
   // MARK: Identity of the request
@@ -348,19 +351,6 @@ extension Ref where Value == RequestStream {
     let via = manager.value.via
     guard !via.isEmpty else { return }
     value.requestHead.append(.via, separator: ", ", via, from: &loop.state.value.blocks)
-  }
-}
-
-/// Lends an address without its port.
-func withAddress(
-  _ address: SocketAddress, _ memory: inout InlineArray<112, UInt8>, _ body: (Bytes) -> Void
-) {
-  var span = memory.mutableSpan
-  unsafe span.withUnsafeMutableBufferPointer { buffer in
-    guard let base = buffer.baseAddress else { return }
-    var out = unsafe ByteWriter(base: base, capacity: buffer.count)
-    address.appendIP(to: &out)
-    body(out.written)
   }
 }
 

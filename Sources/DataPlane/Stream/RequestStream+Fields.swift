@@ -25,6 +25,17 @@ extension Ref where Value == RequestStream {
     }
   }
 
+  /// Whether one of these names may be there. SAFETY: `names` came from `load_field_names`.
+  func mayHave(_ part: fl_part, _ names: UnsafeRawPointer) -> Bool {
+    let set = unsafe Ref<FieldNameSet>(raw: UnsafeMutableRawPointer(mutating: names))
+    switch part {
+    case FL_REQUEST_HEAD: return set.value.mayBe(in: value.requestHead)
+    case FL_RESPONSE_HEAD: return set.value.mayBe(in: value.responseHead)
+    case FL_REQUEST_TRAILERS: return set.value.mayBe(in: value.requestTrailers)
+    default: return set.value.mayBe(in: value.responseTrailers)
+    }
+  }
+
   /// The next live field from `index` on, which moves to it.
   func field(_ part: fl_part, at index: inout Int) -> (Bytes, Bytes)? {
     switch part {
@@ -135,7 +146,7 @@ extension Ref where Value == RequestStream {
     case FL_UPSTREAM_CLUSTER: value.route.cluster?.value.config.value.name
     case FL_ROUTE_NAME: value.route.name
     case FL_VIRTUAL_HOST_NAME: value.route.virtualHostName
-    case FL_DOWNSTREAM_REMOTE_ADDRESS: addressText(value.clientAddress, withPort: false)
+    case FL_DOWNSTREAM_REMOTE_ADDRESS: addressText(clientAddress, withPort: false)
     case FL_DOWNSTREAM_LOCAL_ADDRESS:
       value.downstream.map { addressText($0.value.local, withPort: false) }
     case FL_UPSTREAM_HOST: value.attempt.host.map { addressText($0.address, withPort: true) }

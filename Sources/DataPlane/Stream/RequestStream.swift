@@ -44,8 +44,8 @@ struct RequestStream: ~Copyable, Pooled {
 
   var route = RouteState()
   var isInternal = false
-  /// Who asks, as far as we trust what we are told.
-  var clientAddress = SocketAddress()
+  /// Who asks, where x-forwarded-for says so and is trusted; else it is the connection's other end.
+  var claimedAddress = SocketAddress()
   var wantsUpgrade = false
   /// The upgrade was accepted: both bodies are now whatever the peers say.
   var isUpgraded = false
@@ -250,6 +250,12 @@ extension Ref where Value == RequestStream {
     value.streamID = worker.value.nextStreamID()
     value.request.limit = manager.value.bufferLimit
     value.response.limit = manager.value.bufferLimit
+  }
+
+  /// Who asks, as far as we trust what we are told; no address for a request of our own.
+  var clientAddress: SocketAddress {
+    if value.claimedAddress.isKnown { return value.claimedAddress }
+    return value.downstream?.value.remote ?? SocketAddress()
   }
 
   /// 1. The head is whole: admission, route, filters.

@@ -33,6 +33,12 @@ final class Compiled {
   }
 }
 
+/// What `load_field_names` of the fake host returns.
+final class FakeNames {
+  let names: [String]
+  init(_ names: [String]) { self.names = names }
+}
+
 /// Everything that any configuration defined, numbered for all tests at once. A host names equal
 /// statistics once; here each has its number, and the name joins them.
 final class Definitions: Sendable {
@@ -64,6 +70,7 @@ final class FakeConfig {
   private(set) var nodes: [Document] = []
   private(set) var errors: [String] = []
   private(set) var compiled: [Compiled] = []
+  private var nameSets: [FakeNames] = []
   private(set) var policies: [FakeRetryPolicy] = []
   let lender = Lender()
 
@@ -96,6 +103,11 @@ final class FakeConfig {
   func compile(_ list: Document) -> UnsafeRawPointer {
     compiled.append(Compiled(list.items))
     return UnsafeRawPointer(Unmanaged.passUnretained(compiled.last!).toOpaque())
+  }
+
+  func fieldNames(_ names: [String]) -> UnsafeRawPointer {
+    nameSets.append(FakeNames(names))
+    return UnsafeRawPointer(Unmanaged.passUnretained(nameSets.last!).toOpaque())
   }
 
   func policy(_ document: Document) -> UnsafePointer<fl_retry_policy> {

@@ -78,6 +78,9 @@ enum FakeHost {
       let config = FakeConfig.at(config)
       return config.compile(config.node(node))
     }
+    table.pointee.load_field_names = { config, names, count in
+      FakeConfig.at(config).fieldNames((0..<count).map { names![$0].string })
+    }
     table.pointee.filter_table = { FakeConfig.at($0).table }
   }
 
@@ -101,6 +104,11 @@ enum FakeHost {
     table.pointee.field_set = { FakeStream.at($0).set($1, $2.string, $3.string) }
     table.pointee.field_add = { FakeStream.at($0).add($1, $2.string, $3.string) }
     table.pointee.field_remove = { FakeStream.at($0).remove($1, $2.string) }
+    table.pointee.fields_any = { stream, part, names in
+      let names = Unmanaged<FakeNames>.fromOpaque(names!).takeUnretainedValue()
+      let stream = FakeStream.at(stream)
+      return names.names.contains { stream[part, $0] != nil }
+    }
     table.pointee.headers_match = { stream, part, matchers in
       let matchers = Unmanaged<Compiled>.fromOpaque(matchers!).takeUnretainedValue()
       return FakeStream.at(stream).matches(part, matchers)
