@@ -21,13 +21,14 @@ package enum HTTP1Encoder {
   }
 
   /// A response head; an empty line ends it.
+  /// - Parameter minor: the minor version to speak, which is the request's.
   package static func response(
-    _ head: borrowing HeaderMap, status: Int, to out: inout ByteWriter
+    _ head: borrowing HeaderMap, status: Int, minor: UInt8 = 1, to out: inout ByteWriter
   ) {
-    if status == 200 {
+    if status == 200, minor == 1 {
       out.append("HTTP/1.1 200 OK\r\n")
     } else {
-      out.append("HTTP/1.1 ")
+      out.append(minor == 1 ? "HTTP/1.1 " : "HTTP/1.0 ")
       out.append(decimal: status)
       out.append(UInt8(ascii: " "))
       out.append(Status.reason(status))

@@ -28,8 +28,13 @@ package enum HTTP1Framing {
     let options = connectionOptions(head, minor: minor)
     let framing = MessageFraming(
       body: body ?? .none, keepAlive: options.keepAlive,
-      wantsUpgrade: options.upgrade && head.contains(.upgrade))
+      wantsUpgrade: options.upgrade && wantsUpgrade(head))
     return (framing, error)
+  }
+
+  /// `h2c` is not on offer, and ignoring an offer is what RFC 9110 §7.8 asks for.
+  private static func wantsUpgrade(_ head: borrowing HeaderMap) -> Bool {
+    head[.upgrade].map { !$0.equalsIgnoringCase("h2c") } ?? false
   }
 
   /// The framing of a response, given the request's method.
@@ -126,15 +131,20 @@ package enum HTTP1Framing {
       removeNamed(in: head.value(index), from: &head)
       position = index + 1
     }
-    head.remove(.proxyConnection)
-    head.remove(.keepAlive)
-    head.remove(.http2Settings)
-    if !upgrade {
-      head.remove(.connection)
-      head.remove(.upgrade)
+    head.remove(anyOf: .proxyConnection | .keepAlive | .http2Settings)
+    if !upgrade { head.remove(anyOf: .connection | .upgrade) }
+  }
+
+  /// `te: trailers` is the one value that crosses hops in practice (gRPC over HTTP/2).
+  package static func reduceTE(of head: inout HeaderMap, from pool: inout BlockPool) {
+    guard let te = head[.te], !te.equalsIgnoringCase("trailers") else { return }
+    var list = TokenList(te)
+    while let token = list.next() {
+      if token.equalsIgnoringCase("trailers") {
+        return head.set(.te, Bytes("trailers"), from: &pool)
+      }
     }
-    // `te: trailers` is the one value that crosses hops in practice (gRPC over HTTP/2).
-    if let te = head[.te], !te.equalsIgnoringCase("trailers") { head.remove(.te) }
+    head.remove(.te)
   }
 
   private static func removeNamed(in value: Bytes, from head: inout HeaderMap) {

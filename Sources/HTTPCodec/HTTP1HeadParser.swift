@@ -6,6 +6,8 @@ import HTTPModel
 package enum HTTP1Error: Equatable {
   /// Not the grammar of a request or status line. 400.
   case startLine
+  /// A byte that no target may hold. 400 (RFC 9112 §3.2).
+  case target
   /// A version other than HTTP/1.0 and HTTP/1.1. 505 for another HTTP version, else 400.
   case version
   /// A field that the grammar does not allow: bad name, blank before the colon, control byte, folded
@@ -115,7 +117,9 @@ package struct HTTP1HeadParser: ~Copyable {
     // Visible ASCII only: a raw byte beyond it has no place in a target (RFC 3986 §2).
     while p < n, unsafe bytes[p] > 32, unsafe bytes[p] < 127 { p &+= 1 }
     guard p < n else { return .incomplete }
-    guard unsafe bytes[p] == 32, p > targetStart else { return .invalid(.startLine) }
+    guard unsafe bytes[p] == 32, p > targetStart else {
+      return unsafe .invalid(Self.isControl(bytes[p]) ? .target : .startLine)
+    }
     target = (targetStart &- start)..<(p &- start)
     guard p &+ 11 <= n else { return unsafe checkPartial(bytes + p, n &- p, " HTTP/0.0\r") }
     let versionOutcome = unsafe parseVersion(bytes + (p &+ 1))
@@ -123,6 +127,11 @@ package struct HTTP1HeadParser: ~Copyable {
       return .invalid(versionOutcome ?? .startLine)
     }
     return unsafe parseFields(bytes, from: p &+ 11, n, maxFields: maxFields)
+  }
+
+  /// A byte that cannot be the end of a target, however the line goes on.
+  private static func isControl(_ byte: UInt8) -> Bool {
+    byte < 32 && byte != 9 && byte != 10 && byte != 13 || byte == 127
   }
 
   /// Reads a response head from the first `n` bytes.

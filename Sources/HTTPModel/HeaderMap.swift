@@ -370,6 +370,7 @@ package struct HeaderMap: ~Copyable {
   ) {
     guard let index = find(id) else { return add(id, value, from: &pool) }
     let old = self.value(index)
+    guard !old.isEmpty else { return replace(index, value, from: &pool) }
     let separator = Bytes(separator)
     let valueLength = old.count &+ separator.count &+ value.count
     let needed = id.name.count &+ valueLength &+ 4

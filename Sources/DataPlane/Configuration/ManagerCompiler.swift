@@ -94,6 +94,9 @@ struct ManagerCompiler {
       allowsAbsoluteURL: !http1.hasAllowAbsoluteURL || http1.allowAbsoluteURL.value,
       acceptsHTTP10: http1.acceptHTTP10, defaultHost: .immortal(http1.defaultHostForHTTP10),
       underscores: underscores(common), proxies100Continue: m.proxy100Continue,
+      staysOpenAfterError: http1.hasOverrideStreamErrorOnInvalidHTTPMessage
+        ? http1.overrideStreamErrorOnInvalidHTTPMessage.value
+        : m.streamErrorOnInvalidHTTPMessage.value,
       passesTrailers: http1.enableTrailers,
       addsUserAgent: m.addUserAgent.value,
       upgrades: .immortal(

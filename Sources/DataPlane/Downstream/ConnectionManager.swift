@@ -58,6 +58,8 @@ struct ConnectionManager {
   let defaultHost: Bytes
   let underscores: Underscores
   let proxies100Continue: Bool
+  /// A request that is bad, but whose end is known, does not end the connection.
+  let staysOpenAfterError: Bool
   /// Trailers pass in both directions instead of being dropped.
   let passesTrailers: Bool
   let addsUserAgent: Bool
@@ -113,6 +115,9 @@ struct ConnectionManagerStats {
   let rqRxReset: CounterID
   let rqTxReset: CounterID
   let rqNonRelativePath: CounterID
+  let rqFailedNormalization: CounterID
+  let rqRedirectedNormalized: CounterID
+  let rqUpgradeRefused: CounterID
   let rqDirectResponse: CounterID
   let rqRedirect: CounterID
   let rqEarlyResponse: CounterID
@@ -162,6 +167,9 @@ struct ConnectionManagerStats {
     rqRxReset = counter("downstream_rq_rx_reset")
     rqTxReset = counter("downstream_rq_tx_reset")
     rqNonRelativePath = counter("downstream_rq_non_relative_path")
+    rqFailedNormalization = counter("downstream_rq_failed_path_normalization")
+    rqRedirectedNormalized = counter("downstream_rq_redirected_with_normalized_path")
+    rqUpgradeRefused = counter("downstream_rq_ws_on_non_ws_route")
     rqDirectResponse = counter("rq_direct_response")
     rqRedirect = counter("rq_redirect")
     rqEarlyResponse = counter("downstream_rq_response_before_rq_complete")

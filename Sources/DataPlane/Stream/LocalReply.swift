@@ -66,7 +66,7 @@ enum GRPCReply {
 extension LocalReply {
   static var noRoute: LocalReply { LocalReply(404, "", "route_not_found", .noRouteFound) }
   static var missingHost: LocalReply {
-    LocalReply(400, "", "missing_host_header", closes: true)
+    LocalReply(400, "", "missing_host_header")
   }
   static var requestTooLarge: LocalReply {
     LocalReply(413, "Payload Too Large", "request_payload_too_large")
@@ -101,9 +101,8 @@ extension LocalReply {
       "upstream_reset_before_response_started{overflow}", .upstreamOverflow, overloaded: true)
   }
   static var pathRejected: LocalReply { LocalReply(400, "", "path_normalization_failed") }
-  static var upgradeRefused: LocalReply { LocalReply(403, "", "upgrade_failed") }
+  static var upgradeRefused: LocalReply { LocalReply(403, "", "upgrade_failed", closes: true) }
   static var internalHeadTooLarge: LocalReply {
     LocalReply(500, "", "request_head_too_large_after_filters")
   }
-  static var underscores: LocalReply { LocalReply(400, "", "unexpected_underscore", closes: true) }
 }

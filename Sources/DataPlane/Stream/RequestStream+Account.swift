@@ -18,7 +18,17 @@ extension Ref where Value == RequestStream {
   }
 
   func countProtocolError() { stats.add(ids.value.cxProtocolError) }
-  func countHeadTooLarge() { countProtocolError() }
+  func countNonRelativePath() { stats.add(ids.value.rqNonRelativePath) }
+
+  /// An interim response has gone to the client: it counts as a response of its own, as in Envoy.
+  func countInterim() {
+    stats.add(ids.value.rqCompleted)
+    stats.add(ids.value.rqClasses[0])
+    guard let listener = value.downstream?.value.listener else { return }
+    stats.add(listener.value.config.value.stats.value.rqCompleted)
+    stats.add(listener.value.config.value.stats.value.rqClasses[0])
+  }
+
   func countHeadTimeout() { stats.add(ids.value.rqHeaderTimeout) }
 
   /// At the end of the stream.

@@ -187,6 +187,17 @@ extension Ref where Value == RequestStream {
     runResponseHead(from: value.slotCount - 1)
   }
 
+  /// The upstream would rather answer than change the protocol. Whoever asked for WebSocket gets
+  /// the status and nothing else, as from Envoy. True when it was dealt with here.
+  func upgradeDeclined(status: Int) -> Bool {
+    guard value.wantsUpgrade, let type = value.requestHead[.upgrade],
+      type.equalsIgnoringCase("websocket")
+    else { return false }
+    value.request.ended = false
+    replyLocally(LocalReply(status, "", "websocket_handshake_unsuccessful", closes: true))
+    return true
+  }
+
   /// A 1xx response: dropped, unless the client asked to see it.
   func interimResponse(_ status: Int, _ text: Bytes, _ fields: ParsedFields) {
     guard manager.value.proxies100Continue, let downstream = value.downstream, value.minor == 1,
@@ -204,6 +215,11 @@ extension Ref where Value == RequestStream {
         HTTP1Encoder.response(head, status: status, to: &out)
       }
       downstream.flushOutput()
+      countInterim()
+      if let cluster = value.attempt.cluster {
+        cluster.countResponse(
+          code: status, origin: value.isInternal ? .internal : .external, milliseconds: nil)
+      }
     }
     head.release(into: &loop.state.value.blocks)
   }

@@ -51,7 +51,7 @@ extension Ref where Value == RequestStream {
     value.attempt.localReply = true
     value.isResponding = true
     // Where a request was bad, the next one may begin anywhere.
-    if status == 400 { value.closesConnection = true }
+    if status == 400, !manager.value.staysOpenAfterError { value.closesConnection = true }
     discardRequestBody()
     resetResponse()
     return true
@@ -139,52 +139,5 @@ extension Ref where Value == RequestStream {
       value.request.pausedSource = false
       value.downstream?.resumeRequest()
     }
-  }
-
-  // MARK: Malformed requests
-
-  /// A head that cannot be read: Envoy's status and details for each class.
-  func refuse(_ error: HTTP1Error) {
-    countStarted()
-    value.flags.insert(.downstreamProtocolError)
-    let reply: LocalReply
-    switch error {
-    case .headTooLarge, .tooManyFields, .trailersTooLarge:
-      countHeadTooLarge()
-      reply = LocalReply(
-        431, "Request Header Fields Too Large",
-        error == .tooManyFields ? "http1.too_many_headers" : "http1.headers_too_large",
-        closes: true)
-    case .unsupportedTransferEncoding:
-      countProtocolError()
-      reply = LocalReply(501, "Not Implemented", "http1.invalid_transfer_encoding", closes: true)
-    case .version:
-      countProtocolError()
-      reply = LocalReply(505, "HTTP Version Not Supported", "http1.codec_error", closes: true)
-    case .contentLength:
-      countProtocolError()
-      reply = LocalReply(
-        400, "Bad Request", "http1.content_length_and_chunked_not_allowed", closes: true)
-    default:
-      countProtocolError()
-      reply = LocalReply(400, "Bad Request", "http1.codec_error", closes: true)
-    }
-    value.request.ended = false
-    replyLocally(reply)
-  }
-
-  /// The body's framing broke: nothing after it can be trusted.
-  func requestBroken() {
-    guard !value.isOver else { return }
-    countProtocolError()
-    value.flags.insert(.downstreamProtocolError)
-    value.closesConnection = true
-    replyLocally(LocalReply(400, "Bad Request", "http1.codec_error", closes: true))
-  }
-
-  func headTimedOut() {
-    countStarted()
-    countHeadTimeout()
-    replyLocally(.headTimeout)
   }
 }

@@ -224,7 +224,7 @@ extension Ref where Value == RequestStream {
     guard !value.responseHead.overflowed else { return abandon(details: "response_head_too_large") }
     let status = value.status
     let fits = worker.value.output.compose(for: downstream.connection, on: loop) { out in
-      HTTP1Encoder.response(value.responseHead, status: status, to: &out)
+      HTTP1Encoder.response(value.responseHead, status: status, minor: value.minor, to: &out)
       value.responseHeadBytes = UInt32(truncatingIfNeeded: out.count)
     }
     guard fits else { return abandon(details: "response_head_too_large") }

@@ -84,7 +84,11 @@ extension Ref where Value == RequestStream {
     if let cluster = value.route.cluster, value.call != nil {
       return startAttempt(cluster: cluster)
     }
+    if value.wantsUpgrade, let action = value.route.forward, !allowsUpgrade(action) {
+      return refuseUpgrade()
+    }
     if value.attempt.number == 0 {
+      if value.wantsUpgrade { worker.value.stats.add(manager.value.stats.value.rqUpgrades) }
       worker.value.stats.add(manager.value.stats.value.routedTotal)
     }
     if value.route.needsTLS {
@@ -112,10 +116,14 @@ extension Ref where Value == RequestStream {
       worker.value.stats.add(manager.value.stats.value.noCluster)
       return replyLocally(.clusterNotFound(Int(action.value.clusterNotFoundStatus)))
     }
-    guard !value.wantsUpgrade || allowsUpgrade(action) else {
-      return replyLocally(.upgradeRefused)
-    }
     startAttempt(cluster: cluster)
+  }
+
+  /// The upgrade is not to be had here: said before the request counts as one that found its way.
+  private func refuseUpgrade() {
+    worker.value.stats.add(manager.value.stats.value.rqUpgradeRefused)
+    value.request.ended = false
+    replyLocally(.upgradeRefused)
   }
 
   /// The route's word on this upgrade, or else the connection manager's.
@@ -303,7 +311,8 @@ extension Ref where Value == RequestStream {
       value.responseHead.append(
         .via, separator: ", ", manager.value.via, from: &state.value.blocks)
     }
-    if manager.value.returnsRequestID, let id = value.requestHead[.xRequestID] {
+    if manager.value.returnsRequestID || value.requestHead.contains(.envoyForceTrace),
+      let id = value.requestHead[.xRequestID] {
       value.responseHead.set(.xRequestID, id, from: &state.value.blocks)
     }
     if value.route.match?.virtualHost.value.includesAttemptCountInResponse == true,
@@ -332,10 +341,8 @@ extension Ref where Value == RequestStream {
 
   private func setConnection() {
     guard let downstream = value.downstream else { return }
-    if value.isUpgraded {
-      value.responseHead.set(.connection, Bytes("upgrade"), from: &loop.state.value.blocks)
-      return
-    }
+    // The upstream's own word stands.
+    if value.isUpgraded { return }
     let limit = manager.value.maxRequestsPerConnection
     let exhausted = limit > 0 && downstream.value.requests >= limit
     if exhausted { worker.value.stats.add(manager.value.stats.value.cxMaxRequests) }

@@ -46,6 +46,8 @@ struct RequestStream: ~Copyable, Pooled {
   var isInternal = false
   /// Who asks, where x-forwarded-for says so and is trusted; else it is the connection's other end.
   var claimedAddress = SocketAddress()
+  /// The target named `https`.
+  var schemeIsSecure = false
   var wantsUpgrade = false
   /// The upgrade was accepted: both bodies are now whatever the peers say.
   var isUpgraded = false

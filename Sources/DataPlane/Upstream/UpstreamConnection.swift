@@ -264,6 +264,7 @@ extension Ref where Value == UpstreamConnection {
       stream.interimResponse(status, text, worker.value.parser.found)
       return true
     }
+    if status != 101, stream.upgradeDeclined(status: status) { return false }
     stream.value.responseHead.load(
       text, worker.value.parser.found, from: &loop.state.value.blocks)
     let (framing, error) = HTTP1Framing.response(

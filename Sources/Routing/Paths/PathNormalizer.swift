@@ -22,7 +22,7 @@ package struct PathNormalizer: BitwiseCopyable {
     case unchanged
     /// The writer holds the path to use.
     case changed
-    /// 400, `path_normalization_failed`.
+    /// 400, `path_normalization_failed`; the writer may hold the path for the log.
     case rejected
     /// 307 to the path in the writer.
     case redirect
@@ -38,6 +38,12 @@ package struct PathNormalizer: BitwiseCopyable {
     self.escapedSlashes = escapedSlashes
   }
 
+  /// Nothing is to be done for nearly every path there is, which is seen without any memory.
+  package func isInForm(_ path: Bytes) -> Bool {
+    guard path.count > 0, path[0] == UInt8(ascii: "/") else { return true }
+    return !Self.mayChange(path[0, path.firstIndex(of: UInt8(ascii: "?")) ?? path.count])
+  }
+
   /// Decides what becomes of `path`. `writer` must be empty, and hold three times the path's
   /// bytes: the most that escaping makes of one.
   package func apply(to path: Bytes, writingTo writer: inout ByteWriter) -> Outcome {
@@ -47,10 +53,18 @@ package struct PathNormalizer: BitwiseCopyable {
     let segments = path[0, query]
     guard Self.mayChange(segments) else { return .unchanged }
     let hasEscapedSlash = escapedSlashes != .keep && Self.containsEscapedSlash(segments)
-    if hasEscapedSlash, escapedSlashes == .reject { return .rejected }
     let reader = SegmentReader(path: segments, unescapesSlashes: hasEscapedSlash)
+    if hasEscapedSlash, escapedSlashes == .reject {
+      // The log shows what was seen in it, as Envoy's does.
+      reader.copy(into: &writer)
+      writer.append(path.dropFirst(query))
+      return .rejected
+    }
     if normalizes {
-      guard reader.canonicalize(into: &writer) else { return .rejected }
+      guard reader.canonicalize(into: &writer) else {
+        writer.truncate(to: 0)
+        return .rejected
+      }
     } else {
       reader.copy(into: &writer)
     }
