@@ -14,6 +14,8 @@ public enum AttemptFailure: UInt32 {
   case perTryIdleTimeout = 7
   case noHealthyHost = 8
   case refusedStream = 9
+  /// The cluster's `max_stream_duration` was reached.
+  case maxDuration = 10
 }
 
 /// The latest attempt, as its end looks from the filter that may replay it.

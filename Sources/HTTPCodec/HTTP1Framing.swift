@@ -15,6 +15,8 @@ package struct MessageFraming {
   package var body: BodyFraming
   /// The connection may carry another message.
   package var keepAlive: Bool
+  /// The peer says that it will close, or speaks HTTP/1.0 without a word of staying.
+  package var announcesClose = false
   /// `Connection` names `upgrade`, and `Upgrade` says to what.
   package var wantsUpgrade: Bool
 }
@@ -56,7 +58,9 @@ package enum HTTP1Framing {
     }
     let keepAlive = options.keepAlive && body != .untilClose
     let upgrade = status == 101 && options.upgrade && head.contains(.upgrade)
-    return (MessageFraming(body: body, keepAlive: keepAlive, wantsUpgrade: upgrade), error)
+    let framing = MessageFraming(
+      body: body, keepAlive: keepAlive, announcesClose: !options.keepAlive, wantsUpgrade: upgrade)
+    return (framing, error)
   }
 
   /// What Content-Length and Transfer-Encoding say; nil when there is neither.

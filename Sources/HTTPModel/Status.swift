@@ -65,6 +65,8 @@ package enum Status {
     case 508: "Loop Detected"
     case 510: "Not Extended"
     case 511: "Network Authentication Required"
+    // Envoy's name for the end of the range.
+    case 599: "Last Unassigned Server Error Code"
     default: "Unknown"
     }
   }

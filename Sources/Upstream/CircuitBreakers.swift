@@ -53,12 +53,16 @@ package struct CircuitBreaker {
     let pending = self.pending.value
     let requests = self.requests.value
     let retries = self.retries.value
-    let retryLimit = self.retryLimit
-    stats.gaugeSet(gauges.connectionsOpen, connections >= limits.connections ? 1 : 0)
-    stats.gaugeSet(gauges.poolsOpen, 0)
-    stats.gaugeSet(gauges.pendingOpen, pending >= limits.pendingRequests ? 1 : 0)
-    stats.gaugeSet(gauges.requestsOpen, requests >= limits.requests ? 1 : 0)
-    stats.gaugeSet(gauges.retriesOpen, retries >= retryLimit ? 1 : 0)
+    // As in Envoy, a gauge is set when its resource is first used, and nothing that is not in use
+    // is open, whatever its limit.
+    func tell(_ gauge: GaugeID, _ shared: SharedGauge, _ used: UInt64, _ limit: UInt64) {
+      if shared.wasUsed { stats.gaugeSet(gauge, used > 0 && used >= limit ? 1 : 0) }
+    }
+    tell(gauges.connectionsOpen, self.connections, connections, limits.connections)
+    tell(gauges.pendingOpen, self.pending, pending, limits.pendingRequests)
+    tell(gauges.requestsOpen, self.requests, requests, limits.requests)
+    tell(gauges.retriesOpen, self.retries, retries, retryLimit)
+    if self.connections.wasUsed { stats.gaugeSet(gauges.poolsOpen, 0) }
     guard let remaining = gauges.remaining else { return }
     func left(_ limit: UInt64, _ used: UInt64) -> Int64 { Int64(clamping: max(limit, used) - used) }
     stats.gaugeSet(remaining.connections, left(limits.connections, connections))

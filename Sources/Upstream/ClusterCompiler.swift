@@ -11,8 +11,13 @@ package struct ClusterCompiler {
   typealias Message = Envoy_Config_Cluster_V3_Cluster
 
   let diagnostics: Diagnostics
+  /// The runtime's number under a key; nil when no layer has one.
+  let runtime: (String) -> UInt64?
 
-  package init(diagnostics: Diagnostics) { self.diagnostics = diagnostics }
+  package init(diagnostics: Diagnostics, runtime: @escaping (String) -> UInt64? = { _ in nil }) {
+    self.diagnostics = diagnostics
+    self.runtime = runtime
+  }
 
   /// Compiles all clusters.
   /// - Parameter path: of the list, such as `static_resources.clusters`.
@@ -28,7 +33,7 @@ package struct ClusterCompiler {
   private func compile(
     _ cluster: Message, index: Int, at path: ConfigPath
   ) -> Ref<ClusterConfig> {
-    let limits = breakers(cluster.circuitBreakers, at: path.field("circuit_breakers"))
+    let limits = breakers(of: cluster, at: path.field("circuit_breakers"))
     let name = Bytes.immortal(cluster.name)
     let statName = cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName
     let eyeballs = cluster.upstreamConnectionOptions.happyEyeballsConfig
@@ -44,6 +49,7 @@ package struct ClusterCompiler {
         connectTimeout: cluster.hasConnectTimeout ? cluster.connectTimeout.milliseconds : 5000,
         connectionBufferLimit: cluster.hasPerConnectionBufferLimitBytes
           ? Int(cluster.perConnectionBufferLimitBytes.value) : 1024 * 1024,
+        displayName: cluster.altStatName.isEmpty ? name : .immortal(cluster.altStatName),
         defaultLimits: limits.normal,
         highLimits: limits.high,
         http: httpOptions(cluster, at: path),
@@ -96,8 +102,9 @@ package struct ClusterCompiler {
   // MARK: Circuit breakers
 
   private func breakers(
-    _ breakers: Envoy_Config_Cluster_V3_CircuitBreakers, at path: ConfigPath
+    of cluster: Message, at path: ConfigPath
   ) -> (normal: BreakerLimits, high: BreakerLimits) {
+    let breakers = cluster.circuitBreakers
     var normal: BreakerLimits?
     var high: BreakerLimits?
     for (index, thresholds) in breakers.thresholds.enumerated() {
@@ -113,7 +120,20 @@ package struct ClusterCompiler {
         normal = limits(thresholds)
       }
     }
-    return (normal ?? BreakerLimits(), high ?? BreakerLimits())
+    return (
+      moved(normal ?? BreakerLimits(), "circuit_breakers.\(cluster.name).default."),
+      moved(high ?? BreakerLimits(), "circuit_breakers.\(cluster.name).high.")
+    )
+  }
+
+  /// The limits with what the runtime says of them (Envoy docs: "Circuit breaking", runtime).
+  private func moved(_ limits: BreakerLimits, _ prefix: String) -> BreakerLimits {
+    var limits = limits
+    limits.connections = runtime(prefix + "max_connections") ?? limits.connections
+    limits.pendingRequests = runtime(prefix + "max_pending_requests") ?? limits.pendingRequests
+    limits.requests = runtime(prefix + "max_requests") ?? limits.requests
+    limits.retries = runtime(prefix + "max_retries") ?? limits.retries
+    return limits
   }
 
   private func limits(

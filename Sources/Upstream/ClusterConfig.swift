@@ -42,6 +42,8 @@ package struct ClusterConfig: BitwiseCopyable {
   package let connectTimeout: UInt64
   /// Bytes that one connection may buffer before its source is asked to pause.
   package let connectionBufferLimit: Int
+  /// What logs call it: `alt_stat_name`, or the name.
+  package let displayName: Bytes
   package let defaultLimits: BreakerLimits
   package let highLimits: BreakerLimits
   package let http: UpstreamHTTPOptions
@@ -128,7 +130,7 @@ package struct UpstreamHTTPOptions: BitwiseCopyable {
   package var maxStreamDuration: UInt64?
   package var maxRequestsPerConnection: UInt64?
   package var maxResponseHeaders = 100
-  package var maxResponseHeadBytes = 60 * 1024
+  package var maxResponseHeadBytes = 80 * 1024
   /// Trailers pass in both directions instead of being dropped.
   package var enableTrailers = false
   package var headersWithUnderscores = UnderscoreHandling.allow

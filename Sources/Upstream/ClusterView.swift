@@ -91,6 +91,16 @@ extension Ref where Value == ClusterView {
     value.count(code, origin == .internal ? .internal : .external, milliseconds, self)
   }
 
+  /// Counts a response of an upstream that says `x-envoy-upstream-canary: true`, beside the others.
+  package func countCanary(code: Int, milliseconds: UInt64?) {
+    value.count(code, .canary, milliseconds, self)
+  }
+
+  /// Counts an interim response: by its status and class, not among those that are complete.
+  package func countInterim(code: Int, origin: RequestOrigin) {
+    countResponse(code: code, origin: origin, milliseconds: nil)
+  }
+
   /// Counts a response in whose place another attempt is made.
   package func countRetried(code: Int) { value.count(code, .retry, nil, self) }
 }

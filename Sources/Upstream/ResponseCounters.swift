@@ -3,18 +3,20 @@ import Telemetry
 
 /// Counts a cluster's responses by code, class and origin on one worker:
 /// `upstream_rq_200`, `upstream_rq_2xx`, `upstream_rq_completed`, `upstream_rq_time`, and the same
-/// under `internal.` and `external.`; those that were not the last one under `retry.`.
+/// under `internal.` and `external.`; those that were not the last one under `retry.`, those of
+/// upstreams that call themselves canaries under `canary.` too.
 ///
 /// Envoy shows these once they have happened, and there may be five hundred codes, so a place is
 /// registered when it is first needed. Registering is the main thread's: it counts that first time
 /// itself and sends the place back. From then on counting is two loads and a store.
 struct ResponseCounters: ~Copyable {
-  /// Which of a cluster's four families of statistics.
+  /// Which of a cluster's five families of statistics.
   enum Family: Int, CaseIterable, Sendable {
     case all
     case `internal`
     case external
     case retry
+    case canary
 
     var prefix: StaticString {
       switch self {
@@ -22,6 +24,7 @@ struct ResponseCounters: ~Copyable {
       case .internal: "internal."
       case .external: "external."
       case .retry: "retry."
+      case .canary: "canary."
       }
     }
   }
@@ -50,7 +53,7 @@ struct ResponseCounters: ~Copyable {
   }
 
   // Six pages to a family; a page is allocated with its first place and never moves.
-  private var pages = InlineArray<24, Ref<Page>?>(repeating: nil)
+  private var pages = InlineArray<30, Ref<Page>?>(repeating: nil)
 
   /// Counts one response. A code outside 100 to 599 counts as completed only.
   /// - Parameter milliseconds: from the request's end to the response's; nil is not recorded.

@@ -87,6 +87,8 @@ typedef enum fl_failure {
   FL_FAILURE_PER_TRY_IDLE_TIMEOUT = 7,
   FL_FAILURE_NO_HEALTHY_HOST = 8,
   FL_FAILURE_REFUSED_STREAM = 9,
+  /// The cluster's `max_stream_duration` was reached.
+  FL_FAILURE_MAX_DURATION = 10,
 } fl_failure;
 
 /// The latest attempt, as its end looks from the filter that may replay it.

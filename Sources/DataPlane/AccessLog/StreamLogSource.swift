@@ -122,8 +122,12 @@ struct StreamLogSource: LogSource {
   private func upstream(_ field: LogField, _ scratch: inout ByteSink) -> LogValue {
     switch field {
     case .upstreamCluster, .upstreamClusterRaw:
-      let cluster = stream.value.attempt.cluster ?? stream.value.route.cluster
-      return cluster.map { .bytes(LogBytes($0.value.config.value.name)) } ?? .absent
+      guard let cluster = stream.value.attempt.cluster ?? stream.value.route.cluster else {
+        return .absent
+      }
+      let config = cluster.value.config
+      return .bytes(
+        LogBytes(field == .upstreamCluster ? config.value.displayName : config.value.name))
     case .upstreamRequestAttemptCount: return .number(Int64(stream.value.attempt.number))
     case .upstreamConnectionID:
       return stream.value.upstreamConnectionID == 0

@@ -71,7 +71,10 @@ extension ServerConfig {
     let bootstrap = loaded.bootstrap
     let resources = ConfigPath.root.field("static_resources")
     let store = StatsStore(options: statsOptions(bootstrap.statsConfig, loaded.diagnostics))
-    let clusters = ClusterCompiler(diagnostics: loaded.diagnostics).compile(
+    let clusters = ClusterCompiler(
+      diagnostics: loaded.diagnostics,
+      runtime: RuntimeLayers(bootstrap.layeredRuntime).snapshot.integer
+    ).compile(
       bootstrap.staticResources.clusters, at: resources.field("clusters"))
     let writer = opensLogs ? makeWriter(store, loaded.diagnostics) : nil
     let context = CompileContext(

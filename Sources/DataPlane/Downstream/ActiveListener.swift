@@ -123,11 +123,13 @@ extension Ref where Value == ActiveListener {
     stats.add(value.config.value.stats.value.cxTotal)
     stats.gaugeAdd(value.config.value.stats.value.cxActive, 1)
     stats.add(manager.value.cxTotal)
-    stats.add(manager.value.cxHTTP1Total)
     stats.gaugeAdd(manager.value.cxActive, 1)
     stats.gaugeAdd(manager.value.cxHTTP1Active, 1)
     value.worker.value.link(downstream)
   }
+
+  /// What it speaks is known with its first byte.
+  func countProtocol() { stats.add(manager.value.cxHTTP1Total) }
 
   func count(closed downstream: Ref<DownstreamConnection>) {
     let lifetime = (value.worker.value.loop.now &- downstream.value.openedAt) / 1_000_000
@@ -139,6 +141,10 @@ extension Ref where Value == ActiveListener {
     stats.add(manager.value.cxDestroy)
     stats.add(
       downstream.value.endOfInput ? manager.value.cxDestroyRemote : manager.value.cxDestroyLocal)
+    if downstream.value.leftDuringRequest {
+      stats.add(manager.value.cxDestroyActive)
+      stats.add(manager.value.cxDestroyRemoteActive)
+    }
     stats.record(manager.value.cxLength, lifetime)
     stats.add(manager.value.cxReceivedBytes, downstream.value.connection.bytesRead)
     stats.add(manager.value.cxSentBytes, downstream.value.connection.bytesWritten)

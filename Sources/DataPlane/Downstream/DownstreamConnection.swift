@@ -71,6 +71,8 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var pauses = RequestPauses()
   /// The client will say nothing more; it may still listen.
   var endOfInput = false
+  /// It left while a request of its was at work.
+  var leftDuringRequest = false
   /// What is kept has not been looked at since the connection may go on: reading has to wait for it.
   var stashIsFresh = false
   /// Bytes are being worked on further up the stack; what is to be done behind them is done there.
@@ -322,6 +324,7 @@ extension Ref where Value == DownstreamConnection {
   }
 
   private func headBegan() {
+    if value.requests == 0, let listener = value.listener { listener.countProtocol() }
     value.headStartedAt = loop.now
     value.scanner = HeadScanner()
     let limit = manager.value.requestHeadersTimeout

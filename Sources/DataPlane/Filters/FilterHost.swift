@@ -89,7 +89,10 @@ enum FilterHost {
     }
     unsafe host.body_replace = { raw, bytes in
       guard let stream = unsafe FilterHost.stream(raw) else { return }
-      if unsafe !stream.setReplacement(Bytes(bytes)) { stream.value.wanted.reset = true }
+      if unsafe !stream.setReplacement(Bytes(bytes)) {
+        stream.setDetails(Bytes("filter_reset"))
+        stream.value.wanted.reset = true
+      }
     }
     unsafe host.set_buffer_limit = { raw, limit in
       guard let stream = unsafe FilterHost.stream(raw) else { return }
@@ -103,8 +106,9 @@ enum FilterHost {
 
   private static func fillChain(_ host: inout fl_host) {
     unsafe host.reply = { raw, reply in
-      guard let stream = unsafe FilterHost.stream(raw), let reply = unsafe reply else { return }
-      unsafe stream.prepareReply(reply)
+      guard let slot = unsafe FilterHost.slot(raw), let reply = unsafe reply else { return }
+      let stream = slot.value.stream
+      unsafe stream.prepareReply(reply, by: Int(slot.value.index))
       if stream.value.depth == 0 { _ = stream.settle() }
     }
     unsafe host.resume_request = { raw in

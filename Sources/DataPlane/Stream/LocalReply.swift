@@ -89,6 +89,11 @@ extension LocalReply {
   static var maxDuration: LocalReply {
     LocalReply(504, "downstream duration timeout", "max_duration_timeout")
   }
+  static var upstreamMaxDuration: LocalReply {
+    LocalReply(
+      504, "upstream max stream duration reached", "upstream_max_stream_duration_reached",
+      .upstreamMaxStreamDurationReached)
+  }
   static var noHealthyUpstream: LocalReply {
     LocalReply(503, "no healthy upstream", "no_healthy_upstream", .noHealthyUpstream)
   }

@@ -91,6 +91,9 @@ extension Ref where Value == RequestStream {
     }
     cluster.countResponse(
       code: status, origin: value.isInternal ? .internal : .external, milliseconds: milliseconds)
+    if let canary = value.responseHead[.envoyCanary], canary == "true" {
+      cluster.countCanary(code: status, milliseconds: milliseconds)
+    }
   }
 
   /// Another attempt is made in the response's place.
@@ -111,7 +114,9 @@ extension Ref where Value == RequestStream {
     guard let cluster = value.attempt.cluster ?? value.route.cluster else { return }
     let all = cluster.value.stats
     switch stat {
-    case FL_CLUSTER_RQ_TIMEOUT: stats.add(all.value.requests.timeout, n)
+    case FL_CLUSTER_RQ_TIMEOUT:
+      stats.add(all.value.requests.timeout, n)
+      value.attempt.routeTimedOut = true
     case FL_CLUSTER_RQ_PER_TRY_TIMEOUT: stats.add(all.value.requests.perTryTimeout, n)
     case FL_CLUSTER_RQ_PER_TRY_IDLE_TIMEOUT: stats.add(all.value.requests.perTryIdleTimeout, n)
     case FL_CLUSTER_RQ_RETRY: stats.add(all.value.retries.total, n)

@@ -32,7 +32,8 @@ extension Ref where Value == RequestStream {
       random: &loop.state.value.random, avoiding: value.attempt.tried)
     guard let pick else {
       value.attempt.failure = FL_FAILURE_NO_HEALTHY_HOST
-      return replyLocally(.noHealthyUpstream)
+      countFailure(status: 503)
+      return replyToFailure()
     }
     let entry = cluster.value.hosts.value.hosts[pick.index]
     adoptHost(entry)
@@ -69,7 +70,7 @@ extension Ref where Value == RequestStream {
     guard let cluster = value.attempt.cluster, !value.isOver else { return false }
     let breaker = cluster.value.breakers.value[value.route.priority]
     guard breaker.admitRequest() else {
-      worker.value.stats.add(cluster.value.stats.value.requests.pendingOverflow)
+      worker.value.stats.add(cluster.value.stats.value.requests.activeOverflow)
       upstreamOverflowed()
       return false
     }
@@ -80,6 +81,7 @@ extension Ref where Value == RequestStream {
     upstream.attach(self)
     value.upstreamStartedAt = loop.now
     countAttempt(cluster)
+    startDurationTimer(cluster)
     sendRequestHead(to: upstream)
     guard value.upstream == upstream else { return true }
     if value.request.mode == .held, value.request.position == value.slotCount {
@@ -99,22 +101,36 @@ extension Ref where Value == RequestStream {
       value.requestHeadBytes = UInt32(truncatingIfNeeded: out.count)
     }
     guard fits else { return replyLocally(.internalHeadTooLarge) }
-    if endStream { requestSent(upstream) }
+    guard endStream else { return }
+    if value.attempt.framing == .chunked { upstream.write(HTTP1Encoder.lastChunk) }
+    requestSent(upstream)
   }
 
   /// Decides how the upstream learns where the body ends.
   private func frameRequest(endStream: Bool) {
+    let wasChunked = value.requestHead.contains(.transferEncoding)
     value.requestHead.remove(.transferEncoding)
     if value.wantsUpgrade {
       value.attempt.framing = .untilClose
     } else if value.requestHead.contains(.contentLength) {
       value.attempt.framing = .length(0)
-    } else if endStream {
+    } else if endStream, !wasChunked {
       value.attempt.framing = .none
+      if expectsBody {
+        value.requestHead.set(.contentLength, Bytes("0"), from: &loop.state.value.blocks)
+      }
     } else {
       value.attempt.framing = .chunked
       value.requestHead.set(.transferEncoding, Bytes("chunked"), from: &loop.state.value.blocks)
     }
+  }
+
+  /// A request with this method would seem to lack its body if it said nothing of it (RFC 9110 §8.6).
+  private var expectsBody: Bool {
+    guard let method = value.requestHead[.method] else { return false }
+    return
+      !(method == "GET" || method == "HEAD" || method == "DELETE" || method == "TRACE"
+      || method == "CONNECT")
   }
 
   /// The body's next piece has passed the chain.
@@ -200,6 +216,9 @@ extension Ref where Value == RequestStream {
 
   /// A 1xx response: dropped, unless the client asked to see it.
   func interimResponse(_ status: Int, _ text: Bytes, _ fields: ParsedFields) {
+    if let cluster = value.attempt.cluster {
+      cluster.countInterim(code: status, origin: value.isInternal ? .internal : .external)
+    }
     guard manager.value.proxies100Continue, let downstream = value.downstream, value.minor == 1,
       !value.headSent
     else { return }
@@ -216,10 +235,6 @@ extension Ref where Value == RequestStream {
       }
       downstream.flushOutput()
       countInterim()
-      if let cluster = value.attempt.cluster {
-        cluster.countResponse(
-          code: status, origin: value.isInternal ? .internal : .external, milliseconds: nil)
-      }
     }
     head.release(into: &loop.state.value.blocks)
   }
@@ -238,6 +253,33 @@ extension Ref where Value == RequestStream {
     resumeUpstream()
     value.upstream = nil
     endAttempt()
+  }
+
+  // MARK: Duration
+
+  /// The cluster's `max_stream_duration`, or what a trusted caller asks for.
+  private func startDurationTimer(_ cluster: Ref<ClusterView>) {
+    var limit = cluster.value.config.value.http.maxStreamDuration ?? 0
+    if let asked = value.attempt.askedDuration { limit = asked }
+    guard limit > 0 else { return }
+    value.attempt.durationTimer = unsafe loop.after(milliseconds: limit, context: raw) { raw, _ in
+      unsafe Ref<RequestStream>(raw: raw).attemptLastedTooLong()
+    }
+  }
+
+  private func attemptLastedTooLong() {
+    value.attempt.durationTimer = .none
+    guard !value.isOver, let cluster = value.attempt.cluster else { return }
+    worker.value.stats.add(cluster.value.stats.value.requests.maxDurationReached)
+    let started = value.attempt.responseStarted
+    dropAttempt()
+    if started {
+      value.flags.insert(.upstreamMaxStreamDurationReached)
+      return abandon(details: "upstream_max_stream_duration_reached")
+    }
+    value.attempt.failure = FL_FAILURE_MAX_DURATION
+    replyToFailure()
+    flushDownstream()
   }
 
   // MARK: Failures
@@ -306,7 +348,10 @@ extension Ref where Value == RequestStream {
 
   /// Closes the connection of an attempt whose answer nobody wants any more.
   func dropAttempt() {
-    if let pool = value.pendingPool { pool.leave(self) }
+    if let pool = value.pendingPool {
+      pool.leave(self)
+      worker.value.stats.add(pool.value.cluster.value.stats.value.requests.cancelled)
+    }
     if let upstream = value.upstream {
       value.upstream = nil
       upstream.abandon()
@@ -319,6 +364,10 @@ extension Ref where Value == RequestStream {
   private func endAttempt() {
     guard let cluster = value.attempt.cluster else { return }
     value.attempt.isRunning = false
+    if value.attempt.durationTimer != .none {
+      loop.cancel(value.attempt.durationTimer)
+      value.attempt.durationTimer = .none
+    }
     if value.attempt.holdsRequest {
       value.attempt.holdsRequest = false
       cluster.value.breakers.value[value.route.priority].releaseRequest()
@@ -350,6 +399,9 @@ extension Ref where Value == RequestStream {
       value.attempt.retained.append(piece, from: &loop.state.value.blocks)
     } else {
       value.attempt.retainedWhole = false
+      if let cluster = value.attempt.cluster ?? value.route.cluster {
+        worker.value.stats.add(cluster.value.stats.value.retries.abandoned)
+      }
       value.attempt.retained.removeAll(into: &loop.state.value.blocks)
     }
   }
@@ -390,6 +442,7 @@ extension Ref where Value == RequestStream {
     endFilters(from: index + 1)
     resetResponse()
     value.isResponding = false
+    value.replyOrigin = .max
     value.flags.subtract(.ofAttempts)
     value.details = .empty
     if value.attempt.avoidAttempts > 0, value.attempt.tried.extraPicks == 0 {
@@ -421,12 +474,28 @@ extension Ref where Value == RequestStream {
     value.request.mode = .flowing
     value.request.endQueued = false
     value.requestHead.copy(from: value.attempt.head, pool: &loop.state.value.blocks)
+    lowerExpectedTimeout()
     renewFilters(behind: index)
     let id = value.streamID
     runRequestHead(from: index + 1)
     guard value.streamID == id, !value.isOver, !value.isResponding else { return }
     redeliver(from: index + 1)
     if !value.isOver { flushDownstream() }
+  }
+
+  /// What the upstream is told of the time it has: never more than is left of the route's.
+  private func lowerExpectedTimeout() {
+    let whole = unsafe routeTimeouts.pointee.route_ms
+    guard whole > 0, let index = value.requestHead.find(.envoyExpectedTimeout),
+      let told = value.requestHead.value(index).decimal
+    else { return }
+    let spent = (loop.now &- value.requestEndedAt) / 1_000_000
+    let left = whole > spent ? whole - spent : 1
+    guard left < UInt64(told) else { return }
+    var digits = InlineArray<24, UInt8>(repeating: 0)
+    withDecimal(Int(clamping: left), &digits) {
+      value.requestHead.replace(index, $0, from: &loop.state.value.blocks)
+    }
   }
 
   private func redeliver(from index: Int) {

@@ -25,13 +25,11 @@ extension Ref where Value == RequestStream {
   /// The client has gone.
   func downstreamGone() {
     guard !value.isOver else { return }
-    if value.isUpgraded, value.upstream != nil, value.request.ended == false {
-      // Half of a tunnel has closed: the upstream hears so by the end of its connection.
-    }
     value.flags.insert(.downstreamConnectionTermination)
     value.details = Bytes("downstream_remote_disconnect")
     worker.value.stats.add(manager.value.stats.value.rqRxReset)
     let downstream = value.downstream
+    downstream?.value.leftDuringRequest = true
     dropAttempt()
     finish()
     downstream?.close()
@@ -43,6 +41,7 @@ extension Ref where Value == RequestStream {
     guard !value.isOver else { return }
     setDetails(details)
     worker.value.stats.add(manager.value.stats.value.rqTxReset)
+    worker.value.stats.add(manager.value.stats.value.rqRxReset)
     let downstream = value.downstream
     dropAttempt()
     finish()

@@ -15,7 +15,9 @@ extension Ref where Value == RequestStream {
     case FL_FAILURE_PER_TRY_IDLE_TIMEOUT:
       timedOut("upstream_per_try_idle_timeout")
     case FL_FAILURE_NO_HEALTHY_HOST:
-      replyLocally(.noHealthyUpstream)
+      replyLocally(.noHealthyUpstream, isAttempt: true)
+    case FL_FAILURE_MAX_DURATION:
+      replyLocally(.upstreamMaxDuration, isAttempt: true)
     case FL_FAILURE_CONNECT:
       reply(
         "remote connection failure", .upstreamConnectionFailure, transport: connectErrorText)
@@ -39,7 +41,8 @@ extension Ref where Value == RequestStream {
     }
     value.attempt.timedOut = true
     replyLocally(
-      LocalReply(504, "upstream request timeout", details, .upstreamRequestTimeout))
+      LocalReply(504, "upstream request timeout", details, .upstreamRequestTimeout),
+      isAttempt: true)
   }
 
   /// `upstream connect error or disconnect/reset before headers. reset reason: …`
@@ -66,7 +69,7 @@ extension Ref where Value == RequestStream {
     reply.details = value.details
     reply.flags = flag
     reply.overloaded = flag == .upstreamOverflow
-    replyLocally(reply)
+    replyLocally(reply, isAttempt: true)
   }
 
   private func appendDetails(_ text: Bytes) {

@@ -99,8 +99,9 @@ extension Ref where Value == RequestStream {
   // MARK: Replies
 
   /// Copies a filter's reply; it is sent when no filter is running.
-  func prepareReply(_ reply: UnsafePointer<fl_reply>) {
+  func prepareReply(_ reply: UnsafePointer<fl_reply>, by filter: Int) {
     guard !value.isOver else { return }
+    value.preparedBy = filter
     let blocks = loop.state
     value.replyHead.release(into: &blocks.value.blocks)
     value.replyHead.open(from: &blocks.value.blocks)
@@ -198,6 +199,7 @@ extension ResponseFlags {
     case FL_FLAG_FAILED_HEALTH_CHECK: self = .failedLocalHealthCheck
     case FL_FLAG_STREAM_IDLE_TIMEOUT: self = .streamIdleTimeout
     case FL_FLAG_INVALID_REQUEST: self = .invalidEnvoyRequestHeaders
+    case FL_FLAG_UPSTREAM_OVERFLOW: self = .upstreamOverflow
     default: self = []
     }
   }

@@ -8,7 +8,9 @@ import Telemetry
 // what a chain does to responses it does to these too.
 extension Ref where Value == RequestStream {
   /// Answers instead of the upstream, or, when a response is on its way already, breaks off.
-  func replyLocally(_ reply: LocalReply) {
+  /// - Parameter isAttempt: the reply stands for what the attempt came to, which a filter may repeat.
+  func replyLocally(_ reply: LocalReply, isAttempt: Bool = false) {
+    value.replyOrigin = isAttempt ? .max : -1
     guard beginReply(status: reply.status, details: reply.details, flags: reply.flags) else {
       return
     }
@@ -25,9 +27,15 @@ extension Ref where Value == RequestStream {
   /// The reply that a filter has prepared in `replyHead` and `replyBody`.
   func startFilterReply() {
     let details = value.details
+    value.replyOrigin = value.preparedBy
+    value.preparedBy = -1
     guard beginReply(status: value.replyStatus, details: details, flags: []) else { return }
     value.responseHead.copy(from: value.replyHead, pool: &loop.state.value.blocks)
     value.status = value.replyStatus
+    if value.attempt.routeTimedOut {
+      value.attempt.routeTimedOut = false
+      countFailure(status: value.status)
+    }
     value.responseHead.open(from: &loop.state.value.blocks)
     value.replyHead.release(into: &loop.state.value.blocks)
     let whole = contiguous(&value.replyBody)

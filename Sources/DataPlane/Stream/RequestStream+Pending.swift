@@ -12,7 +12,7 @@ extension Ref where Value == RequestStream {
     guard value.depth == 0, !value.wanted.isEmpty else { return false }
     if value.wanted.reset {
       value.wanted = PendingActions()
-      abandon(details: "filter_reset")
+      abandon(details: value.details.isEmpty ? Bytes("filter_reset") : value.details)
       return true
     }
     if value.wanted.reply {

@@ -52,9 +52,6 @@ extension Ref where Value == RequestStream {
   func requestBroken() {
     guard !value.isOver else { return }
     countProtocolError()
-    if let cluster = value.attempt.cluster, value.attempt.isRunning {
-      worker.value.stats.add(cluster.value.stats.value.requests.cancelled)
-    }
     value.flags.insert(.downstreamProtocolError)
     value.closesConnection = true
     replyLocally(LocalReply(400, "Bad Request", "http1.codec_error", closes: true))

@@ -12,7 +12,9 @@ extension Ref where Value == RequestStream {
     var index = start
     while index >= 0 {
       let slot = self.slot(index)
-      if slot.value.isEnabled, let callback = unsafe slot.value.table.responseHead {
+      if slot.value.isEnabled, !slot.value.mayReplay || index <= value.replyOrigin,
+        let callback = unsafe slot.value.table.responseHead
+      {
         let endStream =
           value.response.ended && value.response.queue.isEmpty
           && !value.response.hasTrailers
@@ -237,6 +239,8 @@ extension Ref where Value == RequestStream {
   private func frameResponse(endStream: Bool) {
     value.chunkedResponse = false
     let bodiless = value.isHEAD || Status.forbidsBody(value.status)
+    // To HEAD, the fields say what they would have said to GET.
+    if value.isHEAD, value.minor == 1, !value.responseHead.contains(.contentLength) { return }
     value.responseHead.remove(.transferEncoding)
     if value.isUpgraded { return }
     if bodiless {

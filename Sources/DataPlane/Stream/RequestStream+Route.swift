@@ -256,6 +256,7 @@ extension Ref where Value == RequestStream {
     guard value.call == nil else { return }
     let state = loop.state
     value.requestHead.remove(.host)
+    if value.requestHead.mayHave(anyOf: Self.routerFields) { takeRouterFields() }
     guard let match = value.route.match else { return }
     let fits = match.prepareRequest(
       &value.requestHead, StreamLogSource(self), renderer: worker.value.renderer,
@@ -272,6 +273,18 @@ extension Ref where Value == RequestStream {
     {
       value.requestHead.set(.envoyIsTimeoutRetry, Bytes("true"), from: &state.value.blocks)
     }
+  }
+
+  /// Fields with which a trusted caller speaks to the router: they end here.
+  private static var routerFields: HeaderIDSet {
+    .envoyStreamDuration | .envoyAltStatName | .envoyHedge
+  }
+
+  private func takeRouterFields() {
+    if let asked = value.requestHead[.envoyStreamDuration] {
+      value.attempt.askedDuration = asked.decimal.map { UInt64($0) }
+    }
+    value.requestHead.remove(anyOf: Self.routerFields)
   }
 
   /// Gives the request the name of the host it goes to, where the route asks for that.
@@ -312,7 +325,8 @@ extension Ref where Value == RequestStream {
         .via, separator: ", ", manager.value.via, from: &state.value.blocks)
     }
     if manager.value.returnsRequestID || value.requestHead.contains(.envoyForceTrace),
-      let id = value.requestHead[.xRequestID] {
+      let id = value.requestHead[.xRequestID]
+    {
       value.responseHead.set(.xRequestID, id, from: &state.value.blocks)
     }
     if value.route.match?.virtualHost.value.includesAttemptCountInResponse == true,

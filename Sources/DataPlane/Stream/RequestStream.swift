@@ -68,6 +68,11 @@ struct RequestStream: ~Copyable, Pooled {
   /// Filter callbacks on the stack: what they ask for is done when they have returned.
   var depth = 0
   var wanted = PendingActions()
+  /// The filter that answered: what comes from in front of a replaying filter, or from nowhere in the
+  /// chain, is no attempt of its.
+  var replyOrigin = Int.max
+  /// The filter that has prepared `replyHead` and `replyBody`.
+  var preparedBy = -1
   var replyHead = HeaderMap()
   var replyBody = ByteQueue()
   var replyStatus = 0
@@ -217,6 +222,12 @@ struct AttemptState: ~Copyable {
   var holdsRequest = false
   var holdsPending = false
   var framing = BodyFraming.none
+  /// The cluster's bound on one attempt.
+  var durationTimer = TimerID.none
+  /// A trusted caller's own bound (`x-envoy-upstream-stream-duration-ms`).
+  var askedDuration: UInt64?
+  /// A filter has counted the route's timeout: its reply is the cluster's failure.
+  var routeTimedOut = false
 }
 
 /// The endpoint of an attempt, pinned for as long as the stream speaks of it.

@@ -117,6 +117,8 @@ extension Ref where Value == HostPool {
     let breaker = cluster.value.breakers.value[stream.value.route.priority]
     guard breaker.admitPending() else {
       stats.add(cluster.value.stats.value.requests.pendingOverflow)
+      // No endpoint had a part in it.
+      stream.releaseHost()
       return stream.upstreamOverflowed()
     }
     stream.value.pendingPool = self
@@ -192,20 +194,21 @@ extension Ref where Value == HostPool {
     // The next attempt takes the next address of a host that has several.
     value.tryNextAddress()
     upstream.value.phase = .idle
-    discard(upstream)
+    discard(upstream, byPeer: !timedOut)
     // Envoy fails everything that waits for this host at once: it would fare no better.
     var left = value.pending
     while left > 0, let stream = value.pendingHead {
       left -= 1
       leave(stream)
+      stats.add(cluster.value.stats.value.requests.pendingFailureEject)
       stream.connectFailed(error: error, timedOut: timedOut)
     }
     value.worker.value.output.flush(on: value.worker.value.loop)
   }
 
-  private func discard(_ upstream: Ref<UpstreamConnection>) {
-    if upstream.value.connection.isOpen { return upstream.close() }
-    closing(upstream, byPeer: false, withRequest: false)
+  private func discard(_ upstream: Ref<UpstreamConnection>, byPeer: Bool) {
+    if upstream.value.connection.isOpen { return upstream.close(byPeer: byPeer) }
+    closing(upstream, byPeer: byPeer, withRequest: false)
     let worker = value.worker
     unsafe worker.value.loop.later(context: upstream.raw) { raw, _ in
       let upstream = unsafe UpstreamHandle(raw: raw)
@@ -293,6 +296,8 @@ extension Ref where Value == HostPool {
     host.value.unpin(worker: worker)
   }
 
+  func countCloseNotify() { stats.add(cluster.value.stats.value.connections.closeNotify) }
+  func countProtocolError() { stats.add(cluster.value.stats.value.connections.protocolError) }
   func countMaxRequests() { stats.add(cluster.value.stats.value.connections.maxRequests) }
   func countIdleTimeout() { stats.add(cluster.value.stats.value.connections.idleTimeout) }
 }

@@ -279,6 +279,7 @@ extension Ref where Value == UpstreamConnection {
     // RFC 9110 §8.6: a length has no place here; one of 0 does no harm and is dropped.
     if status == 204 { stream.value.responseHead.remove(.contentLength) }
     value.keepAlive = framing.keepAlive
+    if framing.announcesClose { pool.countCloseNotify() }
     if status == 101 {
       value.phase = .tunnel
       value.decoder = BodyDecoder(.untilClose)
@@ -349,8 +350,9 @@ extension Ref where Value == UpstreamConnection {
   // MARK: Ends
 
   /// The response is whole: back to the pool, or closed when it cannot carry another request.
-  private func release(leftover: Bool = false) {
+  private func release(leftover: Bool = false, byPeer: Bool = false) {
     guard let stream = value.stream else { return }
+    if leftover { pool.countProtocolError() }
     unpauseDownstream()
     stream.upstreamFinished()
     value.stream = nil
@@ -360,7 +362,7 @@ extension Ref where Value == UpstreamConnection {
       value.keepAlive && value.requestSent && !leftover && !exhausted && value.stash == nil
       && !value.connection.mayBeDead && value.connection.queuedBytes == 0
     if exhausted { pool.countMaxRequests() }
-    guard mayContinue else { return close() }
+    guard mayContinue else { return close(byPeer: byPeer, withRequest: !value.requestSent) }
     value.phase = .idle
     value.idleSince = loop.now
     pool.becameIdle(self)
@@ -372,11 +374,15 @@ extension Ref where Value == UpstreamConnection {
       value.phase == .body || value.phase == .tunnel
     {
       value.keepAlive = false
-      release()
+      release(byPeer: true)
       stream.responseData(.empty, endStream: true)
       return held.value.output.flush(on: loop)
     }
-    failed(errorNumber == 0 ? .terminated : .reset)
+    // An end where the grammar does not allow one is the upstream's mistake, however it came.
+    let isWithin =
+      value.phase == .head && value.stash != nil
+      || value.phase == .body && !value.decoder.endsWithConnection
+    failed(isWithin ? .protocolError : errorNumber == 0 ? .terminated : .reset, byPeer: true)
   }
 
   private func hungUp() {
@@ -384,11 +390,11 @@ extension Ref where Value == UpstreamConnection {
     guard value.stream != nil else { return close(byPeer: true) }
   }
 
-  private func failed(_ failure: UpstreamFailure) {
+  private func failed(_ failure: UpstreamFailure, byPeer: Bool = false) {
     guard let stream = value.stream else { return close() }
     unpauseDownstream()
     value.stream = nil
-    close(byPeer: failure != .protocolError, withRequest: true)
+    close(byPeer: byPeer, withRequest: true)
     stream.upstreamBroke(failure)
     held.value.output.flush(on: loop)
   }

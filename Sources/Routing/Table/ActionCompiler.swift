@@ -172,8 +172,11 @@ struct ActionCompiler {
     _ action: Envoy_Config_Route_V3_RouteAction, _ retryPolicy: Ref<fl_retry_policy>?
   ) -> fl_timeouts {
     unsafe fl_timeouts(
-      route_ms: action.hasTimeout
-        ? action.timeout.milliseconds : Defaults.routeTimeout.wholeMilliseconds,
+      // A bound on the whole stream takes the place of a bound on the response, as in Envoy.
+      route_ms: action.hasMaxStreamDuration
+        ? 0
+        : action.hasTimeout
+          ? action.timeout.milliseconds : Defaults.routeTimeout.wholeMilliseconds,
       per_try_ms: retryPolicy.map { unsafe $0.value.per_try_timeout_ms } ?? 0,
       per_try_idle_ms: unsafe retryPolicy.map { unsafe $0.value.per_try_idle_timeout_ms } ?? 0,
       respect_expected_timeout: context.options.respectsExpectedTimeout,

@@ -20,8 +20,9 @@ package struct SharedGauge: @unchecked Sendable {
   package static func allocate() -> SharedGauge {
     let raw = UnsafeMutableRawPointer.allocate(
       byteCount: cacheLineBytes, alignment: cacheLineBytes)
-    let cell = unsafe raw.bindMemory(to: UInt64.self, capacity: 1)
-    unsafe cell.initialize(to: 0)
+    // The value, and whether it has ever been anything but zero.
+    let cell = unsafe raw.bindMemory(to: UInt64.self, capacity: 2)
+    unsafe cell.initialize(repeating: 0, count: 2)
     return unsafe SharedGauge(cell: cell)
   }
 
@@ -38,14 +39,20 @@ package struct SharedGauge: @unchecked Sendable {
   /// Adds one unless `limit` is reached. Says whether it did.
   @inlinable
   package func tryAcquire(limit: UInt64) -> Bool {
-    unsafe telemetry_add_below(cell, limit)
+    let admitted = unsafe telemetry_add_below(cell, limit)
+    if admitted, unsafe telemetry_load(cell + 1) == 0 { unsafe telemetry_store(cell + 1, 1) }
+    return admitted
   }
 
   /// Adds one whatever the value is.
   @inlinable
   package func acquire() {
-    unsafe _ = telemetry_fetch_add(cell, 1)
+    if unsafe telemetry_fetch_add(cell, 1) == 0 { unsafe telemetry_store(cell + 1, 1) }
   }
+
+  /// It has been acquired at least once.
+  @inlinable
+  package var wasUsed: Bool { unsafe telemetry_load(cell + 1) != 0 }
 
   /// Takes back what one `acquire` or successful `tryAcquire` added.
   @inlinable
