@@ -160,7 +160,10 @@ extension RetryFilter {
   private func announcePerTryTimeout(
     _ head: borrowing RequestHeadView, _ context: borrowing StreamContext
   ) {
-    guard perTryMilliseconds > 0, !context.routeTimeouts.suppressesEnvoyHeaders else { return }
+    guard perTryMilliseconds > 0, !context.routeTimeouts.suppressesEnvoyHeaders,
+      // Who would rather have a second attempt beside the first waits for the whole.
+      head["x-envoy-hedge-on-per-try-timeout"] == nil
+    else { return }
     let whole = head["x-envoy-expected-rq-timeout-ms"]?.decimal ?? .max
     guard perTryMilliseconds < whole else { return }
     head.set("x-envoy-expected-rq-timeout-ms", number: perTryMilliseconds)

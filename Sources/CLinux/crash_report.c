@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -18,6 +19,18 @@ static const struct {
 };
 enum { reported_count = sizeof reported / sizeof reported[0] };
 static struct sigaction previous[reported_count];
+
+// Swift's own report reads all debug information first, which can take a minute: it is for those who
+// ask for it. A sanitizer's report is what a sanitized build is for.
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+#ifndef SANITIZED
+#define SANITIZED 0
+#endif
+static int continues_with_previous = SANITIZED;
 
 // A line built without the C library's formatting, which a signal handler may not call.
 typedef struct {
@@ -66,13 +79,16 @@ static void report(int number, siginfo_t *info, void *context) {
   ssize_t written = write(STDERR_FILENO, out.text, out.count);
   (void)written;
 
-  sigaction(number, &previous[which], NULL);
+  struct sigaction plain = {.sa_handler = SIG_DFL};
+  sigemptyset(&plain.sa_mask);
+  sigaction(number, continues_with_previous ? &previous[which] : &plain, NULL);
   // A fault happens again as soon as we return, with its address; anything else is sent again.
   if (!is_fault || number == SIGTRAP) raise(number);
   errno = saved;
 }
 
 void fl_install_crash_report(void) {
+  if (getenv("SWIFT_BACKTRACE")) continues_with_previous = 1;
   for (size_t i = 0; i < reported_count; i++) {
     struct sigaction action = {.sa_sigaction = report, .sa_flags = SA_SIGINFO | SA_ONSTACK};
     sigemptyset(&action.sa_mask);

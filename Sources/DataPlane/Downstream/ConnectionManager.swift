@@ -123,6 +123,11 @@ struct ConnectionManagerStats {
   let rqEarlyResponse: CounterID
   let rqRejected: CounterID
   let rqUpgrades: CounterID
+  let redirectBadLocation: CounterID
+  let redirectUnsafeScheme: CounterID
+  let redirectTooMany: CounterID
+  let redirectNoRoute: CounterID
+  let healthCheck: CounterID
   let routedTotal: CounterID
   let noRoute: CounterID
   let noCluster: CounterID
@@ -175,6 +180,11 @@ struct ConnectionManagerStats {
     rqEarlyResponse = counter("downstream_rq_response_before_rq_complete")
     rqRejected = counter("downstream_rq_rejected_via_ip_detection")
     rqUpgrades = counter("downstream_cx_upgrades_total")
+    redirectBadLocation = counter("passthrough_internal_redirect_bad_location")
+    redirectUnsafeScheme = counter("passthrough_internal_redirect_unsafe_scheme")
+    redirectTooMany = counter("passthrough_internal_redirect_too_many_redirects")
+    redirectNoRoute = counter("passthrough_internal_redirect_no_route")
+    healthCheck = counter("tracing.health_check")
     routedTotal = counter("rq_total")
     noRoute = counter("no_route")
     noCluster = counter("no_cluster")

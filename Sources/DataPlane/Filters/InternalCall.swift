@@ -119,9 +119,21 @@ extension Ref where Value == InternalCall {
     value.stream?.endCall()
   }
 
-  func timedOut() {
+  /// 0 is no bound.
+  func startTimer(milliseconds: UInt64) {
+    guard milliseconds > 0 else { return }
+    value.timer = unsafe loop.after(milliseconds: milliseconds, context: raw) { raw, _ in
+      unsafe Ref<InternalCall>(raw: raw).timedOut()
+    }
+  }
+
+  private func timedOut() {
     value.timer = .none
     guard !value.isOver, let stream = value.stream else { return }
+    if let cluster = stream.value.attempt.cluster {
+      held.value.stats.add(cluster.value.stats.value.requests.timeout)
+      cluster.countResponse(code: 504, origin: .internal, milliseconds: nil)
+    }
     stream.endCall()
   }
 }
@@ -148,9 +160,7 @@ extension Ref where Value == RequestStream {
     if !body.isEmpty { stream.setContentLength(&stream.value.requestHead, body.count) }
     let timeout =
       unsafe request.timeout_ms == 0 ? InternalCall.defaultTimeout : request.timeout_ms
-    call.value.timer = unsafe loop.after(milliseconds: timeout, context: call.raw) { raw, _ in
-      unsafe Ref<InternalCall>(raw: raw).timedOut()
-    }
+    call.startTimer(milliseconds: timeout)
     let id = ticket.value.id
     stream.runCall(to: cluster, body: body)
     return id
@@ -173,6 +183,12 @@ extension Ref where Value == RequestStream {
     value.request.ended = true
     value.requestEndedAt = loop.now
     value.route.cluster = cluster
+    // To the next hop we are the client, and one of its own network (as Envoy's asynchronous client).
+    value.requestHead.set(.envoyInternal, Bytes("true"), from: &loop.state.value.blocks)
+    AddressText(worker.value.machineAddress).withBytes {
+      value.requestHead.append(
+        .xForwardedFor, separator: ",", $0, from: &loop.state.value.blocks)
+    }
     if let method = value.requestHead[.method] { value.isHEAD = method == "HEAD" }
     if !body.isEmpty {
       // The body stands in the queue before the router, as if it had waited there.

@@ -88,6 +88,13 @@ enum HostRules {
     return host[0, host.count - 1]
   }
 
+  /// The place of a dot between host and port; nil when there is none.
+  static func dotBeforePort(_ authority: Bytes) -> Int? {
+    let (host, port) = split(authority)
+    guard port != nil, host.count > 1, host[host.count - 1] == UInt8(ascii: ".") else { return nil }
+    return host.count - 1
+  }
+
   static func isLoopback(_ address: SocketAddress) -> Bool {
     let bytes = address.ipBytes
     if address.family == AF_INET { return bytes[0] == 127 }

@@ -69,7 +69,7 @@ extension LocalReply {
     LocalReply(400, "", "missing_host_header")
   }
   static var requestTooLarge: LocalReply {
-    LocalReply(413, "Payload Too Large", "request_payload_too_large")
+    LocalReply(413, "Payload Too Large", "request_payload_too_large", closes: true)
   }
   static var responseTooLarge: LocalReply {
     LocalReply(500, "Internal Server Error", "response_payload_too_large")

@@ -17,6 +17,13 @@ extension Ref where Value == RequestStream {
     stats.gaugeAdd(ids.value.rqActive, 1)
   }
 
+  /// An internal redirect makes another request of it.
+  func countRestarted() {
+    guard value.isCounted else { return }
+    stats.add(ids.value.rqTotal)
+    stats.add(ids.value.rqHTTP1Total)
+  }
+
   func countProtocolError() { stats.add(ids.value.cxProtocolError) }
   func countNonRelativePath() { stats.add(ids.value.rqNonRelativePath) }
 
@@ -37,6 +44,8 @@ extension Ref where Value == RequestStream {
     stats.gaugeAdd(ids.value.rqActive, -1)
     if !value.request.ended, value.headSent { stats.add(ids.value.rqEarlyResponse) }
     guard value.headSent else { return }
+    // As in Envoy, health checks are not among the requests that completed.
+    guard !value.isHealthCheck else { return stats.add(ids.value.healthCheck) }
     let milliseconds = (loop.now &- value.startedAt) / 1_000_000
     stats.add(ids.value.rqCompleted)
     stats.record(ids.value.rqTime, milliseconds)
@@ -84,6 +93,7 @@ extension Ref where Value == RequestStream {
     let status = value.attempt.uncountedStatus
     guard status > 0, let cluster = value.attempt.cluster else { return }
     value.attempt.uncountedStatus = 0
+    guard !value.isHealthCheck else { return }
     var milliseconds: UInt64?
     if !value.attempt.isUncountedFailure {
       let since = value.upstreamRequestEndedAt > 0 ? value.upstreamRequestEndedAt : loop.now

@@ -32,6 +32,7 @@ extension Ref where Value == RequestStream {
       random: &loop.state.value.random, avoiding: value.attempt.tried)
     guard let pick else {
       value.attempt.failure = FL_FAILURE_NO_HEALTHY_HOST
+      worker.value.stats.add(cluster.value.stats.value.balancerPanics)
       countFailure(status: 503)
       return replyToFailure()
     }
@@ -78,6 +79,8 @@ extension Ref where Value == RequestStream {
     value.attempt.onReusedConnection = upstream.value.requests > 0
     value.attempt.requestStarted = true
     value.upstream = upstream
+    value.upstreamLocal = upstream.value.local
+    value.upstreamConnectionID = upstream.value.id
     upstream.attach(self)
     value.upstreamStartedAt = loop.now
     countAttempt(cluster)
@@ -93,8 +96,7 @@ extension Ref where Value == RequestStream {
 
   private func sendRequestHead(to upstream: Ref<UpstreamConnection>) {
     let endStream =
-      value.request.ended && value.request.queue.isEmpty && !value.request.hasTrailers
-      && value.request.isFlowingOrAtRouter(value.slotCount)
+      value.request.endsWithHead && value.request.isFlowingOrAtRouter(value.slotCount)
     frameRequest(endStream: endStream)
     let fits = worker.value.output.compose(for: upstream.connection, on: loop) { out in
       HTTP1Encoder.request(value.requestHead, to: &out)
@@ -140,6 +142,7 @@ extension Ref where Value == RequestStream {
       return holdRequest(piece, endStream: endStream, seen: false)
     }
     guard let upstream = value.upstream else { return }
+    if value.keepsSentBody { keepSent(piece, endStream: endStream) }
     if !piece.isEmpty {
       value.attempt.bodySent = true
       if value.attempt.framing == .chunked {
@@ -165,6 +168,7 @@ extension Ref where Value == RequestStream {
       return
     }
     guard let upstream = value.upstream, !value.request.endDelivered else { return }
+    if value.keepsSentBody { keepSent(.empty, endStream: true) }
     guard value.attempt.framing == .chunked else { return requestSent(upstream) }
     guard value.attempt.cluster?.value.config.value.http.enableTrailers ?? false else {
       upstream.write(HTTP1Encoder.lastChunk)
@@ -441,6 +445,7 @@ extension Ref where Value == RequestStream {
     value.attempt.holdsRetry = holdsRetry
     endFilters(from: index + 1)
     resetResponse()
+    value.sentBody.removeAll(into: &loop.state.value.blocks)
     value.isResponding = false
     value.replyOrigin = .max
     value.flags.subtract(.ofAttempts)
@@ -477,8 +482,10 @@ extension Ref where Value == RequestStream {
     lowerExpectedTimeout()
     renewFilters(behind: index)
     let id = value.streamID
+    value.request.isInHand = value.attempt.retained.count > 0
     runRequestHead(from: index + 1)
     guard value.streamID == id, !value.isOver, !value.isResponding else { return }
+    value.request.isInHand = false
     redeliver(from: index + 1)
     if !value.isOver { flushDownstream() }
   }

@@ -78,7 +78,7 @@ extension Ref where Value == RequestStream {
     }
   }
 
-  private func noticeLog() {
+  func noticeLog() {
     var index = 0
     while index < value.slotCount {
       let slot = self.slot(index)
@@ -101,6 +101,7 @@ extension Ref where Value == RequestStream {
     value.request.queue.removeAll(into: &blocks.value.blocks)
     value.response.queue.removeAll(into: &blocks.value.blocks)
     value.replyBody.removeAll(into: &blocks.value.blocks)
+    value.sentBody.removeAll(into: &blocks.value.blocks)
     value.attempt.retained.removeAll(into: &blocks.value.blocks)
     value.metadata.release(into: &blocks.value.blocks)
     if let block = value.chainMemory { blocks.value.blocks.release(block) }

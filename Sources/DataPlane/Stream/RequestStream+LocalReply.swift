@@ -88,7 +88,11 @@ extension Ref where Value == RequestStream {
       return
     }
     let length = text?.bytes.count ?? body.count
-    if length > 0 || !Status.forbidsBody(status) {
+    if value.isHEAD, length == 0, !Status.forbidsBody(status) {
+      // To GET, the head would have come without knowing whether a body follows, as in Envoy.
+      value.responseHead.set(
+        .transferEncoding, Bytes("chunked"), from: &loop.state.value.blocks)
+    } else if length > 0 || !Status.forbidsBody(status) {
       setContentLength(&value.responseHead, length)
     }
     if length > 0, !value.responseHead.contains(.contentType) {

@@ -4,26 +4,51 @@ import HTTPModel
 import Routing
 import Upstream
 
-// Copies of requests that nobody waits for, and redirects followed on the client's behalf.
+// Copies of requests that nobody waits for (Envoy: `request_mirror_policies`).
 extension Ref where Value == RequestStream {
-  /// Sends copies to the route's mirrors. A request with a body is copied once its body is whole, and
-  /// only when it was kept (Envoy abandons the shadow as well when the body is too large).
+  /// Chooses the route's mirrors that get a copy of this request. Without a body they get it at once,
+  /// else when the body is whole: a shadow must not be able to slow the client down.
   func startMirrors() {
-    guard value.call == nil, let action = value.route.forward, action.value.mirrors.count > 0
-    else { return }
-    for index in 0..<action.value.mirrors.count {
-      let policy = action.value.mirrors[index]
-      guard policy.applies(random: loop.state.value.random.next()),
-        let cluster = cluster(of: policy)
-      else { continue }
-      if value.request.ended && value.request.queue.isEmpty {
-        mirror(to: cluster, policy, body: .empty)
-      } else if value.request.ended {
-        let copy = copy(of: value.request.queue)
-        mirror(to: cluster, policy, body: copy.bytes)
-        release(copy)
-      }
+    guard value.call == nil, let action = value.route.forward else { return }
+    value.mirrors = 0
+    for index in 0..<min(action.value.mirrors.count, 64)
+    where action.value.mirrors[index].applies(random: loop.state.value.random.next()) {
+      value.mirrors |= 1 << UInt64(index)
     }
+    value.sentBodyIsCut = false
+    value.keepsSentBody = value.mirrors != 0 || action.value.internalRedirect != nil
+    if value.request.endsWithHead, value.mirrors != 0 { sendMirrors() }
+  }
+
+  /// Keeps a piece of the body that leaves for the upstream; the last one sends the mirrors off.
+  func keepSent(_ piece: Bytes, endStream: Bool) {
+    guard value.sentBody.count + piece.count <= value.request.limit else { return cutSent() }
+    value.sentBody.append(piece, from: &loop.state.value.blocks)
+    if endStream, value.mirrors != 0 { sendMirrors() }
+  }
+
+  /// As in Envoy, what would have to be kept beyond the buffer limit is neither mirrored nor sent
+  /// after a redirect.
+  private func cutSent() {
+    if value.mirrors != 0, let cluster = value.attempt.cluster {
+      worker.value.stats.add(cluster.value.stats.value.retries.abandoned)
+    }
+    value.mirrors = 0
+    value.keepsSentBody = false
+    value.sentBodyIsCut = true
+    value.sentBody.removeAll(into: &loop.state.value.blocks)
+  }
+
+  private func sendMirrors() {
+    guard let action = value.route.forward else { return }
+    let chosen = value.mirrors
+    value.mirrors = 0
+    let body = copy(of: value.sentBody)
+    for index in 0..<min(action.value.mirrors.count, 64) where chosen & 1 << UInt64(index) != 0 {
+      let policy = action.value.mirrors[index]
+      if let cluster = cluster(of: policy) { mirror(to: cluster, policy, body: body.bytes) }
+    }
+    release(body)
   }
 
   private func cluster(of policy: MirrorPolicy) -> Ref<ClusterView>? {
@@ -47,9 +72,8 @@ extension Ref where Value == RequestStream {
     }
     shadow.value.requestHead.remove(.transferEncoding)
     if !body.isEmpty { shadow.setContentLength(&shadow.value.requestHead, body.count) }
-    call.value.timer = unsafe loop.after(
-      milliseconds: InternalCall.defaultTimeout, context: call.raw
-    ) { raw, _ in unsafe Ref<InternalCall>(raw: raw).timedOut() }
+    shadow.value.requestHead.remove(.envoyExpectedTimeout)
+    call.startTimer(milliseconds: unsafe routeTimeouts.pointee.route_ms)
     shadow.runCall(to: cluster, body: body)
   }
 
@@ -73,72 +97,5 @@ extension Ref where Value == RequestStream {
     guard !value.isOver else { return }
     dropAttempt()
     finish()
-  }
-
-  // MARK: Internal redirects
-
-  /// Follows the upstream's redirect when the route says so. True when the request is on its way
-  /// again.
-  func redirectInternally() -> Bool {
-    guard let policy = value.route.forward?.value.internalRedirect,
-      policy.value.follows(status: value.status)
-    else { return false }
-    guard value.route.redirects < policy.value.maxRedirects, value.request.ended,
-      !value.attempt.bodySent, !value.request.hasTrailers,
-      let location = value.responseHead[.location], follow(location, policy)
-    else {
-      countRedirect(followed: false)
-      return false
-    }
-    countRedirect(followed: true)
-    value.route.redirects += 1
-    value.attempt.uncountedStatus = 0
-    value.attempt.number = 0
-    dropAttempt()
-    value.isResponding = false
-    resetResponse()
-    value.request.endDelivered = false
-    value.details = Bytes("internal_redirect")
-    matchRoute()
-    renewFilters(behind: -1)
-    runRequestHead(from: 0)
-    return true
-  }
-
-  private func countRedirect(followed: Bool) {
-    guard let cluster = value.attempt.cluster else { return }
-    worker.value.stats.add(
-      followed
-        ? cluster.value.stats.value.internalRedirectsSucceeded
-        : cluster.value.stats.value.internalRedirectsFailed)
-  }
-
-  /// Points the request at `location`, which must be absolute and of a scheme we may follow.
-  private func follow(_ location: Bytes, _ policy: Ref<InternalRedirectPolicy>) -> Bool {
-    let isPlain = location.hasPrefixIgnoringCase(Bytes("http://"))
-    let isSecure = location.hasPrefixIgnoringCase(Bytes("https://"))
-    guard isPlain || (isSecure && policy.value.allowsCrossScheme) else { return false }
-    let rest = location.dropFirst(isPlain ? 7 : 8)
-    let end = rest.firstIndex(of: UInt8(ascii: "/")) ?? rest.count
-    let authority = rest[0, end]
-    guard !authority.isEmpty, HostRules.isValid(authority) else { return false }
-    let path = end < rest.count ? rest.dropFirst(end) : Bytes("/")
-    let fragment = path.firstIndex(of: UInt8(ascii: "#")) ?? path.count
-    let state = loop.state
-    copyHeaders(policy)
-    value.requestHead.set(.authority, authority, from: &state.value.blocks)
-    value.requestHead.set(.path, path[0, fragment], from: &state.value.blocks)
-    return true
-  }
-
-  private func copyHeaders(_ policy: Ref<InternalRedirectPolicy>) {
-    for index in 0..<policy.value.copiedHeaders.count {
-      let name = policy.value.copiedHeaders[index]
-      guard let field = name.first(in: value.responseHead) else {
-        value.requestHead.remove(name.text)
-        continue
-      }
-      value.requestHead.set(name.text, id: name.id, field, from: &loop.state.value.blocks)
-    }
   }
 }

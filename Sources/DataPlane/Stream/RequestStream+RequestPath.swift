@@ -13,9 +13,7 @@ extension Ref where Value == RequestStream {
     while index < value.slotCount {
       let slot = self.slot(index)
       if slot.value.isEnabled, let callback = unsafe slot.value.table.requestHead {
-        let endStream =
-          value.request.ended && value.request.queue.isEmpty
-          && !value.request.hasTrailers
+        let endStream = value.request.endsWithHead
         let verdict = unsafe call(slot) { unsafe callback($0, $1, $2, endStream) }
         guard settleVerdict(verdict, at: index) else { return }
       }
@@ -34,7 +32,7 @@ extension Ref where Value == RequestStream {
       waitRequest(at: index, .held, headPassed: false)
       if value.wanted.resumeRequest { resumeRequest(at: index) }
       return false
-    case FL_BUFFER where !value.request.ended || !value.request.queue.isEmpty:
+    case FL_BUFFER where !value.request.endsWithHead:
       waitRequest(at: index, .buffering, headPassed: false)
       return false
     default:
@@ -129,6 +127,9 @@ extension Ref where Value == RequestStream {
     if endStream { value.request.endQueued = true }
     if value.request.mode == .buffering {
       guard value.request.queue.count <= value.request.limit else {
+        worker.value.stats.add(manager.value.stats.value.rqTooLarge)
+        // More of it may follow, or not: it counts as unread either way, as in Envoy.
+        value.request.ended = false
         return replyLocally(.requestTooLarge)
       }
       if endStream { completeRequestBuffer() }
@@ -159,7 +160,9 @@ extension Ref where Value == RequestStream {
     retain(body, behind: index)
     if !headPassed {
       keepForReplay(behind: index)
+      value.request.isInHand = !body.isEmpty
       runRequestHead(from: index + 1)
+      value.request.isInHand = false
     }
     if !value.isOver, !value.isResponding {
       deliverRequestData(body, endStream: endStream, from: index + 1)

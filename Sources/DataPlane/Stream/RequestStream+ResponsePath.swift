@@ -15,9 +15,7 @@ extension Ref where Value == RequestStream {
       if slot.value.isEnabled, !slot.value.mayReplay || index <= value.replyOrigin,
         let callback = unsafe slot.value.table.responseHead
       {
-        let endStream =
-          value.response.ended && value.response.queue.isEmpty
-          && !value.response.hasTrailers
+        let endStream = value.response.endsWithHead
         let verdict = unsafe call(slot) { unsafe callback($0, $1, $2, endStream) }
         if verdict == FL_REPLAY, slot.value.mayReplay {
           _ = settle()
@@ -39,7 +37,7 @@ extension Ref where Value == RequestStream {
       waitResponse(at: index, .held, headPassed: false)
       if value.wanted.resumeResponse { resumeResponse(at: index) }
       return false
-    case FL_BUFFER where !value.response.ended || !value.response.queue.isEmpty:
+    case FL_BUFFER where !value.response.endsWithHead:
       waitResponse(at: index, .buffering, headPassed: false)
       return false
     default:
@@ -146,7 +144,11 @@ extension Ref where Value == RequestStream {
       }
       if settle() { return release(whole) }
     }
-    if !headPassed { runResponseHead(from: index - 1) }
+    if !headPassed {
+      value.response.isInHand = !body.isEmpty
+      runResponseHead(from: index - 1)
+      value.response.isInHand = false
+    }
     if !value.isOver { deliverResponseData(body, endStream: endStream, from: index - 1) }
     release(whole)
     if value.response.trailersQueued, !value.isOver, value.response.isFlowing {
@@ -219,9 +221,7 @@ extension Ref where Value == RequestStream {
     if let call = value.call { return call.receivedHead(self) }
     guard let downstream = value.downstream else { return }
     value.responseStartedAt = loop.now
-    let endStream =
-      value.response.ended && value.response.queue.isEmpty
-      && !value.response.hasTrailers && value.response.isFlowing
+    let endStream = value.response.endsWithHead && value.response.isFlowing
     frameResponse(endStream: endStream)
     guard !value.responseHead.overflowed else { return abandon(details: "response_head_too_large") }
     let status = value.status

@@ -268,10 +268,9 @@ extension Ref where Value == RequestStream {
         value.requestHead.set(.envoyAttemptCount, $0, from: &state.value.blocks)
       }
     }
-    if value.attempt.number > 1, match.virtualHost.value.includesIsTimeoutRetry,
-      value.attempt.timedOut
-    {
-      value.requestHead.set(.envoyIsTimeoutRetry, Bytes("true"), from: &state.value.blocks)
+    if value.attempt.number > 1, match.virtualHost.value.includesIsTimeoutRetry {
+      let text = value.attempt.timedOut ? Bytes("true") : Bytes("false")
+      value.requestHead.set(.envoyIsTimeoutRetry, text, from: &state.value.blocks)
     }
   }
 

@@ -33,7 +33,6 @@ extension Ref where Value == RequestStream {
   private func checkForm(of target: Bytes, _ method: Bytes) -> Bool {
     if target == "*" {
       if method == "OPTIONS" { return true }
-      countNonRelativePath()
       return refuseSyntax("http1.invalid_url")
     }
     guard manager.value.allowsAbsoluteURL else { return true }
@@ -124,6 +123,7 @@ extension Ref where Value == RequestStream {
   /// A path that begins with no slash can match no route.
   private func refuseRelative() -> Bool {
     countNonRelativePath()
+    setField(.scheme, Bytes("http"))
     if let host = value.requestHead.find(.host) {
       value.requestHead.rename(host, toPseudo: .authority)
     }
@@ -148,7 +148,13 @@ extension Ref where Value == RequestStream {
     let manager = self.manager
     guard let index = value.requestHead.find(.authority) else { return }
     var host = value.requestHead.value(index)
-    if manager.value.stripsTrailingDot { host = HostRules.withoutTrailingDot(host) }
+    if manager.value.stripsTrailingDot {
+      if let dot = HostRules.dotBeforePort(host) {
+        removeByte(at: dot, of: index)
+        host = value.requestHead.value(index)
+      }
+      host = HostRules.withoutTrailingDot(host)
+    }
     if manager.value.stripsAnyPort {
       host = HostRules.withoutPort(host)
     } else if manager.value.stripsMatchingPort, let downstream = value.downstream,
@@ -158,6 +164,16 @@ extension Ref where Value == RequestStream {
     }
     guard host.count != value.requestHead.value(index).count else { return }
     value.requestHead.replace(index, host, from: &loop.state.value.blocks)
+  }
+
+  /// Leaves one byte of a field's value out.
+  private func removeByte(at place: Int, of index: Int) {
+    let text = value.requestHead.value(index)
+    let block = loop.state.value.blocks.take(min(max(text.count, 1), BlockPool.largest))
+    _ = block.append(text[0, place])
+    _ = block.append(text.dropFirst(place + 1))
+    value.requestHead.replace(index, block.bytes(), from: &loop.state.value.blocks)
+    loop.state.value.blocks.release(block)
   }
 
   // MARK: Path

@@ -83,6 +83,14 @@ struct RequestStream: ~Copyable, Pooled {
   var hasReplacement = false
   var metadata = Metadata()
 
+  /// The route's mirrors that wait for the whole body, one bit each.
+  var mirrors: UInt64 = 0
+  /// What has left for the upstream must be kept: for mirrors, or for a redirect.
+  var keepsSentBody = false
+  var sentBody = ByteQueue()
+  /// It was more than may be kept.
+  var sentBodyIsCut = false
+
   // MARK: Attempts
 
   var attempt = AttemptState()
@@ -158,6 +166,8 @@ struct BodyPath: ~Copyable {
   var trailersQueued = false
   /// The source has said everything.
   var ended = false
+  /// The whole body is in the hand of a caller further up, who delivers it behind the head.
+  var isInHand = false
   var hasTrailers = false
   /// The head has reached the end of the chain.
   var headDelivered = false
@@ -168,6 +178,9 @@ struct BodyPath: ~Copyable {
   var pausedSource = false
 
   var isFlowing: Bool { mode == .flowing }
+
+  /// Nothing follows the head.
+  var endsWithHead: Bool { ended && !isInHand && queue.isEmpty && !hasTrailers }
 }
 
 /// What filters asked for while one of them was running.

@@ -41,6 +41,7 @@ struct UpstreamConnection: ~Copyable, Pooled {
   var idleSince: UInt64 = 0
   var timer = TimerID.none
   var id: UInt64 = 0
+  var local = SocketAddress()
   /// Whose circuit breaker counts it.
   var priority = RequestPriority.normal
   var pausedDownstream = false
@@ -103,6 +104,7 @@ extension Ref where Value == UpstreamConnection {
   private func connected(_ error: Int32) {
     loop.cancel(value.timer)
     value.timer = .none
+    if error == 0 { value.local = ListenSocket.localAddress(of: value.connection.fd) }
     pool.connectEnded(self, error: error, timedOut: false)
   }
 
