@@ -122,7 +122,13 @@ package struct HTTP1HeadParser: ~Copyable {
     }
     target = (targetStart &- start)..<(p &- start)
     guard p &+ 11 <= n else { return unsafe checkPartial(bytes + p, n &- p, " HTTP/0.0\r") }
-    let versionOutcome = unsafe parseVersion(bytes + (p &+ 1))
+    var versionOutcome = unsafe parseVersion(bytes + (p &+ 1))
+    if versionOutcome == .version,
+      unsafe Bytes(base: UnsafePointer(bytes) + start, count: method.count) == "PRI"
+    {
+      // The beginning of HTTP/2's preface (RFC 9113 §3.4): no request in any version of ours.
+      versionOutcome = .startLine
+    }
     guard versionOutcome == nil, unsafe bytes[p &+ 9] == 13, unsafe bytes[p &+ 10] == 10 else {
       return .invalid(versionOutcome ?? .startLine)
     }

@@ -250,6 +250,17 @@ package struct HeaderMap: ~Copyable {
     return total
   }
 
+  /// Bytes of the live fields' names and values, pseudo fields among them.
+  package var textBytes: Int {
+    var total = 0
+    var index = 0
+    while index < count {
+      if isLive(index) { total &+= name(index).count &+ value(index).count }
+      index &+= 1
+    }
+    return total
+  }
+
   /// Writes the fields as HTTP/1.1 does, pseudo fields left out. Lines that lie behind each other
   /// are written by one copy.
   package func writeLines(to out: inout ByteWriter) {

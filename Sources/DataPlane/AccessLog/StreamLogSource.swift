@@ -101,9 +101,9 @@ struct StreamLogSource: LogSource {
     switch field {
     case .bytesReceived: count = stream.value.bytesReceived
     case .bytesSent: count = stream.value.bytesSent
-    case .requestHeadersBytes: count = UInt64(stream.value.requestHead.writtenBytes)
-    case .responseHeadersBytes: count = UInt64(stream.value.responseHead.writtenBytes)
-    case .responseTrailersBytes: count = UInt64(stream.value.responseTrailers.writtenBytes)
+    case .requestHeadersBytes: count = UInt64(stream.value.requestHead.textBytes)
+    case .responseHeadersBytes: count = UInt64(stream.value.responseHead.textBytes)
+    case .responseTrailersBytes: count = UInt64(stream.value.responseTrailers.textBytes)
     case .downstreamHeaderBytesReceived: count = UInt64(stream.value.receivedHeadBytes)
     case .downstreamHeaderBytesSent: count = UInt64(stream.value.responseHeadBytes)
     case .downstreamWireBytesReceived:
@@ -187,7 +187,7 @@ struct StreamLogSource: LogSource {
       return address(downstream.value.remote, false, onlyPort: false, &scratch)
     case .downstreamDirectRemotePort:
       return address(downstream.value.remote, false, onlyPort: true, &scratch)
-    case .localReplyBody: return optional(stream.value.localReplyBody)
+    case .localReplyBody: return .bytes(LogBytes(stream.value.localReplyBody))
     default: return .absent
     }
   }

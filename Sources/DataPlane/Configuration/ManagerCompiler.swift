@@ -19,7 +19,7 @@ struct ManagerCompiler {
     let result = chains.compile(message.httpFilters, at: path.field("http_filters"))
     let routes = compileRoutes(message, result, chains, at: path.field("route_config"))
     let manager = Ref<ConnectionManager>.immortal(
-      make(message, chain: result.chain, routes: routes, at: path))
+      make(message, chain: result.chain, routes: routes, router: result.router, at: path))
     return CompiledManager(manager: manager, filters: result.filters)
   }
 
@@ -29,7 +29,8 @@ struct ManagerCompiler {
       Envoy_Config_Route_V3_RouteConfiguration(), at: .root,
       RouteTableOptions(cluster: { _ in nil }), Diagnostics(files: []))
     return .immortal(
-      make(message, chain: FilterChain([], stateBytes: 0), routes: routes, at: .root))
+      make(
+        message, chain: FilterChain([], stateBytes: 0), routes: routes, router: .init(), at: .root))
   }
 
   private func compileRoutes(
@@ -55,7 +56,8 @@ struct ManagerCompiler {
   }
 
   private func make(
-    _ m: Message, chain: FilterChain, routes: RouteTable, at path: ConfigPath
+    _ m: Message, chain: FilterChain, routes: RouteTable,
+    router: Envoy_Extensions_Filters_Http_Router_V3_Router, at path: ConfigPath
   ) -> ConnectionManager {
     let common = m.commonHTTPProtocolOptions
     let http1 = m.httpProtocolOptions
@@ -106,6 +108,8 @@ struct ManagerCompiler {
       nodeID: .immortal(context.node.id), nodeCluster: .immortal(context.node.cluster),
       serverHeader: serverHeader(m),
       serverName: .immortal(m.serverName.isEmpty ? Defaults.serverName : m.serverName),
+      countsAnswers: !router.hasDynamicStats || router.dynamicStats.value,
+      strictHeaders: .immortal(router.strictCheckHeaders.compactMap(StrictHeader.init)),
       via: .immortal(m.via), returnsRequestID: m.alwaysSetRequestIDInResponse)
   }
 
@@ -152,12 +156,29 @@ struct ManagerCompiler {
       escapedSlashes: slashes)
   }
 
+  /// What Envoy takes for internal where it is asked for internal addresses and given no ranges:
+  /// private ones (RFC 1918, RFC 4193), and loopback.
+  private static var privateRanges: [AddressRanges.Range] {
+    [
+      ("10.0.0.0", 8), ("172.16.0.0", 12), ("192.168.0.0", 16), ("127.0.0.1", 32), ("fc00::", 7),
+      ("::1", 128),
+    ].compactMap { text, bits in
+      SocketAddress(ip: text, port: 0).map {
+        AddressRanges.Range(bytes: $0.ipBytes, bits: bits, isIPv6: $0.isIPv6)
+      }
+    }
+  }
+
   private func internalAddresses(_ message: Message) -> AddressRanges {
     let ranges = message.internalAddressConfig.cidrRanges.compactMap {
       range -> AddressRanges.Range? in
       guard let address = SocketAddress(ip: range.addressPrefix, port: 0) else { return nil }
       return .init(
         bytes: address.ipBytes, bits: Int(range.prefixLen.value), isIPv6: address.isIPv6)
+    }
+    guard !ranges.isEmpty || !message.hasInternalAddressConfig else {
+      return AddressRanges(
+        Self.privateRanges, includesUnix: message.internalAddressConfig.unixSockets)
     }
     return AddressRanges(ranges, includesUnix: message.internalAddressConfig.unixSockets)
   }

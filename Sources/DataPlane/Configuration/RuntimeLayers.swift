@@ -78,7 +78,14 @@ struct RuntimeLayers {
     let fractions = self.fractions
     let numbers = self.numbers
     return RuntimeSnapshot(
-      fraction: { fractions[$0] },
+      fraction: { key in
+        if let fraction = fractions[key] { return fraction }
+        // A plain number is a percentage.
+        guard let number = numbers[key], number >= 0, number <= 100 else { return nil }
+        var fraction = Envoy_Type_V3_FractionalPercent()
+        fraction.numerator = UInt32(number)
+        return fraction
+      },
       integer: { key in numbers[key].flatMap { $0 >= 0 && $0 < 1e18 ? UInt64($0) : nil } })
   }
 }

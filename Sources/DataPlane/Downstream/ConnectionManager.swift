@@ -70,6 +70,10 @@ struct ConnectionManager {
   // Responses
   let serverHeader: ServerHeader
   let serverName: Bytes
+  /// The router's `dynamic_stats`: answers are counted by status for each cluster.
+  let countsAnswers: Bool
+  /// The router's `strict_check_headers`.
+  let strictHeaders: Table<StrictHeader>
   let via: Bytes
   let returnsRequestID: Bool
 

@@ -93,7 +93,7 @@ extension Ref where Value == RequestStream {
     let status = value.attempt.uncountedStatus
     guard status > 0, let cluster = value.attempt.cluster else { return }
     value.attempt.uncountedStatus = 0
-    guard !value.isHealthCheck else { return }
+    guard !value.isHealthCheck, manager.value.countsAnswers else { return }
     var milliseconds: UInt64?
     if !value.attempt.isUncountedFailure {
       let since = value.upstreamRequestEndedAt > 0 ? value.upstreamRequestEndedAt : loop.now

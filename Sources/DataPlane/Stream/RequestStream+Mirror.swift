@@ -72,8 +72,14 @@ extension Ref where Value == RequestStream {
     }
     shadow.value.requestHead.remove(.transferEncoding)
     if !body.isEmpty { shadow.setContentLength(&shadow.value.requestHead, body.count) }
-    shadow.value.requestHead.remove(.envoyExpectedTimeout)
-    call.startTimer(milliseconds: unsafe routeTimeouts.pointee.route_ms)
+    let timeout = unsafe routeTimeouts.pointee.route_ms
+    if timeout > 0 {
+      var digits = InlineArray<24, UInt8>(repeating: 0)
+      withDecimal(Int(clamping: timeout), &digits) {
+        shadow.value.requestHead.set(.envoyExpectedTimeout, $0, from: &state.value.blocks)
+      }
+    }
+    call.startTimer(milliseconds: timeout)
     shadow.runCall(to: cluster, body: body)
   }
 

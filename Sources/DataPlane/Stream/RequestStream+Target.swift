@@ -115,7 +115,10 @@ extension Ref where Value == RequestStream {
       value.requestHead.set(.host, host, from: &loop.state.value.blocks)
       value.schemeIsSecure = target[4] | 32 == UInt8(ascii: "s")
       setField(.path, path.isEmpty ? Bytes("/") : path)
-      guard path.isEmpty || path[0] == UInt8(ascii: "/") else { return refuseRelative() }
+      guard path.isEmpty || path[0] == UInt8(ascii: "/") else {
+        setField(.scheme, value.schemeIsSecure ? Bytes("https") : Bytes("http"))
+        return refuseRelative()
+      }
     }
     return true
   }
@@ -123,7 +126,6 @@ extension Ref where Value == RequestStream {
   /// A path that begins with no slash can match no route.
   private func refuseRelative() -> Bool {
     countNonRelativePath()
-    setField(.scheme, Bytes("http"))
     if let host = value.requestHead.find(.host) {
       value.requestHead.rename(host, toPseudo: .authority)
     }

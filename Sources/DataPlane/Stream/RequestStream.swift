@@ -298,6 +298,7 @@ extension Ref where Value == RequestStream {
     matchRoute()
     startTimers()
     buildChain()
+    guard manager.value.strictHeaders.isEmpty || checkStrictly() else { return }
     runRequestHead(from: 0)
   }
 }

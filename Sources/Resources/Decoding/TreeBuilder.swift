@@ -176,6 +176,8 @@ struct TreeBuilder {
     var owner = holder.parent
     while tree.nodes[owner].kind != .message { owner = tree.nodes[owner].parent }
     let message = catalog.messages[tree.nodes[owner].type]
+    // Whoever only wants to say that a filter is on has nothing more to say about it.
+    if message.name == "envoy.config.route.v3.FilterConfig", entries(of: source).isEmpty { return }
     let allowed = ExtensionPoints.types(for: field.name, of: message.name)
     let entry = entries(of: source).first { document.nodes[$0.key].text == "@type" }
     guard let entry, document.nodes[entry.value].kind == .scalar else {

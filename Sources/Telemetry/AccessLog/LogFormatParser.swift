@@ -121,7 +121,8 @@ extension LogFormatParser.Command {
       let cut = value.map { text in
         length.map { String(decoding: Array(text.utf8.prefix(Int($0))), as: UTF8.self) } ?? text
       }
-      return LogFormatParser.FixedText(value: cut)
+      // As in Envoy, a variable that is not set is a value: a hyphen.
+      return LogFormatParser.FixedText(value: cut ?? "-")
     default: return nil
     }
   }
