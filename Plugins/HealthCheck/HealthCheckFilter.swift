@@ -66,9 +66,11 @@ extension HealthCheckFilter {
     context.add(to: isOK ? config.statistics.ok : config.statistics.failed)
     if answer.isDegraded { context.add(to: config.statistics.degraded) }
     if !isOK { context.set(.failedHealthCheck) }
-    return context.reply(
-      status: answer.status, details: answer.details,
-      fields: answer.isDegraded ? [Field("x-envoy-degraded", "")] : [])
+    var fields: [Field] = answer.isDegraded ? [Field("x-envoy-degraded", "")] : []
+    if context.isFailingHealthChecks {
+      fields.append(Field("x-envoy-immediate-health-check-fail", "true"))
+    }
+    return context.reply(status: answer.status, details: answer.details, fields: fields)
   }
 
   private func decide(_ config: borrowing Config, _ context: borrowing StreamContext) -> Answer {

@@ -87,6 +87,17 @@ extension Ref where Value == Connection {
     _ fd: Int32, on loop: EventLoop, events: Ref<ConnectionEvents>, owner: UnsafeMutableRawPointer
   ) -> Bool { unsafe start(fd, connecting: false, on: loop, events: events, owner: owner) }
 
+  /// Asks the kernel to probe a silent peer (TCP keepalive); nil leaves the kernel's number.
+  package func keepAlive(probes: UInt32?, idleSeconds: UInt32?, intervalSeconds: UInt32?) {
+    let tcp = Int32(IPPROTO_TCP)
+    _ = fl_set_int(value.fd, SOL_SOCKET, SO_KEEPALIVE, 1)
+    if let probes { _ = fl_set_int(value.fd, tcp, TCP_KEEPCNT, Int32(clamping: probes)) }
+    if let idleSeconds { _ = fl_set_int(value.fd, tcp, TCP_KEEPIDLE, Int32(clamping: idleSeconds)) }
+    if let intervalSeconds {
+      _ = fl_set_int(value.fd, tcp, TCP_KEEPINTVL, Int32(clamping: intervalSeconds))
+    }
+  }
+
   /// Begins to connect; `connected` is called when that has ended, never from within this call.
   /// Returns 0, or the errno of an attempt that failed at once.
   package func connect(

@@ -140,7 +140,8 @@ extension Ref where Value == ActiveListener {
     stats.gaugeAdd(manager.value.cxHTTP1Active, -1)
     stats.add(manager.value.cxDestroy)
     stats.add(
-      downstream.value.endOfInput ? manager.value.cxDestroyRemote : manager.value.cxDestroyLocal)
+      downstream.value.endOfInput || downstream.value.leftDuringRequest
+        ? manager.value.cxDestroyRemote : manager.value.cxDestroyLocal)
     if downstream.value.leftDuringRequest {
       stats.add(manager.value.cxDestroyActive)
       stats.add(manager.value.cxDestroyRemoteActive)

@@ -17,7 +17,6 @@ struct HostPool: ~Copyable {
   private let addresses: UnsafeMutablePointer<SocketAddress>
   private static let capacity = 8
   private var addressCount = 0
-  private var nextAddress = 0
 
   private(set) var idle: Ref<UpstreamConnection>?
   private(set) var connections = 0
@@ -48,14 +47,14 @@ struct HostPool: ~Copyable {
   mutating func adopt(_ entry: HostEntry) {
     addressCount = min(entry.addresses.count, Self.capacity)
     for index in 0..<addressCount { unsafe addresses[index] = entry.addresses[index] }
-    nextAddress = 0
   }
 
-  fileprivate var address: SocketAddress {
-    unsafe addresses[addressCount == 0 ? 0 : nextAddress % addressCount]
-  }
+  fileprivate var address: SocketAddress { unsafe addresses[0] }
 
-  fileprivate mutating func tryNextAddress() { nextAddress &+= 1 }
+  /// Valid until the next snapshot.
+  fileprivate var allAddresses: Table<SocketAddress> {
+    unsafe Table(base: addresses, count: addressCount)
+  }
 
   fileprivate mutating func pushIdle(_ upstream: Ref<UpstreamConnection>) {
     upstream.value.nextIdle = idle
@@ -153,16 +152,17 @@ extension Ref where Value == HostPool {
 
   private func connect(priority: RequestPriority) {
     let worker = value.worker
-    let upstream = worker.value.upstreams.take()
-    let address = value.address
-    upstream.value.priority = priority
     value.countConnection(1, connecting: 1)
-    stats.add(cluster.value.stats.value.connections.total)
-    stats.add(cluster.value.stats.value.connections.http1Total)
     stats.gaugeAdd(cluster.value.stats.value.connections.active, 1)
     value.host.value.add(.connectionsTotal, worker: worker.value.index)
     value.host.value.add(.connectionsActive, worker: worker.value.index)
-    let error = upstream.open(to: address, for: self, on: worker)
+    guard value.allAddresses.count < 2 else {
+      return ConnectRace.start(to: value.allAddresses, for: self, priority: priority)
+    }
+    countAttempt(isFirst: true)
+    let upstream = worker.value.upstreams.take()
+    upstream.value.priority = priority
+    let error = upstream.open(to: value.address, for: self, on: worker)
     guard error != 0 else { return }
     // What fails at once is told later, so that the caller's request is where it expects it.
     unsafe worker.value.loop.later(context: upstream.raw, tag: UInt64(UInt32(bitPattern: error))) {
@@ -171,6 +171,12 @@ extension Ref where Value == HostPool {
       upstream.pool.connectEnded(
         upstream, error: Int32(bitPattern: UInt32(truncatingIfNeeded: tag)), timedOut: false)
     }
+  }
+
+  /// An attempt to connect begins; those after the first belong to the same connection.
+  func countAttempt(isFirst: Bool) {
+    stats.add(cluster.value.stats.value.connections.total)
+    if isFirst { stats.add(cluster.value.stats.value.connections.http1Total) }
   }
 
   /// A connection attempt has ended.
@@ -191,8 +197,6 @@ extension Ref where Value == HostPool {
     stats.add(cluster.value.stats.value.connections.connectFail)
     if timedOut { stats.add(cluster.value.stats.value.connections.connectTimeout) }
     value.host.value.add(.connectFailures, worker: value.worker.value.index)
-    // The next attempt takes the next address of a host that has several.
-    value.tryNextAddress()
     upstream.value.phase = .idle
     discard(upstream, byPeer: !timedOut)
     // Envoy fails everything that waits for this host at once: it would fare no better.
@@ -209,13 +213,7 @@ extension Ref where Value == HostPool {
   private func discard(_ upstream: Ref<UpstreamConnection>, byPeer: Bool) {
     if upstream.value.connection.isOpen { return upstream.close(byPeer: byPeer) }
     closing(upstream, byPeer: byPeer, withRequest: false)
-    let worker = value.worker
-    unsafe worker.value.loop.later(context: upstream.raw) { raw, _ in
-      let upstream = unsafe UpstreamHandle(raw: raw)
-      guard let worker = upstream.value.worker else { return }
-      upstream.value.reset()
-      worker.value.upstreams.release(upstream)
-    }
+    upstream.releaseLater()
   }
 
   /// A connection can take a request: the one that waits longest, or none yet.

@@ -45,6 +45,9 @@ struct UpstreamConnection: ~Copyable, Pooled {
   /// Whose circuit breaker counts it.
   var priority = RequestPriority.normal
   var pausedDownstream = false
+  /// It is one of several attempts to connect, and which.
+  var race: Ref<ConnectRace>?
+  var attempt = 0
 }
 
 /// How a connection failed its request.
@@ -83,15 +86,10 @@ extension Ref where Value == UpstreamConnection {
 
   /// Begins to connect; the pool hears how it ended. An errno when it could not even begin.
   func open(to address: SocketAddress, for pool: Ref<HostPool>, on worker: Ref<Worker>) -> Int32 {
-    value.worker = worker
-    value.pool = pool
-    value.openedAt = worker.value.loop.now
-    value.id = worker.value.nextConnectionID()
-    let error = unsafe connection.connect(
-      to: address, on: worker.value.loop, events: Self.events, owner: raw)
+    adopt(pool: pool, worker: worker)
+    let error = connect(to: address)
     guard error == 0 else { return error }
     let config = pool.value.cluster.value.config
-    value.connection.highWatermark = config.value.connectionBufferLimit
     value.timer = unsafe loop.after(milliseconds: config.value.connectTimeout, context: raw) {
       raw, _ in
       let upstream = unsafe UpstreamHandle(raw: raw)
@@ -101,10 +99,47 @@ extension Ref where Value == UpstreamConnection {
     return 0
   }
 
+  /// The same as one of several attempts, which the race watches over.
+  func openRunner(
+    to address: SocketAddress, in race: Ref<ConnectRace>, attempt: Int, for pool: Ref<HostPool>,
+    on worker: Ref<Worker>
+  ) -> Int32 {
+    adopt(pool: pool, worker: worker)
+    value.race = race
+    value.attempt = attempt
+    return connect(to: address)
+  }
+
+  func adopt(pool: Ref<HostPool>, worker: Ref<Worker>) {
+    value.worker = worker
+    value.pool = pool
+    value.openedAt = worker.value.loop.now
+    value.id = worker.value.nextConnectionID()
+  }
+
+  private func connect(to address: SocketAddress) -> Int32 {
+    let error = unsafe connection.connect(to: address, on: loop, events: Self.events, owner: raw)
+    guard error == 0 else { return error }
+    let config = pool.value.cluster.value.config
+    value.connection.highWatermark = config.value.connectionBufferLimit
+    if let keepalive = config.value.keepalive, !address.isUnix {
+      connection.keepAlive(
+        probes: keepalive.probes, idleSeconds: keepalive.time, intervalSeconds: keepalive.interval)
+    }
+    return 0
+  }
+
+  /// An attempt that another one has beaten, or that failed: nobody counts it.
+  func dropRunner() {
+    if value.connection.isOpen { connection.close(on: loop) }
+    releaseLater()
+  }
+
   private func connected(_ error: Int32) {
     loop.cancel(value.timer)
     value.timer = .none
     if error == 0 { value.local = ListenSocket.localAddress(of: value.connection.fd) }
+    if let race = value.race { return race.ended(self, error: error) }
     pool.connectEnded(self, error: error, timedOut: false)
   }
 
@@ -420,6 +455,11 @@ extension Ref where Value == UpstreamConnection {
       loop.state.value.blocks.release(block)
       value.stash = nil
     }
+    releaseLater()
+  }
+
+  /// Gives the slot back when nobody on the stack can name it any more.
+  func releaseLater() {
     unsafe loop.later(context: raw) { raw, _ in
       let upstream = unsafe UpstreamHandle(raw: raw)
       guard let worker = upstream.value.worker else { return }

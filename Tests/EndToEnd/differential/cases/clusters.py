@@ -81,6 +81,15 @@ case("an endpoint that is marked unhealthy gets nothing",
                  "address": "127.0.0.1", "port_value": "@@port:a"}}}, "health_status": "UNHEALTHY"},
              {"endpoint": {"address": {"socket_address": {
                  "address": "127.0.0.1", "port_value": "@@port:b"}}}}]}]}}}, upstreams=BODIES)
+case("a second priority serves when the first has no healthy endpoint",
+     get(expect="b"), get(expect="b"), clusters={"up": {
+         "endpoints": ["a", "b"],
+         "load_assignment": {"endpoints": [
+             {"priority": 0, "lb_endpoints": [{"endpoint": {"address": {"socket_address": {
+                 "address": "127.0.0.1", "port_value": "@@port:a"}}},
+                 "health_status": "UNHEALTHY"}]},
+             {"priority": 1, "lb_endpoints": [{"endpoint": {"address": {"socket_address": {
+                 "address": "127.0.0.1", "port_value": "@@port:b"}}}}]}]}}}, upstreams=BODIES)
 case("alt_stat_name renames a cluster's statistics",
      get(), clusters={"up": {"alt_stat_name": "@@other_name"}})
 case("several clusters are told apart",
