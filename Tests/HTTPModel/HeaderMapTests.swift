@@ -236,8 +236,10 @@ struct HeaderMapTests {
     for name in ["te", "x-own", "x-envoy-internal", "cookie"] { fields.add(name, "1") }
     fields.map.remove(anyOf: .te | .envoyInternal | .upgrade)
     #expect(fields.list == ["x-own: 1", "cookie: 1"])
-    #expect(!fields.map.mayHave(anyOf: .te | .envoyInternal))
-    #expect(fields.map.mayHave(anyOf: .te | .cookie))
+    let mayHaveRemoved = fields.map.mayHave(anyOf: .te | .envoyInternal)
+    let mayHaveKept = fields.map.mayHave(anyOf: .te | .cookie)
+    #expect(!mayHaveRemoved)
+    #expect(mayHaveKept)
     fields.release()
   }
 

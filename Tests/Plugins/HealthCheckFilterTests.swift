@@ -43,7 +43,11 @@ struct HealthCheckFilterTests {
     let (rig, stream) = try stream(["pass_through_mode": .bool(passThrough)])
     stream.numbers[FL_IS_FAILING_HEALTH_CHECKS.rawValue] = 1
     #expect(ask(stream) == .replied)
-    #expect(stream.reply == Reply(status: 503, body: "", details: "health_check_failed"))
+    #expect(
+      stream.reply
+        == Reply(
+          status: 503, body: "", details: "health_check_failed",
+          fields: ["x-envoy-immediate-health-check-fail": "true"]))
     #expect(stream.has(.failedHealthCheck))
     #expect(rig["http.test.health_check.failed"] == 1)
 

@@ -26,7 +26,7 @@ struct ClusterCompilerTests {
     #expect(cluster.http.idleTimeout == 3_600_000)
     #expect(cluster.http.maxRequestsPerConnection == nil)
     #expect(cluster.http.maxResponseHeaders == 100)
-    #expect(cluster.http.maxResponseHeadBytes == 60 * 1024)
+    #expect(cluster.http.maxResponseHeadBytes == 80 * 1024)
     #expect(cluster.dns.lookup == .auto)
     #expect(cluster.dns.refreshRate == 5000)
     #expect(cluster.dns.failureBackoff == nil)
