@@ -5,6 +5,8 @@ extension LocalRateLimitFilter {
   public struct Config: BitwiseCopyable {
     /// nil, which only a chain's may be: everything passes.
     var bucket: TokenBucket?
+    /// Each downstream connection has a bucket of this kind.
+    var isPerConnection: Bool
     var enabled: RuntimeShare
     var enforced: RuntimeShare
     var status: UInt32
@@ -36,13 +38,10 @@ extension LocalRateLimitFilter {
       node.error("stat_prefix must be set")
       return nil
     }
-    if node.bool("local_rate_limit_per_downstream_connection") == true {
-      node.field("local_rate_limit_per_downstream_connection")?.error(
-        "not supported here: the bucket is the process's")
-    }
     let exhausted = node.bool("rate_limited_as_resource_exhausted") ?? false
     return Config(
       bucket: node.message("token_bucket").flatMap { loadBucket($0, loader) },
+      isPerConnection: node.bool("local_rate_limit_per_downstream_connection") ?? false,
       enabled: loader.runtimeShare(node, "filter_enabled") ?? RuntimeShare(fallback: .none),
       enforced: loader.runtimeShare(node, "filter_enforced") ?? RuntimeShare(fallback: .none),
       status: loadStatus(node), grpcStatus: exhausted ? 8 : -1,

@@ -3,8 +3,8 @@ import FilterSDK
 /// The table for `envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit`.
 public let localRateLimitFilter = FilterTable(LocalRateLimitFilter.self)
 
-/// Refuses requests beyond a rate: a token bucket for the process, whatever the number of workers;
-/// a route may have its own.
+/// Refuses requests beyond a rate: a token bucket for the process, whatever the number of workers,
+/// or for each downstream connection; a route may have its own.
 ///
 /// Withstands an untrusted downstream, against which it is made, and an untrusted upstream.
 public struct LocalRateLimitFilter: RouteConfigurable, RequestHeadFilter, ResponseHeadFilter {
@@ -44,7 +44,9 @@ public struct LocalRateLimitFilter: RouteConfigurable, RequestHeadFilter, Respon
     _ head: borrowing RequestHeadView, _ config: borrowing Config,
     _ context: borrowing StreamContext
   ) -> Verdict {
-    guard context.isPicked(config.enabled), let bucket = config.bucket else { return .continue }
+    guard context.isPicked(config.enabled), let bucket = bucket(config, context) else {
+      return .continue
+    }
     outcome = .passed
     context.add(to: config.statistics.enabled)
     guard !bucket.take(now: context.monotonicNanoseconds) else {
@@ -64,12 +66,22 @@ public struct LocalRateLimitFilter: RouteConfigurable, RequestHeadFilter, Respon
       grpcStatus: config.grpcStatus)
   }
 
+  /// The bucket that this stream draws from. As in Envoy, a connection has one, whatever routes its
+  /// requests take.
+  private func bucket(
+    _ config: borrowing Config, _ context: borrowing StreamContext
+  ) -> TokenBucket? {
+    guard config.isPerConnection, var bucket = config.bucket else { return config.bucket }
+    if let own = context.connectionNumber(first: TokenBucket.full) { bucket.emptyAt = own }
+    return bucket
+  }
+
   private func announce(
     _ head: borrowing ResponseHeadView, _ config: borrowing Config,
     _ context: borrowing StreamContext
   ) {
     if outcome == .refused, let edits = config.responseEdits { head.apply(edits) }
-    guard config.announces, let bucket = config.bucket else { return }
+    guard config.announces, let bucket = bucket(config, context) else { return }
     let now = context.monotonicNanoseconds
     head.set("x-ratelimit-limit", number: UInt64(bucket.maxTokens))
     head.set("x-ratelimit-remaining", number: bucket.remaining(now: now))

@@ -6,7 +6,7 @@ struct TokenBucket: BitwiseCopyable {
   let maxTokens: Double
   let tokensPerNanosecond: Double
   /// The bits of a `Double` in nanoseconds.
-  let emptyAt: SharedNumber
+  var emptyAt: SharedNumber
 
   /// What `emptyAt` holds for a bucket that has been filling for ever.
   static let full = (-Double.infinity).bitPattern

@@ -71,3 +71,10 @@ uint64_t fl_resident_bytes(void) {
   fclose(file);
   return found == 2 ? resident * (uint64_t)sysconf(_SC_PAGESIZE) : 0;
 }
+
+int64_t fl_round_trip_microseconds(int fd) {
+  struct tcp_info info;
+  socklen_t length = sizeof info;
+  if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return -1;
+  return info.tcpi_rtt;
+}

@@ -98,6 +98,13 @@ extension Ref where Value == Connection {
     }
   }
 
+  /// The kernel's estimate of the way to the peer and back; nil where there is none, as for Unix
+  /// sockets.
+  package var roundTripMicroseconds: UInt32? {
+    let estimate = fl_round_trip_microseconds(value.fd)
+    return estimate >= 0 ? UInt32(clamping: estimate) : nil
+  }
+
   /// Begins to connect; `connected` is called when that has ended, never from within this call.
   /// Returns 0, or the errno of an attempt that failed at once.
   package func connect(

@@ -70,15 +70,15 @@ public struct Lent<Value: BitwiseCopyable>: BitwiseCopyable {
   }
 }
 
-/// A number that all workers share, beside a configuration: for limits that hold per process.
+/// A number that many streams share: those of all workers, beside a configuration, for limits that
+/// hold per process; or those of one connection.
 @safe @frozen
 public struct SharedNumber: BitwiseCopyable {
-  @usableFromInline let cell: UnsafePointer<Cell>
+  @usableFromInline let cell: UnsafePointer<Atomic<UInt64>>
 
   /// Alone on its cache line, so that counting here slows nobody who reads its neighbours.
-  @usableFromInline @frozen
-  struct Cell: ~Copyable {
-    @usableFromInline let value: Atomic<UInt64>
+  private struct Cell: ~Copyable {
+    let value: Atomic<UInt64>
     let padding: (UInt64, UInt64, UInt64, UInt64, UInt64, UInt64, UInt64) = (0, 0, 0, 0, 0, 0, 0)
 
     init(_ value: UInt64) { self.value = Atomic(value) }
@@ -87,33 +87,39 @@ public struct SharedNumber: BitwiseCopyable {
   init(_ value: UInt64, in memory: ConfigMemory) {
     let cell = unsafe memory.allocate(Cell.self, count: 1)
     unsafe cell.initialize(to: Cell(value))
-    unsafe self.cell = UnsafePointer(cell)
+    unsafe self.init(UnsafeRawPointer(cell))
+  }
+
+  /// SAFETY: an aligned number at this place, which outlives the streams that use it. An atomic is
+  /// laid out as its number is.
+  @unsafe @inlinable init(_ place: UnsafeRawPointer) {
+    unsafe cell = place.assumingMemoryBound(to: Atomic<UInt64>.self)
   }
 
   @inlinable public var value: UInt64 {
-    // SAFETY: an atomic in memory that the configuration owns; it needs no deinitialisation.
-    unsafe cell.pointee.value.load(ordering: .relaxed)
+    // SAFETY: an atomic in memory that its owner keeps; it needs no deinitialisation.
+    unsafe cell.pointee.load(ordering: .relaxed)
   }
 
   /// Adds and returns the sum, wrapping.
   @inlinable @discardableResult
   public func add(_ amount: UInt64) -> UInt64 {
-    unsafe cell.pointee.value.wrappingAdd(amount, ordering: .relaxed).newValue
+    unsafe cell.pointee.wrappingAdd(amount, ordering: .relaxed).newValue
   }
 
   /// Subtracts and returns the difference, wrapping.
   @inlinable @discardableResult
   public func subtract(_ amount: UInt64) -> UInt64 {
-    unsafe cell.pointee.value.wrappingSubtract(amount, ordering: .relaxed).newValue
+    unsafe cell.pointee.wrappingSubtract(amount, ordering: .relaxed).newValue
   }
 
   @inlinable public func store(_ value: UInt64) {
-    unsafe cell.pointee.value.store(value, ordering: .relaxed)
+    unsafe cell.pointee.store(value, ordering: .relaxed)
   }
 
   /// Replaces `expected` by `desired`. nil: done; otherwise what stands there.
   @inlinable public func exchange(expected: UInt64, desired: UInt64) -> UInt64? {
-    let (done, original) = unsafe cell.pointee.value.weakCompareExchange(
+    let (done, original) = unsafe cell.pointee.weakCompareExchange(
       expected: expected, desired: desired, ordering: .acquiringAndReleasing)
     return done ? nil : original
   }

@@ -189,6 +189,15 @@ extension StreamContext {
       stream, fl_cluster_stat(rawValue: counter.rawValue), 1)
   }
 
+  /// A number of this filter's own that the streams of one downstream connection share, for as long
+  /// as it is open; `first` until somebody changes it. nil where there is no connection.
+  @inlinable public func connectionNumber(first: UInt64) -> SharedNumber? {
+    guard let place = unsafe Host.table.connection_number.unsafelyUnwrapped(stream, first) else {
+      return nil
+    }
+    return unsafe SharedNumber(UnsafeRawPointer(place))
+  }
+
   /// Dynamic metadata along the request, as the access log's `DYNAMIC_METADATA` shows it.
   @inlinable public func metadata(_ nameSpace: ByteView, _ key: ByteView) -> ByteView? {
     var value = unsafe fl_bytes()

@@ -31,18 +31,6 @@ def pytest_configure(config):
         raise pytest.UsageError("no fairlead binary: build it or set FAIRLEAD_BIN")
 
 
-def pytest_collection_modifyitems(config, items):
-    """What Fairlead does not do yet is listed by name in known_gaps.txt, runs all the same, and is
-    told as `xfailed`; a gap that has closed fails until it is off the list."""
-    if config.getoption("--envoy-only") or config.getoption("--self-check"):
-        return
-    listed = pathlib.Path(__file__).with_name("known_gaps.txt")
-    gaps = {line for line in listed.read_text().splitlines() if line and line[0] != "#"}
-    for item in items:
-        if item.nodeid.split("Tests/EndToEnd/")[-1] in gaps:
-            item.add_marker(pytest.mark.xfail(reason="known gap", strict=True))
-
-
 def pytest_report_header(config):
     """Names what is tested."""
     if config.getoption("--envoy-only"):

@@ -120,6 +120,22 @@ struct LocalRateLimitFilterTests {
     #expect(rig["route.http_local_rate_limit.enforced"] == 1)
   }
 
+  @Test("a bucket for each connection is shared by its streams, and by nobody else")
+  func perConnection() throws {
+    let rig = try FilterRig(
+      localRateLimitFilter, document(["local_rate_limit_per_downstream_connection": true]))
+    let connections = [FakeConnection(), FakeConnection()]
+    func passes(on connection: FakeConnection?) -> Bool {
+      let stream = rig.stream()
+      stream.connection = connection
+      return stream.requestHead() == .continue
+    }
+    #expect((1...3).map { _ in passes(on: connections[0]) } == [true, true, false])
+    #expect((1...3).map { _ in passes(on: connections[1]) } == [true, true, false])
+    // A request of the proxy's own has no connection, and draws from the process's.
+    #expect((1...3).map { _ in passes(on: nil) } == [true, true, false])
+  }
+
   @Test("success is no status for a refusal")
   func status() throws {
     let rig = try FilterRig(localRateLimitFilter, document(["status": ["code": "OK"]]))

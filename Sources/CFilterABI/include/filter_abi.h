@@ -395,6 +395,12 @@ typedef struct fl_host {
   /// Whether a field with one of these names may be there: false is certain. One call in the place
   /// of many `field_get`s that would find nothing.
   bool (*fields_any)(fl_stream *, fl_part, const void *names);
+
+  // ---- the downstream connection
+  /// A number of this filter's own that lives as long as the downstream connection, shared by the
+  /// streams on it: `first` until somebody writes to it. All of them run on one thread. NULL where
+  /// there is no connection.
+  uint64_t *(*connection_number)(fl_stream *, uint64_t first);
 } fl_host;
 
 /// The host that this image's filters talk to; NULL until somebody adopts one. Each shared object

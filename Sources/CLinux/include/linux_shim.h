@@ -100,6 +100,9 @@ static inline int fl_socket_error(int fd) {
   return error;
 }
 
+// -1 where the socket has no such estimate.
+int64_t fl_round_trip_microseconds(int fd);
+
 // An interrupted call is repeated: edge-triggered, nobody would be told again.
 
 static inline ssize_t fl_send(int fd, const void *bytes, size_t count) {

@@ -96,7 +96,7 @@ extension Ref where Value == RequestStream {
     var format = config.value.format
     for index in 0..<config.value.mappers.count {
       let mapper = config.value.mappers[index]
-      guard passes(mapper.value.filter) else { continue }
+      guard mapper.value.filter.passes(StreamLogSource(self)) else { continue }
       result = mapper.value.status ?? result
       text = mapper.value.body ?? text
       format = mapper.value.format ?? format

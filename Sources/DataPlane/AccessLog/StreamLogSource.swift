@@ -5,7 +5,7 @@ import Routing
 import Telemetry
 
 /// What log formats, header values and local replies ask a live stream for.
-struct StreamLogSource: LogSource {
+struct StreamLogSource: LoggedExchange {
   private let stream: Ref<RequestStream>
 
   init(_ stream: Ref<RequestStream>) { self.stream = stream }
@@ -79,8 +79,12 @@ struct StreamLogSource: LogSource {
       .upstreamHostNameWithoutPort, .upstreamRemoteAddress, .upstreamRemoteAddressWithoutPort,
       .upstreamRemotePort, .upstreamProtocol, .upstreamRequestAttemptCount,
       .upstreamConnectionID, .upstreamLocalAddress, .upstreamLocalAddressWithoutPort,
-      .upstreamLocalPort, .upstreamHostsAttempted, .upstreamHostsAttemptedWithoutPort:
+      .upstreamLocalPort:
       upstream(field, &scratch)
+    case .upstreamHostsAttempted, .upstreamHostsAttemptedWithoutPort,
+      .upstreamHostNamesAttempted, .upstreamHostNamesAttemptedWithoutPort,
+      .upstreamConnectionIDsAttempted, .upstreamDetectedCloseType:
+      attempted(field, &scratch)
     case .upstreamTransportFailureReason: transportFailure(&scratch)
     default: downstream(field, &scratch)
     }
@@ -130,14 +134,13 @@ struct StreamLogSource: LogSource {
         LogBytes(field == .upstreamCluster ? config.value.displayName : config.value.name))
     case .upstreamRequestAttemptCount: return .number(Int64(stream.value.attempt.number))
     case .upstreamConnectionID:
-      return stream.value.upstreamConnectionID == 0
-        ? .absent : number(stream.value.upstreamConnectionID)
+      return number(stream.value.attempt.requestStarted ? stream.value.upstreamConnectionID : 0)
     case .upstreamProtocol:
       return stream.value.upstreamStartedAt > 0 ? text("HTTP/1.1") : .absent
     case .upstreamLocalAddress, .upstreamLocalAddressWithoutPort, .upstreamLocalPort:
-      return address(
-        stream.value.upstreamLocal, field == .upstreamLocalAddress,
-        onlyPort: field == .upstreamLocalPort, &scratch)
+      return stream.value.upstreamLocal.logValue(
+        field == .upstreamLocalPort
+          ? .port : field == .upstreamLocalAddress ? .whole : .withoutPort, &scratch)
     default: break
     }
     guard let host = stream.value.attempt.host else { return .absent }
@@ -145,11 +148,34 @@ struct StreamLogSource: LogSource {
     case .upstreamHostName, .upstreamHostNameWithoutPort:
       let name = host.host.value.hostname
       if !name.isEmpty { return .bytes(LogBytes(name)) }
-      return address(host.address, field == .upstreamHostName, onlyPort: false, &scratch)
-    case .upstreamRemotePort: return address(host.address, false, onlyPort: true, &scratch)
-    case .upstreamRemoteAddressWithoutPort, .upstreamHostsAttemptedWithoutPort:
-      return address(host.address, false, onlyPort: false, &scratch)
-    default: return address(host.address, true, onlyPort: false, &scratch)
+      return host.address.logValue(field == .upstreamHostName ? .whole : .withoutPort, &scratch)
+    case .upstreamHost: return host.address.logValue(.whole, &scratch)
+    default: break
+    }
+    // The other end of a connection: there is none before the attempt has one.
+    guard stream.value.attempt.requestStarted else { return .absent }
+    switch field {
+    case .upstreamRemotePort: return host.address.logValue(.port, &scratch)
+    case .upstreamRemoteAddressWithoutPort: return host.address.logValue(.withoutPort, &scratch)
+    default: return host.address.logValue(.whole, &scratch)
+    }
+  }
+
+  /// What took the request. As in Envoy, that is the last attempt's, and nobody where it did not come
+  /// as far as a connection.
+  private func attempted(_ field: LogField, _ scratch: inout ByteSink) -> LogValue {
+    // Logged while the upstream's end is unknown, or was in good order.
+    if field == .upstreamDetectedCloseType {
+      return stream.value.attempt.number > 0 ? text("Normal") : .absent
+    }
+    guard stream.value.attempt.requestStarted else { return .absent }
+    switch field {
+    case .upstreamConnectionIDsAttempted: return upstream(.upstreamConnectionID, &scratch)
+    case .upstreamHostNamesAttempted: return upstream(.upstreamHostName, &scratch)
+    case .upstreamHostNamesAttemptedWithoutPort:
+      return upstream(.upstreamHostNameWithoutPort, &scratch)
+    case .upstreamHostsAttempted: return upstream(.upstreamRemoteAddress, &scratch)
+    default: return upstream(.upstreamRemoteAddressWithoutPort, &scratch)
     }
   }
 
@@ -167,47 +193,32 @@ struct StreamLogSource: LogSource {
   }
 
   private func downstream(_ field: LogField, _ scratch: inout ByteSink) -> LogValue {
-    guard let downstream = stream.value.downstream else { return .absent }
     switch field {
-    case .downstreamLocalAddress, .downstreamDirectLocalAddress:
-      return address(downstream.value.local, true, onlyPort: false, &scratch)
-    case .downstreamLocalAddressWithoutPort, .downstreamDirectLocalAddressWithoutPort:
-      return address(downstream.value.local, false, onlyPort: false, &scratch)
-    case .downstreamLocalPort, .downstreamDirectLocalPort:
-      return address(downstream.value.local, false, onlyPort: true, &scratch)
-    case .downstreamRemoteAddress:
-      return address(stream.clientAddress, true, onlyPort: false, &scratch)
-    case .downstreamRemoteAddressWithoutPort:
-      return address(stream.clientAddress, false, onlyPort: false, &scratch)
-    case .downstreamRemotePort:
-      return address(stream.clientAddress, false, onlyPort: true, &scratch)
-    case .downstreamDirectRemoteAddress:
-      return address(downstream.value.remote, true, onlyPort: false, &scratch)
-    case .downstreamDirectRemoteAddressWithoutPort:
-      return address(downstream.value.remote, false, onlyPort: false, &scratch)
-    case .downstreamDirectRemotePort:
-      return address(downstream.value.remote, false, onlyPort: true, &scratch)
-    case .localReplyBody: return .bytes(LogBytes(stream.value.localReplyBody))
-    default: return .absent
+    case .localReplyBody: .bytes(LogBytes(stream.value.localReplyBody))
+    // A request is over before its connection is.
+    case .downstreamDetectedCloseType: text("Normal")
+    default:
+      stream.value.downstream?.logValue(of: field, client: stream.clientAddress, &scratch)
+        ?? .absent
     }
   }
 
-  private func address(
-    _ address: SocketAddress, _ withPort: Bool, onlyPort: Bool, _ scratch: inout ByteSink
-  ) -> LogValue {
-    guard address.isKnown else { return .absent }
-    if onlyPort { return .number(Int64(address.port)) }
-    var memory = InlineArray<136, UInt8>(repeating: 0)
-    let mark = scratch.count
-    var span = memory.mutableSpan
-    unsafe span.withUnsafeMutableBufferPointer { buffer in
-      guard let base = buffer.baseAddress else { return }
-      var out = unsafe ByteWriter(base: base, capacity: buffer.count)
-      if withPort { address.append(to: &out) } else { address.appendIP(to: &out) }
-      scratch.append(LogBytes(out.written))
-    }
-    return .bytes(scratch.bytes(since: mark))
+  // MARK: What filters ask
+
+  var status: Int { stream.value.loggedStatus }
+  var milliseconds: UInt64 { (stream.loop.now &- stream.value.startedAt) / 1_000_000 }
+  var random: UInt64 { stream.value.route.random >> 1 }
+  var grpcStatus: Int {
+    (stream.value.responseTrailers[.grpcStatus] ?? stream.value.responseHead[.grpcStatus])?
+      .decimal ?? 2
   }
+  var isHealthCheck: Bool { stream.value.isHealthCheck }
+
+  func matches(_ matcher: Ref<HeaderMatcher>) -> Bool {
+    matcher.value.matches(stream.value.requestHead)
+  }
+
+  func metadata(_ space: Bytes, _ key: Bytes) -> Bytes? { stream.value.metadata.get(space, key) }
 }
 
 extension RequestStream {

@@ -37,7 +37,10 @@ struct ListenerCompiler {
         address: address, isWildcard: Self.isWildcard(address) || address.port == 0,
         options: options(listener), bufferLimit: limit, manager: compiled.manager,
         stats: .immortal(
-          ListenerStats(scope: scope, managerPrefix: message.statPrefix, in: context.store))))
+          ListenerStats(scope: scope, managerPrefix: message.statPrefix, in: context.store)),
+        accessLogs: .immortal(
+          AccessLogCompiler(context: context).compile(
+            listener.accessLog, at: path.field("access_log")))))
   }
 
   private func options(_ listener: Listener) -> ListenSocket.Options {

@@ -13,6 +13,8 @@ struct ListenerConfig {
   let bufferLimit: Int
   let manager: Ref<ConnectionManager>
   let stats: Ref<ListenerStats>
+  /// They tell of connections; the connection manager's of requests.
+  let accessLogs: Table<Ref<AccessLog>>
 }
 
 /// `listener.<address>.…`, with the part for each connection manager's prefix.

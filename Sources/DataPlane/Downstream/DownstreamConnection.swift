@@ -73,6 +73,12 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var endOfInput = false
   /// It left while a request of its was at work.
   var leftDuringRequest = false
+  /// What went wrong with the connection itself.
+  var flags = ResponseFlags()
+  /// What `%DOWNSTREAM_DETECTED_CLOSE_TYPE%` shows.
+  var closeType: StaticString = "Normal"
+  /// Numbers that filters keep for as long as the connection.
+  var filterNumbers: Block?
   /// What is kept has not been looked at since the connection may go on: reading has to wait for it.
   var stashIsFresh = false
   /// Bytes are being worked on further up the stack; what is to be done behind them is done there.
@@ -97,14 +103,14 @@ extension Ref where Value == DownstreamConnection {
   /// SAFETY: `connection` is the first stored property.
   var connection: Ref<Connection> { unsafe Ref<Connection>(raw: raw) }
 
-  private var held: Ref<Worker> {
+  var held: Ref<Worker> {
     guard let worker = value.worker else { preconditionFailure("an open connection has a worker") }
     return worker
   }
 
-  private var loop: EventLoop { held.value.loop }
+  var loop: EventLoop { held.value.loop }
 
-  private var manager: Ref<ConnectionManager> {
+  var manager: Ref<ConnectionManager> {
     guard let listener = value.listener else {
       preconditionFailure("an open connection has a listener")
     }
@@ -596,7 +602,9 @@ extension Ref where Value == DownstreamConnection {
       switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
       case .bytes: continue
       case .wait: return
-      case .failed: return close()
+      case .failed:
+        value.closeType = "RemoteReset"
+        return close()
       case .end:
         value.endOfInput = true
         if value.connection.queuedBytes == 0 { close() }
@@ -645,6 +653,7 @@ extension Ref where Value == DownstreamConnection {
   }
 
   private func inputFailed() {
+    value.closeType = "RemoteReset"
     guard let stream = value.stream else { return close() }
     stream.downstreamGone()
   }
@@ -659,8 +668,16 @@ extension Ref where Value == DownstreamConnection {
     guard value.connection.isOpen else { return }
     cancelTimers()
     held.value.output.forget(connection)
-    if let listener = value.listener { listener.count(closed: self) }
+    if reset { value.closeType = "LocalReset" }
+    if let listener = value.listener {
+      log(to: listener)
+      listener.count(closed: self)
+    }
     connection.close(on: loop, reset: reset)
+    if let block = value.filterNumbers {
+      loop.state.value.blocks.release(block)
+      value.filterNumbers = nil
+    }
     if let block = value.stash {
       loop.state.value.blocks.release(block)
       value.stash = nil

@@ -231,6 +231,12 @@ enum FilterHost {
       unsafe out.pointee = value.abi
       return true
     }
+    unsafe host.connection_number = { raw, first in
+      guard let slot = unsafe FilterHost.slot(raw),
+        let downstream = slot.value.stream.value.downstream
+      else { return nil }
+      return unsafe downstream.filterNumber(Int(slot.value.index), first: first)
+    }
     unsafe host.worker_state = { raw in
       guard let slot = unsafe FilterHost.slot(raw) else { return nil }
       let stream = slot.value.stream

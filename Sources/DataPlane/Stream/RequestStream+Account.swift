@@ -24,7 +24,11 @@ extension Ref where Value == RequestStream {
     stats.add(ids.value.rqHTTP1Total)
   }
 
-  func countProtocolError() { stats.add(ids.value.cxProtocolError) }
+  func countProtocolError() {
+    stats.add(ids.value.cxProtocolError)
+    value.downstream?.value.flags.insert(.downstreamProtocolError)
+  }
+
   func countNonRelativePath() { stats.add(ids.value.rqNonRelativePath) }
 
   /// An interim response has gone to the client: it counts as a response of its own, as in Envoy.

@@ -21,7 +21,8 @@ def differences(envoy, fairlead):
     _walk("upstream", envoy.upstreams, fairlead.upstreams, found)
     _walk("note", envoy.notes, fairlead.notes, found)
     _walk("log", envoy.log, fairlead.log, found)
-    expected = _settle_delayed_closes(envoy.stats, fairlead.stats)
+    announced = sum("ends after close" in response for response in envoy.responses)
+    expected = _settle_delayed_closes(envoy.stats, fairlead.stats, announced)
     for name in sorted(set(expected) | set(fairlead.stats)):
         theirs, ours = expected.get(name, 0), fairlead.stats.get(name, 0)
         if theirs != ours and not _IGNORED_STATS.search(name):
@@ -29,16 +30,17 @@ def differences(envoy, fairlead):
     return found
 
 
-def _settle_delayed_closes(theirs, ours):
+def _settle_delayed_closes(theirs, ours, announced):
     """What Envoy would have counted had it not waited with closing (`DELAYED_CLOSE` of
     known_differences.py): as many connections as it closed by its timeout and we did not were closed
-    by their clients. Nothing else is excused: the sum of both kinds must agree."""
+    by their clients. Only connections whose end a response has announced can be among them, and
+    nothing else is excused: the sum of both kinds must agree."""
     settled = dict(theirs)
     scope = "http.@.downstream_cx_"
     late = settled.get(scope + "delayed_close_timeout", 0) - ours.get(
         scope + "delayed_close_timeout", 0)
     by_us = settled.get(scope + "destroy_local", 0)
-    moved = min(max(late, 0), by_us)
+    moved = min(max(late, 0), by_us, announced)
     settled[scope + "delayed_close_timeout"] = settled.get(
         scope + "delayed_close_timeout", 0) - moved
     settled[scope + "destroy_local"] = by_us - moved

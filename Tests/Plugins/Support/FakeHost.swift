@@ -161,6 +161,7 @@ enum FakeHost {
       value!.pointee = stream.lender.lend(found)
       return true
     }
+    table.pointee.connection_number = { FakeStream.at($0).connection?.number($1) }
     table.pointee.set_flag = { FakeStream.at($0).record($1) }
     table.pointee.runtime = { FakeStream.at($0).rig.runtimeValue($1) }
     table.pointee.metadata_set = { stream, nameSpace, key, value in

@@ -10,6 +10,20 @@ struct Reply: Equatable {
   var grpcStatus: Int32 = -1
 }
 
+/// What the filter keeps on a downstream connection.
+final class FakeConnection {
+  private let cell = UnsafeMutablePointer<UInt64>.allocate(capacity: 1)
+  private var isSet = false
+
+  func number(_ first: UInt64) -> UnsafeMutablePointer<UInt64> {
+    if !isSet { cell.initialize(to: first) }
+    isSet = true
+    return cell
+  }
+
+  deinit { cell.deallocate() }
+}
+
 /// One stream of the fake host, and one filter on it: tests play the proxy around it, choose the
 /// time and the chances, and look at what the filter asked for.
 final class FakeStream {
@@ -29,6 +43,7 @@ final class FakeStream {
   var clusters: [String: ClusterCounts] = [:]
   var attempt = fl_attempt()
   var admitsRetries = true
+  var connection: FakeConnection?
 
   // What the filter did.
   private(set) var reply: Reply?

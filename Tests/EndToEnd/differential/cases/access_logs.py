@@ -1,8 +1,8 @@
 """Access logs: operators, JSON and filters. The extra line goes to the case's own file field."""
 
-from harness.upstream import chunked, reply
+from harness.upstream import chunked, reply, stall
 
-from ..model import case, get, prefix, req, says, to, typed
+from ..model import bytes_of, case, get, prefix, req, says, to, typed
 
 OPERATORS = {
     "numbers": {
@@ -39,13 +39,19 @@ OPERATORS = {
         "hosts_attempted": "%UPSTREAM_HOSTS_ATTEMPTED%",
         "hosts_attempted_no_port": "%UPSTREAM_HOSTS_ATTEMPTED_WITHOUT_PORT%",
         "names_attempted": "%UPSTREAM_HOST_NAMES_ATTEMPTED%",
+        "names_attempted_no_port": "%UPSTREAM_HOST_NAMES_ATTEMPTED_WITHOUT_PORT%",
+        "close_type": "%UPSTREAM_DETECTED_CLOSE_TYPE%",
+        "close_reason": "%UPSTREAM_LOCAL_CLOSE_REASON%",
     },
     "downstream": {
         "local": "%DOWNSTREAM_LOCAL_ADDRESS_WITHOUT_PORT%",
         "direct_local": "%DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT%",
         "remote_port_kind": "%DOWNSTREAM_TRANSPORT_FAILURE_REASON%",
         "close_type": "%DOWNSTREAM_DETECTED_CLOSE_TYPE%",
+        "close_reason": "%DOWNSTREAM_LOCAL_CLOSE_REASON%",
         "tls": "%DOWNSTREAM_TLS_VERSION%",
+        # Between two ends of one machine less than the millisecond that it is told in.
+        "round_trip": "%DOWNSTREAM_CX_RTT%",
     },
 }
 for _group, _fields in OPERATORS.items():
@@ -54,6 +60,26 @@ for _group, _fields in OPERATORS.items():
          get("/d?q=1"), log=_fields,
          routes=[says("local", prefix("/d")), to("up", prefix("/old"), prefix_rewrite="/new")],
          upstreams={"up": chunked(headers={"x-up": "u"}, trailers=[("x-t", "t")])})
+RETRIED = {"retry_policy": {"retry_on": "5xx,connect-failure", "num_retries": 2}}
+case("access log operators of upstream: no host took the request",
+     get("/a", expect=503),
+     log={**OPERATORS["upstream"], "connection": "%UPSTREAM_CONNECTION_ID%",
+          "connections_attempted": "%UPSTREAM_CONNECTION_IDS_ATTEMPTED%"},
+     routes=[to("up", **RETRIED)], upstreams={"up": "refused"})
+case("access log operators of upstream: the last of several attempts",
+     get("/a", expect=503), log=OPERATORS["upstream"], routes=[to("up", **RETRIED)],
+     upstreams={"up": reply(503)})
+case("access log operators of downstream when the client leaves",
+     log=OPERATORS["downstream"], scenario=lambda run: _leave(run),
+     upstreams={"up": stall()})
+
+
+def _leave(run, how="close"):
+    """Asks for what never comes, and goes once the upstream has been asked."""
+    connection = run.connect()
+    connection.send(get("/asked").data)
+    run.upstreams["up"].wait_requests(1)
+    getattr(connection, how)()
 
 
 def _filtered(name, filter_, *steps, **parts):
@@ -126,3 +152,65 @@ case("one request can go to two access logs",
          "envoy.extensions.access_loggers.file.v3.FileAccessLog", path="@@logfile",
          log_format={"text_format_source": {"inline_string": f"@@here\tlog=number {n}\n"}})}
          for n in (1, 2)]})
+
+# --- a listener's access log: a line for each connection ---
+
+CONNECTION = {
+    "remote": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "direct_remote": "%DOWNSTREAM_DIRECT_REMOTE_ADDRESS_WITHOUT_PORT%",
+    "local": "%DOWNSTREAM_LOCAL_ADDRESS%", "protocol": "%PROTOCOL%", "code": "%RESPONSE_CODE%",
+    "flags": "%RESPONSE_FLAGS%", "details": "%RESPONSE_CODE_DETAILS%",
+    "type": "%ACCESS_LOG_TYPE%", "close_type": "%DOWNSTREAM_DETECTED_CLOSE_TYPE%",
+    "path": "%REQ(:PATH)% %PATH% %RESP(x)%", "route": "%ROUTE_NAME%", "stream": "%STREAM_ID%",
+    "upstream": "%UPSTREAM_HOST% %UPSTREAM_CLUSTER% %UPSTREAM_PROTOCOL% "
+                "%UPSTREAM_REQUEST_ATTEMPT_COUNT% %UPSTREAM_CONNECTION_ID% "
+                "%UPSTREAM_DETECTED_CLOSE_TYPE% %UPSTREAM_HOSTS_ATTEMPTED%",
+    "durations": "%REQUEST_DURATION% %RESPONSE_DURATION% %RESPONSE_TX_DURATION%",
+    "bytes": "%BYTES_RECEIVED% %DOWNSTREAM_WIRE_BYTES_RECEIVED% %DOWNSTREAM_WIRE_BYTES_SENT%",
+    "names": "%REQUESTED_SERVER_NAME% %FILTER_CHAIN_NAME% %VIRTUAL_CLUSTER_NAME% %GRPC_STATUS%",
+    "body": "%LOCAL_REPLY_BODY%",
+}
+
+
+def _connections(name, *steps, filter_=None, **parts):
+    """A case with a listener that logs its connections."""
+    fields = "\t".join(["@@here"] + [f"{key}={text}" for key, text in CONNECTION.items()])
+    log = {"name": "connections", "typed_config": typed(
+        "envoy.extensions.access_loggers.file.v3.FileAccessLog", path="@@logfile",
+        log_format={"text_format_source": {"inline_string": fields + "\n"}})}
+    if filter_:
+        log["filter"] = filter_
+    case(f"a listener's access log {name}", *steps, listener={"access_log": [log]}, **parts)
+
+
+_connections("has one line for two requests", get("/p", on="a"), get("/q", on="a"))
+_connections("tells of HTTP/1.0", req("GET", "/p", version="HTTP/1.0"),
+             hcm={"http_protocol_options": {"accept_http_10": True,
+                                            "default_host_for_http_10": "test.example"}})
+_connections("tells of a connection on which nobody asked",
+             scenario=lambda run: run.connect().close())
+_connections("tells of a client that leaves", scenario=lambda run: _leave(run),
+             upstreams={"up": stall()})
+_connections("tells of a client that resets", scenario=lambda run: _leave(run, "reset"),
+             upstreams={"up": stall()})
+_connections("tells of what is not HTTP", bytes_of(b"GET / HTTP/1.1\r\nhost: a\r\nbad line\r\n\r\n"))
+_connections("tells of what is not HTTP behind what is", get("/p", on="a"),
+             bytes_of(b"GET / HTTP/1.1\r\nhost: a\r\nbad line\r\n\r\n", on="a"))
+for _name, _filter in {
+        "no status": _status("EQ", 0),
+        "any status": _status("GE", 1),
+        "any duration": {"duration_filter": {"comparison": {"op": "GE", "value": {
+            "default_value": 0, "runtime_key": "@@no_key"}}}},
+        "a field": {"header_filter": {"header": {"name": ":path", "present_match": True}}},
+        "no field": {"header_filter": {"header": {"name": ":path", "present_match": False}}},
+        "any response flag": {"response_flag_filter": {}},
+        "an unknown gRPC status": {"grpc_status_filter": {"statuses": ["UNKNOWN"]}},
+        "no health check": {"not_health_check_filter": {}},
+        "all by chance": {"runtime_filter": {"runtime_key": "@@k", "percent_sampled": {
+            "numerator": 100}}},
+        "none by chance": {"runtime_filter": {"runtime_key": "@@k", "percent_sampled": {
+            "numerator": 0}}},
+        "metadata": {"metadata_filter": {"matcher": {
+            "filter": "ns", "path": [{"key": "k"}], "value": {"present_match": True}}}},
+}.items():
+    _connections(f"filtered by {_name}", get("/p"), filter_=_filter)
