@@ -47,6 +47,8 @@ let package = Package(
     .target(name: "CLinux"),
     .systemLibrary(name: "CYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"])]),
     .systemLibrary(name: "CAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
+    .systemLibrary(
+      name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
     .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
     .target(name: "CFilterABI"),
 
@@ -60,7 +62,7 @@ let package = Package(
     floor("Resources", ["ResourceModel", "CYAML", protobuf]),
 
     // Floor 3
-    floor("HTTPCodec", ["HTTPModel", "Engine", "CLinux"]),
+    floor("HTTPCodec", ["HTTPModel", "Engine", "CLinux", "CNghttp2"]),
     floor("FilterSDK", ["CFilterABI"]),
 
     // Floor 4
