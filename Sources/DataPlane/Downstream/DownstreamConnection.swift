@@ -468,14 +468,17 @@ extension Ref where Value == DownstreamConnection {
 
   /// The stream cannot take more for now.
   func pauseRequest(_ reason: RequestPauses = .byStream) {
+    guard !value.pauses.contains(reason) else { return }
     if value.pauses.isEmpty { connection.pauseReading() }
     value.pauses.insert(reason)
+    held.value.stats.add(manager.value.stats.value.pausedReading)
   }
 
   /// The stream takes bytes again; those kept meanwhile come first.
   func resumeRequest(_ reason: RequestPauses = .byStream) {
     guard value.pauses.contains(reason) else { return }
     value.pauses.remove(reason)
+    held.value.stats.add(manager.value.stats.value.resumedReading)
     if value.pauses.isEmpty { resume() }
   }
 

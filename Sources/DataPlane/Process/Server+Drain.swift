@@ -70,17 +70,22 @@ extension Server {
   }
 
   private func later(_ milliseconds: UInt64, _ body: @escaping (Server) -> Void) {
-    let call = unsafe Unmanaged.passRetained(DelayedCall(self, body))
-    _ = unsafe loop.after(milliseconds: max(milliseconds, 1), context: call.toOpaque()) { raw, _ in
-      let call = unsafe Unmanaged<DelayedCall>.fromOpaque(raw).takeRetainedValue()
+    let call = DelayedCall(self, body)
+    delayedCalls.append(call)
+    // SAFETY: the server keeps the call until it has been made, and lives as long as its loop runs.
+    _ = unsafe loop.after(
+      milliseconds: max(milliseconds, 1), context: Unmanaged.passUnretained(call).toOpaque()
+    ) { raw, _ in
+      let call = unsafe Unmanaged<DelayedCall>.fromOpaque(raw).takeUnretainedValue()
+      call.server.delayedCalls.removeAll { $0 === call }
       call.body(call.server)
     }
   }
 }
 
 /// A step of a drain that waits for its time.
-private final class DelayedCall {
-  let server: Server
+final class DelayedCall {
+  unowned let server: Server
   let body: (Server) -> Void
 
   init(_ server: Server, _ body: @escaping (Server) -> Void) {

@@ -44,9 +44,10 @@ package final class Server {
   /// The state, but for what `/healthcheck/fail` makes of it.
   private var stage = State.preInitializing
   private var flushTimer = TimerID.none
-  var drainTimer = TimerID.none
   /// When a drain that ends the process must be over.
   var drainDeadline: UInt64 = 0
+  /// Steps of a drain that wait for their time.
+  var delayedCalls: [DelayedCall] = []
   private var watchdog: Watchdog?
   lazy var gauges = ServerGauges(store: config.store)
 

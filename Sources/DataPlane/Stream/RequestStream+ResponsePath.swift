@@ -311,12 +311,18 @@ extension Ref where Value == RequestStream {
   func pauseUpstream() {
     guard !value.pausedUpstream, let upstream = value.upstream else { return }
     value.pausedUpstream = true
+    if let cluster = value.attempt.cluster {
+      worker.value.stats.add(cluster.value.stats.value.pausedReading)
+    }
     upstream.connection.pauseReading()
   }
 
   func resumeUpstream() {
     guard value.pausedUpstream, let upstream = value.upstream else { return }
     value.pausedUpstream = false
+    if let cluster = value.attempt.cluster {
+      worker.value.stats.add(cluster.value.stats.value.resumedReading)
+    }
     upstream.connection.resumeReading(on: loop)
   }
 

@@ -166,6 +166,7 @@ extension Ref where Value == UpstreamConnection {
   private func unpauseDownstream() {
     guard let stream = value.stream, value.pausedDownstream else { return }
     value.pausedDownstream = false
+    held.value.stats.add(pool.value.cluster.value.stats.value.drained)
     stream.value.downstream?.resumeRequest(.byUpstream)
   }
 
@@ -174,6 +175,7 @@ extension Ref where Value == UpstreamConnection {
     guard value.connection.isAboveHighWatermark, !value.pausedDownstream, let stream = value.stream
     else { return }
     value.pausedDownstream = true
+    held.value.stats.add(pool.value.cluster.value.stats.value.backedUp)
     stream.value.downstream?.pauseRequest(.byUpstream)
   }
 
