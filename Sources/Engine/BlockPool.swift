@@ -104,6 +104,17 @@ package struct BlockPool: ~Copyable {
 
   package init() {}
 
+  /// What is handed out stays with whoever has it.
+  deinit {
+    for index in 0..<Self.classes {
+      var rest = free[index]
+      while let block = rest {
+        rest = block.next
+        unsafe CLinux.free(block.memory)
+      }
+    }
+  }
+
   private static func sizeClass(_ size: Int) -> Int {
     if size <= smallest { return 0 }
     return Int.bitWidth &- (size &- 1).leadingZeroBitCount &- 11

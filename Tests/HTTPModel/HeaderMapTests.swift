@@ -39,6 +39,8 @@ private final class Fields {
     copy.map.copy(from: other.map, pool: &copy.pool)
     return copy
   }
+
+  deinit { map.release(into: &pool) }
 }
 
 @Suite("Header maps")

@@ -4,6 +4,10 @@ import Retry
 import Testing
 import Timeout
 
+// A table lives as long as the process.
+private let silentFilter = FilterTable(FilterTableTests.Silent.self)
+private let holderFilter = FilterTable(FilterTableTests.Holder.self)
+
 @Suite("Filter tables")
 struct FilterTableTests {
   /// The smallest filter there is.
@@ -28,7 +32,7 @@ struct FilterTableTests {
 
   @Test("callbacks that a filter lacks are absent, so that the host skips them")
   func absentCallbacks() {
-    let table = FilterTable(Silent.self).table.pointee
+    let table = silentFilter.table.pointee
     #expect(table.load != nil)
     #expect(table.load_route == nil)
     #expect(table.worker_new == nil)
@@ -61,7 +65,7 @@ struct FilterTableTests {
 
   @Test("a state that holds references is released at the end")
   func releasesState() throws {
-    let stream = try FilterRig(FilterTable(Holder.self)).stream()
+    let stream = try FilterRig(holderFilter).stream()
     #expect(stream.requestHead() == .stop)
     #expect(Holder.last != nil)
     stream.end()

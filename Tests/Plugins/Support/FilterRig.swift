@@ -24,15 +24,18 @@ final class FilterRig {
     table = filter.table
     loading = FakeConfig(table)
     let loaded = table.pointee.load(loading.pointer, loading.add(document))
-    guard loading.errors.isEmpty, let loaded else { throw Refused(errors: loading.errors) }
+    guard loading.errors.isEmpty, let loaded else {
+      if let loaded { table.pointee.unload(loaded) }
+      throw Refused(errors: loading.errors)
+    }
     config = loaded
     for route in routes {
       let loading = FakeConfig(table)
       routeLoadings.append(loading)
       let load = try #require(table.pointee.load_route)
       let loaded = load(loading.pointer, loading.add(route))
-      guard loading.errors.isEmpty, let loaded else { throw Refused(errors: loading.errors) }
-      routeConfigs.append(loaded)
+      if let loaded { routeConfigs.append(loaded) }
+      guard loading.errors.isEmpty, loaded != nil else { throw Refused(errors: loading.errors) }
     }
   }
 
