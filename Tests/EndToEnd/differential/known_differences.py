@@ -77,7 +77,8 @@ resolved twice."""),
         cases=(
             r"^(Connection: close of a client ends|a chunked answer to HTTP/1\.0 "
             r"ends|accept_http_10 takes|default_host_for_http_10 names|an idle downstream "
-            r"connection that never|a listener's access log tells of HTTP/1\.0|max_requests_per_connection of the connection "
+            r"connection that never|a listener's access log tells of HTTP/1\.0"
+            r"|max_requests_per_connection of the connection "
             r"manager|delayed_close_timeout waits)"),
         lines=r"^stats http\.@\.downstream_cx_destroy_(local|remote): ",
         reason="""Whatever ends a connection in good order, our side is closed first and the client's

@@ -85,6 +85,8 @@ class Connection:
         self.socket.connect(address)
         if not host.startswith("/"):
             self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        # How the other end knows this one.
+        self.local_port = None if host.startswith("/") else self.socket.getsockname()[1]
         self.buffer = b""
         # Set once the peer ended the connection: "fin" or "rst".
         self.ended = None

@@ -2,6 +2,8 @@
 
 import time
 
+# For so long a value must not change to count as settled: far longer than any step of what moves it.
+QUIET_SECONDS = 0.3
 # Between two looks at a condition. Short against every deadline, long enough not to busy a core.
 POLL_SECONDS = 0.005
 
@@ -25,3 +27,17 @@ def eventually(condition, timeout=5.0):
         return True
     except AssertionError:
         return False
+
+
+def settled(value, timeout=30.0):
+    """Waits until a value stays as it is, and returns it: for that something no longer happens, of
+    which there is no event."""
+    deadline = time.monotonic() + timeout
+    last, since = value(), time.monotonic()
+    while time.monotonic() - since < QUIET_SECONDS:
+        if time.monotonic() >= deadline:
+            raise AssertionError(f"waited {timeout} s in vain for {last} to settle")
+        time.sleep(POLL_SECONDS)
+        if (now := value()) != last:
+            last, since = now, time.monotonic()
+    return last

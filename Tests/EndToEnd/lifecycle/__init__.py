@@ -1,0 +1,1 @@
+"""Validating, starting, watching, draining and ending the process."""

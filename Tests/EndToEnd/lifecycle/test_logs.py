@@ -1,0 +1,58 @@
+"""Access logs: where to, reopened when, and Envoy's own format."""
+
+import re
+import signal
+
+from harness.client import fetch
+from harness.waiting import until
+
+from .support import MANAGER, changed
+
+
+def test_sigusr1_reopens_access_logs(proxy):
+    """The old file keeps its lines, the new one gets the following ones; none is lost."""
+    proxy.start(proxy.document)
+    assert fetch(proxy.port, "/before").status == 200
+    until(lambda: proxy.log.exists() and "/before" in proxy.log.read_text(), 5, "the first line")
+    moved = proxy.log.with_suffix(".1")
+    proxy.log.rename(moved)
+    assert fetch(proxy.port, "/between").status == 200
+    proxy.signal(signal.SIGUSR1)
+    until(proxy.log.exists, 5, "the new file")
+    assert fetch(proxy.port, "/after").status == 200
+    until(lambda: "/after" in proxy.log.read_text(), 5, "the last line")
+    lines = (moved.read_text() + proxy.log.read_text()).splitlines()
+    assert sorted(lines) == ["/after 200", "/before 200", "/between 200"]
+
+
+def test_reopen_logs_by_admin(proxy):
+    """POST /reopen_logs does the same."""
+    proxy.start(proxy.document)
+    assert fetch(proxy.port, "/before").status == 200
+    until(lambda: proxy.log.exists() and "/before" in proxy.log.read_text(), 5, "the first line")
+    proxy.log.rename(proxy.log.with_suffix(".1"))
+    assert proxy.admin("/reopen_logs", "POST").status == 200
+    until(proxy.log.exists, 5, "the new file")
+
+
+def test_an_access_log_on_stdout(proxy):
+    """The stdout logger writes to the process's standard output."""
+    log = [{"name": "stdout", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog",
+        "log_format": {"text_format_source": {"inline_string": "LINE %REQ(:PATH)%\n"}}}}]
+    proxy.start(changed(proxy.document, MANAGER + ["access_log"], log))
+    assert fetch(proxy.port, "/to-stdout").status == 200
+    until(lambda: "LINE /to-stdout" in proxy.output(), 5, "the line")
+
+
+def test_the_default_access_log_format(proxy):
+    """Envoy's own line, when no format is given."""
+    log = [{"name": "file", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": str(proxy.log)}}]
+    proxy.start(changed(proxy.document, MANAGER + ["access_log"], log))
+    assert fetch(proxy.port, "/p", headers={"user-agent": "test/1"}).status == 200
+    until(lambda: proxy.log.exists() and proxy.log.read_text(), 5, "a line")
+    assert re.fullmatch(
+        r'\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] "GET /p HTTP/1\.1" 200 - 0 5 \d+ \d+ "-" '
+        r'"test/1" "[0-9a-f-]{36}" "test\.example" "127\.0\.0\.1:\d+"\n', proxy.log.read_text())
