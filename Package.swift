@@ -59,6 +59,7 @@ let package = Package(
 
     // Floor 2
     floor("HTTPModel", ["Engine", "CLinux"]),
+    floor("Inspection", ["Engine"]),
     floor("Resources", ["ResourceModel", "CYAML", protobuf]),
 
     // Floor 3
@@ -81,7 +82,7 @@ let package = Package(
       "DataPlane",
       [
         "CFilterABI", "CLinux", "Engine", "Telemetry", "ResourceModel", "HTTPModel", "Resources",
-        "HTTPCodec", "Routing", "Upstream", protobuf,
+        "HTTPCodec", "Inspection", "Routing", "Upstream", protobuf,
       ]),
 
     // Floor 7
@@ -95,6 +96,7 @@ let package = Package(
     tests("Telemetry", ["Telemetry"]),
     tests("Resources", ["Resources", "ResourceModel"]),
     tests("HTTPModel", ["HTTPModel", "Engine"]),
+    tests("Inspection", ["Inspection", "Engine"]),
     tests("HTTPCodec", ["HTTPCodec", "HTTPModel", "Engine"]),
     tests(
       "Routing",

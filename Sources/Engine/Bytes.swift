@@ -65,6 +65,13 @@ package struct Bytes: BitwiseCopyable {
   @inlinable
   package static func != (a: Bytes, b: StaticString) -> Bool { !(a == Bytes(b)) }
 
+  /// Less than 0, 0, or more: which of the two comes first in the order of their bytes.
+  package func compare(_ other: Bytes) -> Int {
+    // SAFETY: both views hold at least the bytes that are compared.
+    let order = unsafe memcmp(base, other.base, min(count, other.count))
+    return order != 0 ? Int(order) : count - other.count
+  }
+
   @inlinable
   package func hasPrefix(_ other: Bytes) -> Bool {
     unsafe count >= other.count && memcmp(base, other.base, other.count) == 0

@@ -10,6 +10,10 @@ package enum ListenSocket {
     package var ipv4Compatible = false
     /// Permissions of a Unix path; 0 leaves them to the process's umask.
     package var unixMode: UInt32 = 0
+    /// Takes connections for addresses that are not this machine's (IP_TRANSPARENT).
+    package var transparent = false
+    /// May be bound to an address that the machine does not have yet (IP_FREEBIND).
+    package var freebind = false
     package init() {}
   }
 
@@ -21,6 +25,11 @@ package enum ListenSocket {
     if !address.isUnix && options.reusePort { _ = fl_set_int(fd, SOL_SOCKET, SO_REUSEPORT, 1) }
     if address.isIPv6 {
       _ = fl_set_int(fd, Int32(IPPROTO_IPV6), IPV6_V6ONLY, options.ipv4Compatible ? 0 : 1)
+    }
+    let allowed = setForeignAddresses(fd, address, options)
+    guard allowed == 0 else {
+      _ = close(fd)
+      return allowed
     }
     if address.isUnix { removeStale(address) }
     let bound = unsafe address.withKernelAddress { unsafe fl_bind(fd, $0, $1) }
@@ -35,6 +44,28 @@ package enum ListenSocket {
       return -error
     }
     return fd
+  }
+
+  /// Sets what lets a socket be bound to addresses that are not this machine's; 0, or minus an errno.
+  private static func setForeignAddresses(
+    _ fd: Int32, _ address: SocketAddress, _ options: Options
+  ) -> Int32 {
+    guard !address.isUnix else { return 0 }
+    var result: Int32 = 0
+    if options.freebind { result = fl_set_freebind(fd, address.family) }
+    if options.transparent, result == 0 { result = fl_set_transparent(fd, address.family) }
+    return result
+  }
+
+  /// Where a connection was going before the kernel redirected it to us (`SO_ORIGINAL_DST`); nil when
+  /// it was not redirected. A socket of a transparent proxy has that address as its own.
+  package static func originalDestination(
+    of fd: Int32, _ local: SocketAddress
+  ) -> SocketAddress? {
+    guard !local.isUnix else { return nil }
+    var storage = sockaddr_storage()
+    guard unsafe fl_original_destination(fd, local.family, &storage) == 0 else { return nil }
+    return SocketAddress(storage)
   }
 
   private static func setMode(_ address: SocketAddress, _ mode: UInt32) -> Bool {

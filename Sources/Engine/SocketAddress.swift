@@ -35,6 +35,14 @@ package struct SocketAddress: BitwiseCopyable {
     path = UnixPaths.keep(unixPath)
   }
 
+  /// Four or sixteen bytes in network order; nil for any other number of them.
+  package init?(ipBytes bytes: Bytes, port: UInt16) {
+    guard bytes.count == 4 || bytes.count == 16 else { return nil }
+    kind = UInt16(bytes.count == 4 ? AF_INET : AF_INET6)
+    portNumber = port
+    for index in 0..<bytes.count { ipBytes[index] = bytes[index] }
+  }
+
   /// What the kernel says of a socket. The path of a Unix peer is not kept.
   package init(_ storage: sockaddr_storage) {
     kind = UInt16(truncatingIfNeeded: storage.ss_family)
@@ -62,6 +70,20 @@ package struct SocketAddress: BitwiseCopyable {
   package var port: UInt16 {
     get { portNumber }
     set { if !isUnix { portNumber = newValue } }
+  }
+
+  /// Every address of the machine: `0.0.0.0` or `::`.
+  package var isWildcard: Bool {
+    guard isKnown, !isUnix else { return false }
+    for index in 0..<16 where ipBytes[index] != 0 { return false }
+    return true
+  }
+
+  /// The same address, whatever the port.
+  package func hasSameIP(as other: SocketAddress) -> Bool {
+    guard !isUnix, kind == other.kind else { return false }
+    for index in 0..<16 where ipBytes[index] != other.ipBytes[index] { return false }
+    return true
   }
 
   /// The address without its port, or the Unix path.

@@ -15,6 +15,10 @@ package enum Limits {
   /// Interim (1xx) responses to one request: an upstream that sends more is not answering.
   package static let interimResponses = 16
 
+  /// A request line that the HTTP inspector waits for: no longer one tells a protocol (Envoy: the
+  /// same 8 KiB).
+  package static let inspectedRequestLineBytes = 8 * 1024
+
   /// The largest head that `max_request_headers_kb` may allow, in bytes: what one block holds with
   /// its table of fields.
   package static let headBytes = 192 * 1024

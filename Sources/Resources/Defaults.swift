@@ -18,6 +18,13 @@ package enum Defaults {
   package static let connectionBufferLimitBytes = 1024 * 1024
   /// `tcp_backlog_size`: as much as the kernel gives (net.core.somaxconn).
   package static let tcpBacklogSize = Int32.max
+  /// `listener_filters_timeout`: how long a client may take to say what its filter chain depends on.
+  package static let listenerFiltersTimeout = Duration.seconds(15)
+  /// `max_client_hello_size` of the TLS inspector.
+  package static let clientHelloBytes = 16 * 1024
+  /// `max_connections_to_accept_per_socket_event`: the worker's other connections get their turn in
+  /// between.
+  package static let acceptsPerTurn = 64
   /// `enable_reuse_port`: each worker has its own queue of new connections.
   package static let enableReusePort = true
 

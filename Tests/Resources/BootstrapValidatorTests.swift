@@ -110,9 +110,35 @@ struct BootstrapValidatorTests {
     #expect(
       Sample(
         listeners: "- {name: b, address: \(address), filter_chains: [{filter_chain_match: "
-          + "{server_names: [x]}, filters: [{name: m, typed_config: *manager}]}]}"
+          + "{address_suffix: x}, filters: [{name: m, typed_config: *manager}]}]}"
       ).mistakes.map { $0.split(separator: "match.").last } == [
-        "server_names: known to Envoy, not supported by Fairlead"
+        "address_suffix: known to Envoy, not supported by Fairlead"
+      ])
+  }
+
+  @Test("what a filter chain matches has to be possible")
+  func chainMatches() {
+    func mistakes(_ match: String) -> [Substring?] {
+      let address = "{socket_address: {address: 127.0.0.1, port_value: 1}}"
+      return Sample(
+        listeners: "- {name: b, address: \(address), filter_chains: [{filter_chain_match: "
+          + "\(match), filters: [{name: m, typed_config: *manager}]}]}"
+      ).mistakes.map { $0.split(separator: "match.").last }
+    }
+    #expect(mistakes("{server_names: [a.b, '*.b']}") == [])
+    #expect(
+      mistakes("{server_names: ['a*.b', '*.']}") == [
+        "server_names[0]: expected a name, or '*.' and a name; \"a*.b\" is neither",
+        "server_names[1]: expected a name, or '*.' and a name; \"*.\" is neither",
+      ])
+    #expect(mistakes("{prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 32}]}") == [])
+    #expect(
+      mistakes("{source_prefix_ranges: [{address_prefix: 10.0.0.0, prefix_len: 33}]}") == [
+        "source_prefix_ranges[0].prefix_len: expected at most 32, found 33"
+      ])
+    #expect(
+      mistakes("{direct_source_prefix_ranges: [{address_prefix: x}]}") == [
+        "direct_source_prefix_ranges[0].address_prefix: expected an IP address, found \"x\""
       ])
   }
 

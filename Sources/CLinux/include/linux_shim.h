@@ -93,6 +93,23 @@ static inline int fl_local_address(int fd, struct sockaddr_storage *address, soc
   return getsockname(fd, (struct sockaddr *)address, length) == 0 ? 0 : -errno;
 }
 
+// SO_ORIGINAL_DST of linux/netfilter_ipv4.h, and IP6T_SO_ORIGINAL_DST, have the same number.
+static inline int fl_original_destination(int fd, int family, struct sockaddr_storage *address) {
+  socklen_t length = sizeof *address;
+  int level = family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
+  return getsockopt(fd, level, 80, address, &length) == 0 ? 0 : -errno;
+}
+
+static inline int fl_set_transparent(int fd, int family) {
+  // linux/in6.h: IPV6_TRANSPARENT is 75. linux/in.h: IP_TRANSPARENT is 19.
+  return family == AF_INET6 ? fl_set_int(fd, IPPROTO_IPV6, 75, 1) : fl_set_int(fd, IPPROTO_IP, 19, 1);
+}
+
+static inline int fl_set_freebind(int fd, int family) {
+  // IPV6_FREEBIND is 78, IP_FREEBIND is 15.
+  return family == AF_INET6 ? fl_set_int(fd, IPPROTO_IPV6, 78, 1) : fl_set_int(fd, IPPROTO_IP, 15, 1);
+}
+
 static inline int fl_socket_error(int fd) {
   int error = 0;
   socklen_t length = sizeof error;
@@ -115,6 +132,14 @@ static inline ssize_t fl_send(int fd, const void *bytes, size_t count) {
 static inline ssize_t fl_recv(int fd, void *bytes, size_t capacity) {
   ssize_t n;
   do n = recv(fd, bytes, capacity, 0);
+  while (n < 0 && errno == EINTR);
+  return n >= 0 ? n : -errno;
+}
+
+// Reads without taking.
+static inline ssize_t fl_peek(int fd, void *bytes, size_t capacity) {
+  ssize_t n;
+  do n = recv(fd, bytes, capacity, MSG_PEEK);
   while (n < 0 && errno == EINTR);
   return n >= 0 ? n : -errno;
 }

@@ -9,17 +9,20 @@ extension Ref where Value == DownstreamConnection {
     of field: LogField, client: SocketAddress, _ scratch: inout ByteSink
   ) -> LogValue? {
     switch field {
-    case .downstreamLocalAddress, .downstreamDirectLocalAddress:
-      value.local.logValue(.whole, &scratch)
-    case .downstreamLocalAddressWithoutPort, .downstreamDirectLocalAddressWithoutPort:
-      value.local.logValue(.withoutPort, &scratch)
-    case .downstreamLocalPort, .downstreamDirectLocalPort: value.local.logValue(.port, &scratch)
+    case .downstreamLocalAddress: value.local.logValue(.whole, &scratch)
+    case .downstreamLocalAddressWithoutPort: value.local.logValue(.withoutPort, &scratch)
+    case .downstreamLocalPort: value.local.logValue(.port, &scratch)
+    case .downstreamDirectLocalAddress: directLocal.logValue(.whole, &scratch)
+    case .downstreamDirectLocalAddressWithoutPort:
+      directLocal.logValue(.withoutPort, &scratch)
+    case .downstreamDirectLocalPort: directLocal.logValue(.port, &scratch)
     case .downstreamRemoteAddress: client.logValue(.whole, &scratch)
     case .downstreamRemoteAddressWithoutPort: client.logValue(.withoutPort, &scratch)
     case .downstreamRemotePort: client.logValue(.port, &scratch)
-    case .downstreamDirectRemoteAddress: value.remote.logValue(.whole, &scratch)
-    case .downstreamDirectRemoteAddressWithoutPort: value.remote.logValue(.withoutPort, &scratch)
-    case .downstreamDirectRemotePort: value.remote.logValue(.port, &scratch)
+    case .downstreamDirectRemoteAddress: value.directRemote.logValue(.whole, &scratch)
+    case .downstreamDirectRemoteAddressWithoutPort:
+      value.directRemote.logValue(.withoutPort, &scratch)
+    case .downstreamDirectRemotePort: value.directRemote.logValue(.port, &scratch)
     case .downstreamRoundTripTime:
       connection.roundTripMicroseconds.map { .number(Int64($0 / 1000)) } ?? .absent
     default: nil

@@ -83,11 +83,14 @@ enum AdminPages {
       parameters: [
         ("graceful", "Answers ask clients to go for the drain time; then listeners stop"),
         ("skip_exit", "Answers ask clients to go; listeners never stop"),
+        ("inboundonly", "Only listeners whose traffic_direction is INBOUND"),
       ], changes: true
     ) { admin, request in
       admin.server.drainListeners(
-        gracefully: request.parameter("graceful") != nil,
-        keepsListening: request.parameter("skip_exit") != nil)
+        Server.ListenerDrain(
+          isGraceful: request.parameter("graceful") != nil,
+          keepsListening: request.parameter("skip_exit") != nil,
+          onlyInbound: request.parameter("inboundonly") != nil))
       return AdminResponse(text: "OK\n")
     },
     .init(

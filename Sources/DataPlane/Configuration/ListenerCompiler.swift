@@ -17,30 +17,83 @@ struct ListenerCompiler {
 
   /// nil when it has a mistake, which is in the diagnostics.
   mutating func compile(_ listener: Listener, at path: ConfigPath) -> Ref<ListenerConfig>? {
-    guard let address = socketAddress(listener.address, at: path.field("address")),
-      let filter = listener.filterChains.first?.filters.first,
-      let message = try? ManagerCompiler.Message(serializedBytes: filter.typedConfig.value)
-    else { return nil }
-    let place = path.field("filter_chains").index(0).field("filters").index(0)
-      .field("typed_config")
+    guard let address = socketAddress(listener.address, at: path.field("address")) else {
+      return nil
+    }
+    let scope =
+      listener.statPrefix.isEmpty ? Self.statName(address.description) : listener.statPrefix
     let limit =
       listener.hasPerConnectionBufferLimitBytes
       ? Int(listener.perConnectionBufferLimitBytes.value) : Defaults.connectionBufferLimitBytes
-    let compiled = ManagerCompiler(context: context, index: managers.count, bufferLimit: limit)
-      .compile(message, at: place)
-    managers.append(compiled)
-    let scope =
-      listener.statPrefix.isEmpty ? Self.statName(address.description) : listener.statPrefix
+    guard
+      let chains = compileChains(
+        listener, at: path, scope: "listener.\(scope).", bufferLimit: limit)
+    else { return nil }
     return .immortal(
       ListenerConfig(
         name: .immortal(listener.name.isEmpty ? address.description : listener.name),
-        address: address, isWildcard: Self.isWildcard(address) || address.port == 0,
-        options: options(listener), bufferLimit: limit, manager: compiled.manager,
-        stats: .immortal(
-          ListenerStats(scope: scope, managerPrefix: message.statPrefix, in: context.store)),
+        address: address, isWildcard: address.isWildcard || (!address.isUnix && address.port == 0),
+        options: options(listener), bufferLimit: limit,
+        filters: .immortal(
+          ListenerFilterCompiler(context: context).compile(listener, at: path)),
+        filtersTimeout: listener.hasListenerFiltersTimeout
+          ? listener.listenerFiltersTimeout.milliseconds
+          : UInt64(Defaults.listenerFiltersTimeout.components.seconds) * 1000,
+        continuesOnTimeout: listener.continueOnListenerFiltersTimeout, chains: chains,
+        bindsToPort: listener.bindsToPort,
+        usesOriginalDestination: listener.useOriginalDst.value,
+        isInbound: listener.trafficDirection == .inbound,
+        acceptsPerTurn: listener.hasMaxConnectionsToAcceptPerSocketEvent
+          ? Int(clamping: listener.maxConnectionsToAcceptPerSocketEvent.value)
+          : Defaults.acceptsPerTurn,
+        stats: .immortal(ListenerStats(scope: "listener.\(scope).", in: context.store)),
         accessLogs: .immortal(
           AccessLogCompiler(context: context).compile(
             listener.accessLog, at: path.field("access_log")))))
+  }
+
+  private mutating func compileChains(
+    _ listener: Listener, at path: ConfigPath, scope: String, bufferLimit: Int
+  ) -> ChainMatcher? {
+    var candidates: [ChainMatcherCompiler.Candidate] = []
+    for (index, chain) in listener.filterChains.enumerated() {
+      let place = path.field("filter_chains").index(index)
+      guard let compiled = compile(chain, at: place, scope: scope, bufferLimit: bufferLimit) else {
+        return nil
+      }
+      candidates.append(.init(match: chain.filterChainMatch, chain: compiled, path: place))
+    }
+    var fallback: Ref<NetworkChain>?
+    if listener.hasDefaultFilterChain {
+      fallback = compile(
+        listener.defaultFilterChain, at: path.field("default_filter_chain"), scope: scope,
+        bufferLimit: bufferLimit)
+    }
+    return ChainMatcherCompiler(diagnostics: context.diagnostics).compile(
+      candidates, fallback: fallback)
+  }
+
+  private mutating func compile(
+    _ chain: Envoy_Config_Listener_V3_FilterChain, at path: ConfigPath, scope: String,
+    bufferLimit: Int
+  ) -> Ref<NetworkChain>? {
+    guard let last = chain.filters.last,
+      let message = try? ManagerCompiler.Message(serializedBytes: last.typedConfig.value)
+    else { return nil }
+    let place = path.field("filters").index(chain.filters.count - 1).field("typed_config")
+    let compiled = ManagerCompiler(
+      context: context, index: managers.count, bufferLimit: bufferLimit
+    ).compile(message, at: place)
+    managers.append(compiled)
+    return .immortal(
+      NetworkChain(
+        name: .immortal(chain.name),
+        terminal: .http(
+          HTTPTerminal(
+            manager: compiled.manager,
+            stats: .immortal(
+              ListenerHTTPStats(
+                scope: scope, managerPrefix: message.statPrefix, in: context.store))))))
   }
 
   private func options(_ listener: Listener) -> ListenSocket.Options {
@@ -50,19 +103,14 @@ struct ListenerCompiler {
       ? Int32(clamping: listener.tcpBacklogSize.value) : Defaults.tcpBacklogSize
     options.unixMode = listener.address.pipe.mode
     options.reusePort = !listener.hasEnableReusePort || listener.enableReusePort.value
+    options.transparent = listener.transparent.value
+    options.freebind = listener.freebind.value
     return options
   }
 
   /// Colons would end a statistic's name.
   private static func statName(_ text: String) -> String {
     String(text.map { $0 == ":" ? "_" : $0 })
-  }
-
-  private static func isWildcard(_ address: SocketAddress) -> Bool {
-    guard !address.isUnix else { return false }
-    let bytes = address.ipBytes
-    for index in 0..<16 where bytes[index] != 0 { return false }
-    return true
   }
 
   func socketAddress(
@@ -94,5 +142,13 @@ struct ListenerCompiler {
     return ManagerCompiler(
       context: context, index: -1, bufferLimit: Defaults.connectionBufferLimitBytes
     ).bare(message)
+  }
+}
+
+extension Envoy_Config_Listener_V3_Listener {
+  /// False: the listener only takes connections that others hand to it.
+  var bindsToPort: Bool {
+    if hasBindToPort { return bindToPort.value }
+    return !deprecatedV1.hasBindToPort || deprecatedV1.bindToPort.value
   }
 }

@@ -158,28 +158,29 @@ struct ManagerCompiler {
 
   /// What Envoy takes for internal where it is asked for internal addresses and given no ranges:
   /// private ones (RFC 1918, RFC 4193), and loopback.
-  private static var privateRanges: [AddressRanges.Range] {
+  private static var privateRanges: [AddressRange] {
     [
       ("10.0.0.0", 8), ("172.16.0.0", 12), ("192.168.0.0", 16), ("127.0.0.1", 32), ("fc00::", 7),
       ("::1", 128),
     ].compactMap { text, bits in
-      SocketAddress(ip: text, port: 0).map {
-        AddressRanges.Range(bytes: $0.ipBytes, bits: bits, isIPv6: $0.isIPv6)
-      }
+      SocketAddress(ip: text, port: 0).map { AddressRange($0, bits: bits) }
     }
   }
 
   private func internalAddresses(_ message: Message) -> AddressRanges {
-    let ranges = message.internalAddressConfig.cidrRanges.compactMap {
-      range -> AddressRanges.Range? in
-      guard let address = SocketAddress(ip: range.addressPrefix, port: 0) else { return nil }
-      return .init(
-        bytes: address.ipBytes, bits: Int(range.prefixLen.value), isIPv6: address.isIPv6)
-    }
+    let ranges = message.internalAddressConfig.cidrRanges.compactMap(AddressRange.init)
     guard !ranges.isEmpty || !message.hasInternalAddressConfig else {
       return AddressRanges(
         Self.privateRanges, includesUnix: message.internalAddressConfig.unixSockets)
     }
     return AddressRanges(ranges, includesUnix: message.internalAddressConfig.unixSockets)
+  }
+}
+
+extension AddressRange {
+  /// nil when the prefix is no IP address, which has been reported.
+  init?(_ message: Envoy_Config_Core_V3_CidrRange) {
+    guard let address = SocketAddress(ip: message.addressPrefix, port: 0) else { return nil }
+    self.init(address, bits: Int(message.prefixLen.value))
   }
 }

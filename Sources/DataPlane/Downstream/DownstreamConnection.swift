@@ -33,7 +33,12 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var previousOpen: Ref<DownstreamConnection>?
   var worker: Ref<Worker>?
   var listener: Ref<ActiveListener>?
+  var terminal: HTTPTerminal?
+  /// Who asks, as far as a proxy in front of us is believed.
   var remote = SocketAddress()
+  /// The other end of the connection itself.
+  var directRemote = SocketAddress()
+  /// Where the client wanted to go.
   var local = SocketAddress()
   /// The client's address as text; of a Unix client nothing.
   var remoteText = AddressText()
@@ -111,10 +116,10 @@ extension Ref where Value == DownstreamConnection {
   var loop: EventLoop { held.value.loop }
 
   var manager: Ref<ConnectionManager> {
-    guard let listener = value.listener else {
-      preconditionFailure("an open connection has a listener")
+    guard let terminal = value.terminal else {
+      preconditionFailure("an open connection has a connection manager")
     }
-    return listener.value.config.value.manager
+    return terminal.manager
   }
 
   nonisolated(unsafe) static let events = Ref<ConnectionEvents>.immortal(
@@ -124,22 +129,32 @@ extension Ref where Value == DownstreamConnection {
       connected: { _, _ in },
       hungUp: { unsafe Downstream(raw: $0).hungUp() }))
 
+  /// Its listener is about to stop: this is the last request.
+  var listenerDrains: Bool { value.listener?.value.isDraining ?? false }
+
+  /// Our end of the connection itself; only logs ask.
+  var directLocal: SocketAddress {
+    value.connection.isOpen ? ListenSocket.localAddress(of: value.connection.fd) : value.local
+  }
+
   // MARK: Opening
 
   /// Takes over an accepted socket. False when the loop cannot watch it.
   func open(
-    _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, remote: SocketAddress
+    _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, terminal: HTTPTerminal,
+    facts: borrowing ConnectionFacts
   ) -> Bool {
+    let remote = facts.remote
     value.worker = worker
     value.listener = listener
+    value.terminal = terminal
     value.remote = remote
+    value.directRemote = facts.directRemote
+    value.local = facts.local
     guard unsafe connection.open(fd, on: worker.value.loop, events: Self.events, owner: raw) else {
       return false
     }
     value.connection.highWatermark = listener.value.config.value.bufferLimit
-    value.local =
-      listener.value.config.value.isWildcard
-      ? ListenSocket.localAddress(of: fd) : listener.value.config.value.address
     value.remoteText = AddressText(remote)
     // A loopback client is this machine: its own address says more to the next hop.
     value.forwardedText =
@@ -150,7 +165,7 @@ extension Ref where Value == DownstreamConnection {
     value.openedAt = loop.now
     value.idleSince = loop.now
     value.phase = .head
-    listener.count(opened: self)
+    countOpened()
     startIdleTimer()
     let limit = manager.value.maxConnectionDuration
     if limit > 0 {
@@ -330,7 +345,7 @@ extension Ref where Value == DownstreamConnection {
   }
 
   private func headBegan() {
-    if value.requests == 0, let listener = value.listener { listener.countProtocol() }
+    if value.requests == 0 { countProtocol() }
     value.headStartedAt = loop.now
     value.scanner = HeadScanner()
     let limit = manager.value.requestHeadersTimeout
@@ -540,7 +555,7 @@ extension Ref where Value == DownstreamConnection {
     value.idleSince = loop.now
     let limit = manager.value.maxRequestsPerConnection
     let exhausted = limit > 0 && value.requests >= limit
-    guard mayContinue, value.keepAlive, !exhausted, !held.value.isDraining else {
+    guard mayContinue, value.keepAlive, !exhausted, !listenerDrains else {
       return beginClosing()
     }
     value.phase = .head
@@ -584,9 +599,7 @@ extension Ref where Value == DownstreamConnection {
     if limit > 0 {
       value.closeTimer = unsafe loop.after(milliseconds: limit, context: raw) { raw, _ in
         let downstream = unsafe Downstream(raw: raw)
-        if let listener = downstream.value.listener {
-          listener.countDelayedCloseTimeout(downstream)
-        }
+        downstream.countDelayedCloseTimeout()
         downstream.close()
       }
     }
@@ -672,10 +685,8 @@ extension Ref where Value == DownstreamConnection {
     cancelTimers()
     held.value.output.forget(connection)
     if reset { value.closeType = "LocalReset" }
-    if let listener = value.listener {
-      log(to: listener)
-      listener.count(closed: self)
-    }
+    if let listener = value.listener { log(to: listener) }
+    countClosed()
     connection.close(on: loop, reset: reset)
     if let block = value.filterNumbers {
       loop.state.value.blocks.release(block)
@@ -727,7 +738,7 @@ extension Ref where Value == DownstreamConnection {
     guard value.stream == nil, (loop.now &- value.idleSince) / 1_000_000 >= limit else {
       return startIdleTimer()
     }
-    if let listener = value.listener { listener.countIdleTimeout(self) }
+    countIdleTimeout()
     value.headStartedAt == 0 ? beginClosing() : close()
   }
 
@@ -743,7 +754,7 @@ extension Ref where Value == DownstreamConnection {
 
   private func reachedMaxDuration() {
     value.durationTimer = .none
-    if let listener = value.listener { listener.countMaxDuration(self) }
+    countMaxDuration()
     value.keepAlive = false
     if value.stream == nil { beginClosing() }
   }

@@ -27,26 +27,44 @@ extension Server {
   }
 
   /// `/drain_listeners`: the process stays.
-  /// - Parameters:
-  ///   - gracefully: answers say `Connection: close` for the drain time; listeners stop after it.
-  ///   - keepsListening: nothing is stopped.
-  func drainListeners(gracefully: Bool, keepsListening: Bool) {
+  struct ListenerDrain: Sendable {
+    /// Answers say `Connection: close` for the drain time; listeners stop after it.
+    var isGraceful = false
+    /// Nothing is stopped.
+    var keepsListening = false
+    /// Only listeners whose `traffic_direction` is INBOUND.
+    var onlyInbound = false
+  }
+
+  func drainListeners(_ drain: ListenerDrain) {
     ProcessLog.shared.log(.info, .main, "draining listeners")
-    if gracefully || keepsListening { announceDrain() }
-    guard !keepsListening else { return }
-    guard gracefully else { return stopListening() }
-    later(UInt64(clamping: max(0, options.drainSeconds)) &* 1000) { $0.stopListening() }
+    let onlyInbound = drain.onlyInbound
+    if drain.isGraceful || drain.keepsListening { announceDrain(onlyInbound: onlyInbound) }
+    guard !drain.keepsListening else { return }
+    guard drain.isGraceful else { return stopListening(onlyInbound: onlyInbound) }
+    later(UInt64(clamping: max(0, options.drainSeconds)) &* 1000) {
+      $0.stopListening(onlyInbound: onlyInbound)
+    }
   }
 
   // MARK: Steps
 
-  private func announceDrain() {
-    onEveryWorker { $0.value.isDraining = true }
+  private func announceDrain(onlyInbound: Bool = false) {
+    onEveryListener(onlyInbound) { $0.value.isDraining = true }
   }
 
-  private func stopListening() {
+  private func stopListening(onlyInbound: Bool = false) {
+    onEveryListener(onlyInbound) { $0.stop() }
+  }
+
+  private func onEveryListener(
+    _ onlyInbound: Bool, _ body: @escaping @Sendable (Ref<ActiveListener>) -> Void
+  ) {
     onEveryWorker { worker in
-      for listener in worker.value.listeners { listener.stop() }
+      for listener in worker.value.listeners
+      where !onlyInbound || listener.value.config.value.isInbound {
+        body(listener)
+      }
     }
   }
 

@@ -158,6 +158,10 @@ package final class Server {
       var open = OpenListener(config: listener, address: listener.value.address, active: [])
       var address = listener.value.address
       for worker in workers {
+        guard listener.value.bindsToPort else {
+          open.active.append(.immortal(ActiveListener(config: listener, worker: worker, fd: -1)))
+          continue
+        }
         let fd = try bind(listener, address, sharing: open.active.first?.value.fd)
         // Port 0: the kernel chose one for the first worker, and the others join it there.
         if address.port == 0, !address.isUnix { address = ListenSocket.localAddress(of: fd) }

@@ -15,6 +15,7 @@ struct Worker: ~Copyable {
   var parser: HTTP1HeadParser
   var output = OutputCork()
   var streams = Pool<RequestStream>()
+  var pendings = Pool<PendingConnection>(pageCount: 16)
   var downstreams = Pool<DownstreamConnection>()
   var upstreams = Pool<UpstreamConnection>()
   var tickets = Pool<FilterTicket>()
@@ -25,7 +26,6 @@ struct Worker: ~Copyable {
   let runtime: RuntimeValues
   /// This machine's address, for clients on it.
   let machineAddress: SocketAddress
-  var isDraining = false
   var listeners: [Ref<ActiveListener>] = []
   /// Open connections of clients; the main thread looks at it.
   let openCount = Ref<fl_cell>.immortal(fl_cell())
@@ -109,6 +109,21 @@ extension Worker {
   /// The cluster of this name.
   func cluster(named name: Bytes) -> Ref<ClusterView>? {
     shared.value.directory.find(name).map { clusters[$0] }
+  }
+
+  /// The listener for an address: that very one, or the one for its port on every address.
+  func listener(for address: SocketAddress) -> Ref<ActiveListener>? {
+    var wildcard: Ref<ActiveListener>?
+    for listener in listeners {
+      let own = listener.value.config.value.address
+      if own == address { return listener }
+      if !own.isUnix, own.port == address.port, own.isWildcard,
+        own.isIPv6 == address.isIPv6 || wildcard == nil
+      {
+        wildcard = listener
+      }
+    }
+    return wildcard
   }
 
   /// How many hosts a cluster has, and how they are.

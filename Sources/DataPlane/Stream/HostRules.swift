@@ -97,10 +97,11 @@ enum HostRules {
 
   static func isLoopback(_ address: SocketAddress) -> Bool {
     let bytes = address.ipBytes
-    if address.family == AF_INET { return bytes[0] == 127 }
-    guard address.isIPv6 else { return false }
-    for index in 0..<15 where bytes[index] != 0 { return false }
-    return bytes[15] == 1
+    let first: UInt8 = address.isIPv6 ? 0 : 127
+    let last = address.isIPv6 ? 15 : 3
+    guard !address.isUnix, bytes[0] == first, bytes[last] == 1 else { return false }
+    for index in 1..<last where bytes[index] != 0 { return false }
+    return true
   }
 
   /// An IP address as x-forwarded-for holds it, with or without a port.
@@ -114,19 +115,13 @@ enum HostRules {
   }
 }
 
-/// A list of address ranges.
+/// A list of address ranges, and perhaps every Unix client.
 struct AddressRanges {
-  struct Range {
-    let bytes: InlineArray<16, UInt8>
-    let bits: Int
-    let isIPv6: Bool
-  }
-
-  private let ranges: Ref<[Range]>
+  private let ranges: Table<AddressRange>
   let includesUnix: Bool
   let isEmpty: Bool
 
-  init(_ list: [Range], includesUnix: Bool) {
+  init(_ list: [AddressRange], includesUnix: Bool) {
     ranges = .immortal(list)
     isEmpty = list.isEmpty && !includesUnix
     self.includesUnix = includesUnix
@@ -135,30 +130,11 @@ struct AddressRanges {
   func contains(_ address: SocketAddress) -> Bool {
     guard !isEmpty else { return false }
     if address.isUnix { return includesUnix }
-    let bytes = address.ipBytes
     var index = 0
-    while index < ranges.value.count {
-      if ranges.value[index].isIPv6 == address.isIPv6,
-        Self.sharePrefix(ranges.value[index].bytes, bytes, ranges.value[index].bits)
-      {
-        return true
-      }
+    while index < ranges.count {
+      if ranges[index].contains(address) { return true }
       index += 1
     }
     return false
-  }
-
-  private static func sharePrefix(
-    _ a: InlineArray<16, UInt8>, _ b: InlineArray<16, UInt8>, _ bits: Int
-  ) -> Bool {
-    var index = 0
-    var left = bits
-    while left > 0, index < 16 {
-      let mask: UInt8 = left >= 8 ? 0xFF : ~(0xFF >> UInt8(left))
-      guard a[index] & mask == b[index] & mask else { return false }
-      left -= 8
-      index += 1
-    }
-    return true
   }
 }

@@ -35,9 +35,9 @@ extension Ref where Value == RequestStream {
   func countInterim() {
     stats.add(ids.value.rqCompleted)
     stats.add(ids.value.rqClasses[0])
-    guard let listener = value.downstream?.value.listener else { return }
-    stats.add(listener.value.config.value.stats.value.rqCompleted)
-    stats.add(listener.value.config.value.stats.value.rqClasses[0])
+    guard let listener = value.downstream?.value.terminal?.stats else { return }
+    stats.add(listener.value.rqCompleted)
+    stats.add(listener.value.rqClasses[0])
   }
 
   func countHeadTimeout() { stats.add(ids.value.rqHeaderTimeout) }
@@ -56,9 +56,9 @@ extension Ref where Value == RequestStream {
     let statusClass = value.status / 100 - 1
     guard statusClass >= 0, statusClass < 5 else { return }
     stats.add(ids.value.rqClasses[statusClass])
-    guard let listener = downstream.value.listener else { return }
-    stats.add(listener.value.config.value.stats.value.rqCompleted)
-    stats.add(listener.value.config.value.stats.value.rqClasses[statusClass])
+    guard let listener = downstream.value.terminal?.stats else { return }
+    stats.add(listener.value.rqCompleted)
+    stats.add(listener.value.rqClasses[statusClass])
   }
 
   // MARK: The cluster

@@ -359,10 +359,10 @@ extension Ref where Value == RequestStream {
     let limit = manager.value.maxRequestsPerConnection
     let exhausted = limit > 0 && downstream.value.requests >= limit
     if exhausted { worker.value.stats.add(manager.value.stats.value.cxMaxRequests) }
-    if worker.value.isDraining {
+    if downstream.listenerDrains {
       worker.value.stats.add(manager.value.stats.value.cxDrainClose)
     }
-    if !value.request.ended || exhausted || worker.value.isDraining
+    if !value.request.ended || exhausted || downstream.listenerDrains
       || !downstream.value.keepAlive
     {
       value.closesConnection = true

@@ -25,6 +25,7 @@ envoy.config.core.v3.Http1ProtocolOptions header_key_format=4 allow_chunked_leng
 envoy.config.core.v3.HttpProtocolOptions max_connection_duration_jitter=8
 envoy.config.core.v3.Metadata typed_filter_metadata=2
 envoy.config.core.v3.Node dynamic_parameters=12 user_agent_name=6 user_agent_version=7 user_agent_build_version=8 extensions=9 client_features=10 listening_addresses=11
+envoy.config.core.v3.ProxyProtocolConfig version=1 pass_through_tlvs=2 added_tlvs=3
 envoy.config.core.v3.SocketAddress named_port=4 resolver_name=5 ipv4_compat=6 network_namespace_filepath=7
 envoy.config.core.v3.SocketAddress.Protocol UDP=1
 envoy.config.core.v3.SubstitutionFormatString formatters=6
@@ -34,8 +35,9 @@ envoy.config.endpoint.v3.LbEndpoint endpoint_name=5 metadata=3
 envoy.config.endpoint.v3.LocalityLbEndpoints metadata=9 load_balancer_endpoints=7 leds_cluster_locality_config=8 load_balancing_weight=3 proximity=6
 envoy.config.listener.v3.Filter config_discovery=5
 envoy.config.listener.v3.FilterChain use_proxy_proto=4 metadata=5 transport_socket=6 transport_socket_connect_timeout=9
-envoy.config.listener.v3.FilterChainMatch destination_port=8 prefix_ranges=3 address_suffix=4 suffix_len=5 direct_source_prefix_ranges=13 source_type=12 source_prefix_ranges=6 source_ports=7 server_names=11 transport_protocol=9 application_protocols=10
-envoy.config.listener.v3.Listener additional_addresses=33 fcds_config=36 filter_chain_matcher=32 use_original_dst=4 default_filter_chain=25 metadata=6 deprecated_v1=7 drain_type=8 listener_filters=9 listener_filters_timeout=15 continue_on_listener_filters_timeout=17 transparent=10 freebind=11 socket_options=13 tcp_fast_open_queue_length=12 traffic_direction=16 udp_listener_config=18 api_listener=19 connection_balance_config=20 reuse_port=21 max_connections_to_accept_per_socket_event=34 bind_to_port=26 internal_listener=27 enable_mptcp=30 ignore_global_conn_limit=31 bypass_overload_manager=35 per_connection_buffer_high_watermark_timeout=38 stats_matcher=39 tcp_keepalive=37
+envoy.config.listener.v3.FilterChainMatch address_suffix=4 suffix_len=5
+envoy.config.listener.v3.Listener additional_addresses=33 fcds_config=36 filter_chain_matcher=32 metadata=6 drain_type=8 socket_options=13 tcp_fast_open_queue_length=12 udp_listener_config=18 api_listener=19 connection_balance_config=20 reuse_port=21 internal_listener=27 enable_mptcp=30 ignore_global_conn_limit=31 bypass_overload_manager=35 per_connection_buffer_high_watermark_timeout=38 stats_matcher=39 tcp_keepalive=37
+envoy.config.listener.v3.ListenerFilter config_discovery=5 filter_disabled=4
 envoy.config.metrics.v3.HistogramBucketSettings bins=3
 envoy.config.metrics.v3.StatsConfig stats_tags=1 use_all_default_tags=2 stats_matcher=3 allow_default_tag_overrides=5
 envoy.config.route.v3.InternalRedirectPolicy predicates=3
@@ -56,6 +58,8 @@ envoy.extensions.filters.http.fault.v3.HTTPFault filter_metadata=16
 envoy.extensions.filters.http.header_mutation.v3.Mutations query_parameter_mutations=3 response_trailers_mutations=4 request_trailers_mutations=5 formatters=6
 envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit descriptors=8 stage=9 local_cluster_rate_limit=16 vh_rate_limits=13 always_consume_default_token_bucket=14 rate_limits=17 max_dynamic_descriptors=18 enable_retry_after_header=19
 envoy.extensions.filters.http.router.v3.Router start_child_span=2 upstream_log=3 upstream_log_options=9 suppress_grpc_request_failure_code_stats=7 upstream_http_filters=8 reject_connect_request_early_data=10
+envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol rules=1 pass_through_tlvs=3 tlv_location=6
+envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector enable_ja3_fingerprinting=1 enable_ja4_fingerprinting=3 initial_read_buffer_size=2
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager rds=3 scoped_routes=31 tracing=7 http1_safe_max_connection_duration=58 http2_protocol_options=9 http3_protocol_options=44 scheme_header_transformation=48 stream_flush_timeout=59 access_log_flush_interval=54 flush_access_log_on_new_request=55 access_log_options=56 original_ip_detection_extensions=46 early_header_mutation_extensions=52 forward_client_cert_details=16 set_current_client_cert_details=17 forward_client_cert_matcher=60 represent_ipv4_remote_address_as_ipv4_mapped_ipv6=20 request_id_extension=36 path_normalization_options=43 proxy_status_config=49 typed_header_validation_config=50 append_local_overload=57 add_proxy_protocol_connection_state=53 drain_timeout_jitter=62 forward_proto_config=61 record_route_resolution_stats=63
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType HTTP2=2 HTTP3=3
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig filters=2
@@ -331,13 +335,9 @@ envoy.extensions.filters.http.transform.v3.Transformation
 envoy.extensions.filters.http.upstream_codec.v3.UpstreamCodec
 envoy.extensions.filters.http.wasm.v3.Wasm
 envoy.extensions.filters.listener.dynamic_modules.v3.DynamicModuleListenerFilter
-envoy.extensions.filters.listener.http_inspector.v3.HttpInspector
 envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit
-envoy.extensions.filters.listener.original_dst.v3.OriginalDst
 envoy.extensions.filters.listener.original_src.v3.OriginalSrc
-envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
 envoy.extensions.filters.listener.set_filter_state.v3.Config
-envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
 envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
 envoy.extensions.filters.network.direct_response.v3.Config
 envoy.extensions.filters.network.dubbo_proxy.router.v3.Router

@@ -85,6 +85,10 @@ message envoy.type.v3.HttpStatus
 enum envoy.config.core.v3.RoutingPriority
 0 DEFAULT
 1 HIGH
+enum envoy.config.core.v3.TrafficDirection
+0 UNSPECIFIED
+1 INBOUND
+2 OUTBOUND
 enum envoy.config.core.v3.HealthStatus
 0 UNKNOWN
 1 HEALTHY
@@ -115,6 +119,10 @@ message envoy.config.core.v3.Address
 oneof address required
 1 envoy.config.core.v3.SocketAddress socket_address oneof=0
 2 envoy.config.core.v3.Pipe pipe oneof=0
+message envoy.config.core.v3.ProxyProtocolConfig
+enum envoy.config.core.v3.ProxyProtocolConfig.Version
+0 V1
+1 V2
 message envoy.config.core.v3.CidrRange
 1 string address_prefix min_len=1
 2 google.protobuf.UInt32Value prefix_len lte=128
@@ -595,19 +603,49 @@ oneof config_type
 1 string name min_len=1
 4 google.protobuf.Any typed_config oneof=0
 message envoy.config.listener.v3.FilterChainMatch
+3 []envoy.config.core.v3.CidrRange prefix_ranges
+6 []envoy.config.core.v3.CidrRange source_prefix_ranges
+7 []uint32 source_ports items.gte=1 items.lte=65535
+8 google.protobuf.UInt32Value destination_port gte=1 lte=65535
+9 string transport_protocol
+10 []string application_protocols
+11 []string server_names
+12 envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType source_type
+13 []envoy.config.core.v3.CidrRange direct_source_prefix_ranges
+enum envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType
+0 ANY
+1 SAME_IP_OR_LOOPBACK
+2 EXTERNAL
 message envoy.config.listener.v3.FilterChain
 1 envoy.config.listener.v3.FilterChainMatch filter_chain_match
 3 []envoy.config.listener.v3.Filter filters
 7 string name
+message envoy.config.listener.v3.ListenerFilter
+oneof config_type
+1 string name min_len=1
+3 google.protobuf.Any typed_config oneof=0
 message envoy.config.listener.v3.Listener
 1 string name
 2 envoy.config.core.v3.Address address
 3 []envoy.config.listener.v3.FilterChain filter_chains
+4 google.protobuf.BoolValue use_original_dst
 5 google.protobuf.UInt32Value per_connection_buffer_limit_bytes
+7 envoy.config.listener.v3.Listener.DeprecatedV1 deprecated_v1
+9 []envoy.config.listener.v3.ListenerFilter listener_filters
+10 google.protobuf.BoolValue transparent
+11 google.protobuf.BoolValue freebind
+15 google.protobuf.Duration listener_filters_timeout
+16 envoy.config.core.v3.TrafficDirection traffic_direction
+17 bool continue_on_listener_filters_timeout
 22 []envoy.config.accesslog.v3.AccessLog access_log
 24 google.protobuf.UInt32Value tcp_backlog_size
+25 envoy.config.listener.v3.FilterChain default_filter_chain
+26 google.protobuf.BoolValue bind_to_port
 28 string stat_prefix
 29 google.protobuf.BoolValue enable_reuse_port
+34 google.protobuf.UInt32Value max_connections_to_accept_per_socket_event gt=0
+message envoy.config.listener.v3.Listener.DeprecatedV1
+1 google.protobuf.BoolValue bind_to_port
 message envoy.config.metrics.v3.StatsConfig
 4 []envoy.config.metrics.v3.HistogramBucketSettings histogram_bucket_settings
 message envoy.config.metrics.v3.HistogramBucketSettings
@@ -740,6 +778,15 @@ message envoy.extensions.filters.http.router.v3.Router
 4 bool suppress_envoy_headers
 5 []string strict_check_headers items.in=x-envoy-upstream-rq-timeout-ms,x-envoy-upstream-rq-per-try-timeout-ms,x-envoy-max-retries,x-envoy-retry-grpc-on,x-envoy-retry-on
 6 bool respect_expected_rq_timeout
+message envoy.extensions.filters.listener.http_inspector.v3.HttpInspector
+message envoy.extensions.filters.listener.original_dst.v3.OriginalDst
+message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
+2 bool allow_requests_without_proxy_protocol
+4 []envoy.config.core.v3.ProxyProtocolConfig.Version disallowed_versions
+5 string stat_prefix
+message envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
+5 google.protobuf.UInt32Value max_client_hello_size gt=255 lte=16384
+4 bool close_connection_on_client_hello_parsing_errors
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
 oneof route_specifier required
 oneof strip_port_mode

@@ -50,15 +50,80 @@ package nonisolated struct Envoy_Config_Listener_V3_Filter: Sendable {
   package init() {}
 }
 
-/// No criteria yet: a listener has one chain, and it takes every connection.
+/// Which connections a filter chain takes.
 package nonisolated struct Envoy_Config_Listener_V3_FilterChainMatch: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  package var prefixRanges: [Envoy_Config_Core_V3_CidrRange] = []
+
+  package var sourcePrefixRanges: [Envoy_Config_Core_V3_CidrRange] = []
+
+  package var sourcePorts: [UInt32] = []
+
+  package var destinationPort: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_destinationPort ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_destinationPort = newValue}
+  }
+  /// Returns true if `destinationPort` has been explicitly set.
+  package var hasDestinationPort: Bool {self._destinationPort != nil}
+  /// Clears the value of `destinationPort`. Subsequent reads from it will return its default value.
+  package mutating func clearDestinationPort() {self._destinationPort = nil}
+
+  package var transportProtocol: String = String()
+
+  package var applicationProtocols: [String] = []
+
+  package var serverNames: [String] = []
+
+  package var sourceType: Envoy_Config_Listener_V3_FilterChainMatch.ConnectionSourceType = .any
+
+  package var directSourcePrefixRanges: [Envoy_Config_Core_V3_CidrRange] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  package nonisolated enum ConnectionSourceType: SwiftProtobuf.Enum, Swift.CaseIterable {
+    package typealias RawValue = Int
+    case any // = 0
+    case sameIpOrLoopback // = 1
+    case external // = 2
+    case UNRECOGNIZED(Int)
+
+    package init() {
+      self = .any
+    }
+
+    package init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .any
+      case 1: self = .sameIpOrLoopback
+      case 2: self = .external
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    package var rawValue: Int {
+      switch self {
+      case .any: return 0
+      case .sameIpOrLoopback: return 1
+      case .external: return 2
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    package static let allCases: [Envoy_Config_Listener_V3_FilterChainMatch.ConnectionSourceType] = [
+      .any,
+      .sameIpOrLoopback,
+      .external,
+    ]
+
+  }
+
   package init() {}
+
+  fileprivate var _destinationPort: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
 }
 
 package nonisolated struct Envoy_Config_Listener_V3_FilterChain: Sendable {
@@ -86,63 +151,208 @@ package nonisolated struct Envoy_Config_Listener_V3_FilterChain: Sendable {
   fileprivate var _filterChainMatch: Envoy_Config_Listener_V3_FilterChainMatch? = nil
 }
 
-package nonisolated struct Envoy_Config_Listener_V3_Listener: Sendable {
+/// Looks at a connection before its filter chain is chosen.
+package nonisolated struct Envoy_Config_Listener_V3_ListenerFilter: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var name: String = String()
 
-  package var address: Envoy_Config_Core_V3_Address {
-    get {_address ?? Envoy_Config_Core_V3_Address()}
-    set {_address = newValue}
+  package var configType: Envoy_Config_Listener_V3_ListenerFilter.OneOf_ConfigType? = nil
+
+  package var typedConfig: SwiftProtobuf.Google_Protobuf_Any {
+    get {
+      if case .typedConfig(let v)? = configType {return v}
+      return SwiftProtobuf.Google_Protobuf_Any()
+    }
+    set {configType = .typedConfig(newValue)}
   }
-  /// Returns true if `address` has been explicitly set.
-  package var hasAddress: Bool {self._address != nil}
-  /// Clears the value of `address`. Subsequent reads from it will return its default value.
-  package mutating func clearAddress() {self._address = nil}
-
-  package var filterChains: [Envoy_Config_Listener_V3_FilterChain] = []
-
-  package var perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value {
-    get {_perConnectionBufferLimitBytes ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
-    set {_perConnectionBufferLimitBytes = newValue}
-  }
-  /// Returns true if `perConnectionBufferLimitBytes` has been explicitly set.
-  package var hasPerConnectionBufferLimitBytes: Bool {self._perConnectionBufferLimitBytes != nil}
-  /// Clears the value of `perConnectionBufferLimitBytes`. Subsequent reads from it will return its default value.
-  package mutating func clearPerConnectionBufferLimitBytes() {self._perConnectionBufferLimitBytes = nil}
-
-  package var accessLog: [Envoy_Config_Accesslog_V3_AccessLog] = []
-
-  package var tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value {
-    get {_tcpBacklogSize ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
-    set {_tcpBacklogSize = newValue}
-  }
-  /// Returns true if `tcpBacklogSize` has been explicitly set.
-  package var hasTcpBacklogSize: Bool {self._tcpBacklogSize != nil}
-  /// Clears the value of `tcpBacklogSize`. Subsequent reads from it will return its default value.
-  package mutating func clearTcpBacklogSize() {self._tcpBacklogSize = nil}
-
-  package var statPrefix: String = String()
-
-  package var enableReusePort: SwiftProtobuf.Google_Protobuf_BoolValue {
-    get {_enableReusePort ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
-    set {_enableReusePort = newValue}
-  }
-  /// Returns true if `enableReusePort` has been explicitly set.
-  package var hasEnableReusePort: Bool {self._enableReusePort != nil}
-  /// Clears the value of `enableReusePort`. Subsequent reads from it will return its default value.
-  package mutating func clearEnableReusePort() {self._enableReusePort = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  package nonisolated enum OneOf_ConfigType: Equatable, Sendable {
+    case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
+
+  }
+
+  package init() {}
+}
+
+package nonisolated struct Envoy_Config_Listener_V3_Listener: @unchecked Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var name: String {
+    get {_storage._name}
+    set {_uniqueStorage()._name = newValue}
+  }
+
+  package var address: Envoy_Config_Core_V3_Address {
+    get {_storage._address ?? Envoy_Config_Core_V3_Address()}
+    set {_uniqueStorage()._address = newValue}
+  }
+  /// Returns true if `address` has been explicitly set.
+  package var hasAddress: Bool {_storage._address != nil}
+  /// Clears the value of `address`. Subsequent reads from it will return its default value.
+  package mutating func clearAddress() {_uniqueStorage()._address = nil}
+
+  package var filterChains: [Envoy_Config_Listener_V3_FilterChain] {
+    get {_storage._filterChains}
+    set {_uniqueStorage()._filterChains = newValue}
+  }
+
+  package var useOriginalDst: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._useOriginalDst ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._useOriginalDst = newValue}
+  }
+  /// Returns true if `useOriginalDst` has been explicitly set.
+  package var hasUseOriginalDst: Bool {_storage._useOriginalDst != nil}
+  /// Clears the value of `useOriginalDst`. Subsequent reads from it will return its default value.
+  package mutating func clearUseOriginalDst() {_uniqueStorage()._useOriginalDst = nil}
+
+  package var perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_storage._perConnectionBufferLimitBytes ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_uniqueStorage()._perConnectionBufferLimitBytes = newValue}
+  }
+  /// Returns true if `perConnectionBufferLimitBytes` has been explicitly set.
+  package var hasPerConnectionBufferLimitBytes: Bool {_storage._perConnectionBufferLimitBytes != nil}
+  /// Clears the value of `perConnectionBufferLimitBytes`. Subsequent reads from it will return its default value.
+  package mutating func clearPerConnectionBufferLimitBytes() {_uniqueStorage()._perConnectionBufferLimitBytes = nil}
+
+  package var deprecatedV1: Envoy_Config_Listener_V3_Listener.DeprecatedV1 {
+    get {_storage._deprecatedV1 ?? Envoy_Config_Listener_V3_Listener.DeprecatedV1()}
+    set {_uniqueStorage()._deprecatedV1 = newValue}
+  }
+  /// Returns true if `deprecatedV1` has been explicitly set.
+  package var hasDeprecatedV1: Bool {_storage._deprecatedV1 != nil}
+  /// Clears the value of `deprecatedV1`. Subsequent reads from it will return its default value.
+  package mutating func clearDeprecatedV1() {_uniqueStorage()._deprecatedV1 = nil}
+
+  package var listenerFilters: [Envoy_Config_Listener_V3_ListenerFilter] {
+    get {_storage._listenerFilters}
+    set {_uniqueStorage()._listenerFilters = newValue}
+  }
+
+  package var transparent: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._transparent ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._transparent = newValue}
+  }
+  /// Returns true if `transparent` has been explicitly set.
+  package var hasTransparent: Bool {_storage._transparent != nil}
+  /// Clears the value of `transparent`. Subsequent reads from it will return its default value.
+  package mutating func clearTransparent() {_uniqueStorage()._transparent = nil}
+
+  package var freebind: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._freebind ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._freebind = newValue}
+  }
+  /// Returns true if `freebind` has been explicitly set.
+  package var hasFreebind: Bool {_storage._freebind != nil}
+  /// Clears the value of `freebind`. Subsequent reads from it will return its default value.
+  package mutating func clearFreebind() {_uniqueStorage()._freebind = nil}
+
+  package var listenerFiltersTimeout: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_storage._listenerFiltersTimeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_uniqueStorage()._listenerFiltersTimeout = newValue}
+  }
+  /// Returns true if `listenerFiltersTimeout` has been explicitly set.
+  package var hasListenerFiltersTimeout: Bool {_storage._listenerFiltersTimeout != nil}
+  /// Clears the value of `listenerFiltersTimeout`. Subsequent reads from it will return its default value.
+  package mutating func clearListenerFiltersTimeout() {_uniqueStorage()._listenerFiltersTimeout = nil}
+
+  package var trafficDirection: Envoy_Config_Core_V3_TrafficDirection {
+    get {_storage._trafficDirection}
+    set {_uniqueStorage()._trafficDirection = newValue}
+  }
+
+  package var continueOnListenerFiltersTimeout: Bool {
+    get {_storage._continueOnListenerFiltersTimeout}
+    set {_uniqueStorage()._continueOnListenerFiltersTimeout = newValue}
+  }
+
+  package var accessLog: [Envoy_Config_Accesslog_V3_AccessLog] {
+    get {_storage._accessLog}
+    set {_uniqueStorage()._accessLog = newValue}
+  }
+
+  package var tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_storage._tcpBacklogSize ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_uniqueStorage()._tcpBacklogSize = newValue}
+  }
+  /// Returns true if `tcpBacklogSize` has been explicitly set.
+  package var hasTcpBacklogSize: Bool {_storage._tcpBacklogSize != nil}
+  /// Clears the value of `tcpBacklogSize`. Subsequent reads from it will return its default value.
+  package mutating func clearTcpBacklogSize() {_uniqueStorage()._tcpBacklogSize = nil}
+
+  package var defaultFilterChain: Envoy_Config_Listener_V3_FilterChain {
+    get {_storage._defaultFilterChain ?? Envoy_Config_Listener_V3_FilterChain()}
+    set {_uniqueStorage()._defaultFilterChain = newValue}
+  }
+  /// Returns true if `defaultFilterChain` has been explicitly set.
+  package var hasDefaultFilterChain: Bool {_storage._defaultFilterChain != nil}
+  /// Clears the value of `defaultFilterChain`. Subsequent reads from it will return its default value.
+  package mutating func clearDefaultFilterChain() {_uniqueStorage()._defaultFilterChain = nil}
+
+  package var bindToPort: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._bindToPort ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._bindToPort = newValue}
+  }
+  /// Returns true if `bindToPort` has been explicitly set.
+  package var hasBindToPort: Bool {_storage._bindToPort != nil}
+  /// Clears the value of `bindToPort`. Subsequent reads from it will return its default value.
+  package mutating func clearBindToPort() {_uniqueStorage()._bindToPort = nil}
+
+  package var statPrefix: String {
+    get {_storage._statPrefix}
+    set {_uniqueStorage()._statPrefix = newValue}
+  }
+
+  package var enableReusePort: SwiftProtobuf.Google_Protobuf_BoolValue {
+    get {_storage._enableReusePort ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+    set {_uniqueStorage()._enableReusePort = newValue}
+  }
+  /// Returns true if `enableReusePort` has been explicitly set.
+  package var hasEnableReusePort: Bool {_storage._enableReusePort != nil}
+  /// Clears the value of `enableReusePort`. Subsequent reads from it will return its default value.
+  package mutating func clearEnableReusePort() {_uniqueStorage()._enableReusePort = nil}
+
+  package var maxConnectionsToAcceptPerSocketEvent: SwiftProtobuf.Google_Protobuf_UInt32Value {
+    get {_storage._maxConnectionsToAcceptPerSocketEvent ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+    set {_uniqueStorage()._maxConnectionsToAcceptPerSocketEvent = newValue}
+  }
+  /// Returns true if `maxConnectionsToAcceptPerSocketEvent` has been explicitly set.
+  package var hasMaxConnectionsToAcceptPerSocketEvent: Bool {_storage._maxConnectionsToAcceptPerSocketEvent != nil}
+  /// Clears the value of `maxConnectionsToAcceptPerSocketEvent`. Subsequent reads from it will return its default value.
+  package mutating func clearMaxConnectionsToAcceptPerSocketEvent() {_uniqueStorage()._maxConnectionsToAcceptPerSocketEvent = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated struct DeprecatedV1: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var bindToPort: SwiftProtobuf.Google_Protobuf_BoolValue {
+      get {_bindToPort ?? SwiftProtobuf.Google_Protobuf_BoolValue()}
+      set {_bindToPort = newValue}
+    }
+    /// Returns true if `bindToPort` has been explicitly set.
+    package var hasBindToPort: Bool {self._bindToPort != nil}
+    /// Clears the value of `bindToPort`. Subsequent reads from it will return its default value.
+    package mutating func clearBindToPort() {self._bindToPort = nil}
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+
+    fileprivate var _bindToPort: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+  }
+
   package init() {}
 
-  fileprivate var _address: Envoy_Config_Core_V3_Address? = nil
-  fileprivate var _perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
-  fileprivate var _tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
-  fileprivate var _enableReusePort: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -202,21 +412,80 @@ nonisolated extension Envoy_Config_Listener_V3_Filter: SwiftProtobuf.Message, Sw
 
 nonisolated extension Envoy_Config_Listener_V3_FilterChainMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".FilterChainMatch"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{3}prefix_ranges\0\u{4}\u{3}source_prefix_ranges\0\u{3}source_ports\0\u{3}destination_port\0\u{3}transport_protocol\0\u{3}application_protocols\0\u{3}server_names\0\u{3}source_type\0\u{3}direct_source_prefix_ranges\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    // Load everything into unknown fields
-    while try decoder.nextFieldNumber() != nil {}
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.prefixRanges) }()
+      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.sourcePrefixRanges) }()
+      case 7: try { try decoder.decodeRepeatedUInt32Field(value: &self.sourcePorts) }()
+      case 8: try { try decoder.decodeSingularMessageField(value: &self._destinationPort) }()
+      case 9: try { try decoder.decodeSingularStringField(value: &self.transportProtocol) }()
+      case 10: try { try decoder.decodeRepeatedStringField(value: &self.applicationProtocols) }()
+      case 11: try { try decoder.decodeRepeatedStringField(value: &self.serverNames) }()
+      case 12: try { try decoder.decodeSingularEnumField(value: &self.sourceType) }()
+      case 13: try { try decoder.decodeRepeatedMessageField(value: &self.directSourcePrefixRanges) }()
+      default: break
+      }
+    }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.prefixRanges.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.prefixRanges, fieldNumber: 3)
+    }
+    if !self.sourcePrefixRanges.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.sourcePrefixRanges, fieldNumber: 6)
+    }
+    if !self.sourcePorts.isEmpty {
+      try visitor.visitPackedUInt32Field(value: self.sourcePorts, fieldNumber: 7)
+    }
+    try { if let v = self._destinationPort {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    } }()
+    if !self.transportProtocol.isEmpty {
+      try visitor.visitSingularStringField(value: self.transportProtocol, fieldNumber: 9)
+    }
+    if !self.applicationProtocols.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.applicationProtocols, fieldNumber: 10)
+    }
+    if !self.serverNames.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.serverNames, fieldNumber: 11)
+    }
+    if self.sourceType != .any {
+      try visitor.visitSingularEnumField(value: self.sourceType, fieldNumber: 12)
+    }
+    if !self.directSourcePrefixRanges.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.directSourcePrefixRanges, fieldNumber: 13)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Envoy_Config_Listener_V3_FilterChainMatch, rhs: Envoy_Config_Listener_V3_FilterChainMatch) -> Bool {
+    if lhs.prefixRanges != rhs.prefixRanges {return false}
+    if lhs.sourcePrefixRanges != rhs.sourcePrefixRanges {return false}
+    if lhs.sourcePorts != rhs.sourcePorts {return false}
+    if lhs._destinationPort != rhs._destinationPort {return false}
+    if lhs.transportProtocol != rhs.transportProtocol {return false}
+    if lhs.applicationProtocols != rhs.applicationProtocols {return false}
+    if lhs.serverNames != rhs.serverNames {return false}
+    if lhs.sourceType != rhs.sourceType {return false}
+    if lhs.directSourcePrefixRanges != rhs.directSourcePrefixRanges {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
+}
+
+nonisolated extension Envoy_Config_Listener_V3_FilterChainMatch.ConnectionSourceType: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ANY\0\u{1}SAME_IP_OR_LOOPBACK\0\u{1}EXTERNAL\0")
 }
 
 nonisolated extension Envoy_Config_Listener_V3_FilterChain: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -263,9 +532,9 @@ nonisolated extension Envoy_Config_Listener_V3_FilterChain: SwiftProtobuf.Messag
   }
 }
 
-nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".Listener"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{4}\u{2}per_connection_buffer_limit_bytes\0\u{4}\u{11}access_log\0\u{4}\u{2}tcp_backlog_size\0\u{4}\u{4}stat_prefix\0\u{3}enable_reuse_port\0")
+nonisolated extension Envoy_Config_Listener_V3_ListenerFilter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ListenerFilter"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{4}\u{2}typed_config\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -274,13 +543,19 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._address) }()
-      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.filterChains) }()
-      case 5: try { try decoder.decodeSingularMessageField(value: &self._perConnectionBufferLimitBytes) }()
-      case 22: try { try decoder.decodeRepeatedMessageField(value: &self.accessLog) }()
-      case 24: try { try decoder.decodeSingularMessageField(value: &self._tcpBacklogSize) }()
-      case 28: try { try decoder.decodeSingularStringField(value: &self.statPrefix) }()
-      case 29: try { try decoder.decodeSingularMessageField(value: &self._enableReusePort) }()
+      case 3: try {
+        var v: SwiftProtobuf.Google_Protobuf_Any?
+        var hadOneofValue = false
+        if let current = self.configType {
+          hadOneofValue = true
+          if case .typedConfig(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.configType = .typedConfig(v)
+        }
+      }()
       default: break
       }
     }
@@ -294,39 +569,245 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
     if !self.name.isEmpty {
       try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
     }
-    try { if let v = self._address {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    if !self.filterChains.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.filterChains, fieldNumber: 3)
-    }
-    try { if let v = self._perConnectionBufferLimitBytes {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
-    } }()
-    if !self.accessLog.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.accessLog, fieldNumber: 22)
-    }
-    try { if let v = self._tcpBacklogSize {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
-    } }()
-    if !self.statPrefix.isEmpty {
-      try visitor.visitSingularStringField(value: self.statPrefix, fieldNumber: 28)
-    }
-    try { if let v = self._enableReusePort {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 29)
+    try { if case .typedConfig(let v)? = self.configType {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: Envoy_Config_Listener_V3_Listener, rhs: Envoy_Config_Listener_V3_Listener) -> Bool {
+  package static func ==(lhs: Envoy_Config_Listener_V3_ListenerFilter, rhs: Envoy_Config_Listener_V3_ListenerFilter) -> Bool {
     if lhs.name != rhs.name {return false}
-    if lhs._address != rhs._address {return false}
-    if lhs.filterChains != rhs.filterChains {return false}
-    if lhs._perConnectionBufferLimitBytes != rhs._perConnectionBufferLimitBytes {return false}
-    if lhs.accessLog != rhs.accessLog {return false}
-    if lhs._tcpBacklogSize != rhs._tcpBacklogSize {return false}
-    if lhs.statPrefix != rhs.statPrefix {return false}
-    if lhs._enableReusePort != rhs._enableReusePort {return false}
+    if lhs.configType != rhs.configType {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Listener"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{3}use_original_dst\0\u{3}per_connection_buffer_limit_bytes\0\u{4}\u{2}deprecated_v1\0\u{4}\u{2}listener_filters\0\u{1}transparent\0\u{1}freebind\0\u{4}\u{4}listener_filters_timeout\0\u{3}traffic_direction\0\u{3}continue_on_listener_filters_timeout\0\u{4}\u{5}access_log\0\u{4}\u{2}tcp_backlog_size\0\u{3}default_filter_chain\0\u{3}bind_to_port\0\u{4}\u{2}stat_prefix\0\u{3}enable_reuse_port\0\u{4}\u{5}max_connections_to_accept_per_socket_event\0")
+
+  fileprivate class _StorageClass {
+    var _name: String = String()
+    var _address: Envoy_Config_Core_V3_Address? = nil
+    var _filterChains: [Envoy_Config_Listener_V3_FilterChain] = []
+    var _useOriginalDst: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    var _perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+    var _deprecatedV1: Envoy_Config_Listener_V3_Listener.DeprecatedV1? = nil
+    var _listenerFilters: [Envoy_Config_Listener_V3_ListenerFilter] = []
+    var _transparent: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    var _freebind: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    var _listenerFiltersTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
+    var _trafficDirection: Envoy_Config_Core_V3_TrafficDirection = .unspecified
+    var _continueOnListenerFiltersTimeout: Bool = false
+    var _accessLog: [Envoy_Config_Accesslog_V3_AccessLog] = []
+    var _tcpBacklogSize: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+    var _defaultFilterChain: Envoy_Config_Listener_V3_FilterChain? = nil
+    var _bindToPort: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    var _statPrefix: String = String()
+    var _enableReusePort: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    var _maxConnectionsToAcceptPerSocketEvent: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _name = source._name
+      _address = source._address
+      _filterChains = source._filterChains
+      _useOriginalDst = source._useOriginalDst
+      _perConnectionBufferLimitBytes = source._perConnectionBufferLimitBytes
+      _deprecatedV1 = source._deprecatedV1
+      _listenerFilters = source._listenerFilters
+      _transparent = source._transparent
+      _freebind = source._freebind
+      _listenerFiltersTimeout = source._listenerFiltersTimeout
+      _trafficDirection = source._trafficDirection
+      _continueOnListenerFiltersTimeout = source._continueOnListenerFiltersTimeout
+      _accessLog = source._accessLog
+      _tcpBacklogSize = source._tcpBacklogSize
+      _defaultFilterChain = source._defaultFilterChain
+      _bindToPort = source._bindToPort
+      _statPrefix = source._statPrefix
+      _enableReusePort = source._enableReusePort
+      _maxConnectionsToAcceptPerSocketEvent = source._maxConnectionsToAcceptPerSocketEvent
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularStringField(value: &_storage._name) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._address) }()
+        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._filterChains) }()
+        case 4: try { try decoder.decodeSingularMessageField(value: &_storage._useOriginalDst) }()
+        case 5: try { try decoder.decodeSingularMessageField(value: &_storage._perConnectionBufferLimitBytes) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._deprecatedV1) }()
+        case 9: try { try decoder.decodeRepeatedMessageField(value: &_storage._listenerFilters) }()
+        case 10: try { try decoder.decodeSingularMessageField(value: &_storage._transparent) }()
+        case 11: try { try decoder.decodeSingularMessageField(value: &_storage._freebind) }()
+        case 15: try { try decoder.decodeSingularMessageField(value: &_storage._listenerFiltersTimeout) }()
+        case 16: try { try decoder.decodeSingularEnumField(value: &_storage._trafficDirection) }()
+        case 17: try { try decoder.decodeSingularBoolField(value: &_storage._continueOnListenerFiltersTimeout) }()
+        case 22: try { try decoder.decodeRepeatedMessageField(value: &_storage._accessLog) }()
+        case 24: try { try decoder.decodeSingularMessageField(value: &_storage._tcpBacklogSize) }()
+        case 25: try { try decoder.decodeSingularMessageField(value: &_storage._defaultFilterChain) }()
+        case 26: try { try decoder.decodeSingularMessageField(value: &_storage._bindToPort) }()
+        case 28: try { try decoder.decodeSingularStringField(value: &_storage._statPrefix) }()
+        case 29: try { try decoder.decodeSingularMessageField(value: &_storage._enableReusePort) }()
+        case 34: try { try decoder.decodeSingularMessageField(value: &_storage._maxConnectionsToAcceptPerSocketEvent) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._name.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._name, fieldNumber: 1)
+      }
+      try { if let v = _storage._address {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if !_storage._filterChains.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._filterChains, fieldNumber: 3)
+      }
+      try { if let v = _storage._useOriginalDst {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+      } }()
+      try { if let v = _storage._perConnectionBufferLimitBytes {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+      } }()
+      try { if let v = _storage._deprecatedV1 {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      if !_storage._listenerFilters.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._listenerFilters, fieldNumber: 9)
+      }
+      try { if let v = _storage._transparent {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 10)
+      } }()
+      try { if let v = _storage._freebind {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
+      } }()
+      try { if let v = _storage._listenerFiltersTimeout {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+      } }()
+      if _storage._trafficDirection != .unspecified {
+        try visitor.visitSingularEnumField(value: _storage._trafficDirection, fieldNumber: 16)
+      }
+      if _storage._continueOnListenerFiltersTimeout != false {
+        try visitor.visitSingularBoolField(value: _storage._continueOnListenerFiltersTimeout, fieldNumber: 17)
+      }
+      if !_storage._accessLog.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._accessLog, fieldNumber: 22)
+      }
+      try { if let v = _storage._tcpBacklogSize {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
+      } }()
+      try { if let v = _storage._defaultFilterChain {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 25)
+      } }()
+      try { if let v = _storage._bindToPort {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 26)
+      } }()
+      if !_storage._statPrefix.isEmpty {
+        try visitor.visitSingularStringField(value: _storage._statPrefix, fieldNumber: 28)
+      }
+      try { if let v = _storage._enableReusePort {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 29)
+      } }()
+      try { if let v = _storage._maxConnectionsToAcceptPerSocketEvent {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 34)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Listener_V3_Listener, rhs: Envoy_Config_Listener_V3_Listener) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._name != rhs_storage._name {return false}
+        if _storage._address != rhs_storage._address {return false}
+        if _storage._filterChains != rhs_storage._filterChains {return false}
+        if _storage._useOriginalDst != rhs_storage._useOriginalDst {return false}
+        if _storage._perConnectionBufferLimitBytes != rhs_storage._perConnectionBufferLimitBytes {return false}
+        if _storage._deprecatedV1 != rhs_storage._deprecatedV1 {return false}
+        if _storage._listenerFilters != rhs_storage._listenerFilters {return false}
+        if _storage._transparent != rhs_storage._transparent {return false}
+        if _storage._freebind != rhs_storage._freebind {return false}
+        if _storage._listenerFiltersTimeout != rhs_storage._listenerFiltersTimeout {return false}
+        if _storage._trafficDirection != rhs_storage._trafficDirection {return false}
+        if _storage._continueOnListenerFiltersTimeout != rhs_storage._continueOnListenerFiltersTimeout {return false}
+        if _storage._accessLog != rhs_storage._accessLog {return false}
+        if _storage._tcpBacklogSize != rhs_storage._tcpBacklogSize {return false}
+        if _storage._defaultFilterChain != rhs_storage._defaultFilterChain {return false}
+        if _storage._bindToPort != rhs_storage._bindToPort {return false}
+        if _storage._statPrefix != rhs_storage._statPrefix {return false}
+        if _storage._enableReusePort != rhs_storage._enableReusePort {return false}
+        if _storage._maxConnectionsToAcceptPerSocketEvent != rhs_storage._maxConnectionsToAcceptPerSocketEvent {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Listener_V3_Listener.DeprecatedV1: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Config_Listener_V3_Listener.protoMessageName + ".DeprecatedV1"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}bind_to_port\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._bindToPort) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._bindToPort {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Listener_V3_Listener.DeprecatedV1, rhs: Envoy_Config_Listener_V3_Listener.DeprecatedV1) -> Bool {
+    if lhs._bindToPort != rhs._bindToPort {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

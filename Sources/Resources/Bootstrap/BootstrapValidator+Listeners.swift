@@ -26,16 +26,54 @@ extension BootstrapValidator {
       diagnostics.error(at: path.field("address"), "missing")
     }
     let chains = path.field("filter_chains")
-    if listener.filterChains.isEmpty {
+    if listener.filterChains.isEmpty, !listener.hasDefaultFilterChain {
       diagnostics.error(at: chains, "missing; expected a filter chain")
     }
-    for position in listener.filterChains.indices.dropFirst() {
-      diagnostics.error(
-        at: chains.index(position),
-        "takes the same connections as the chain before; expected one filter chain")
-    }
     for (position, chain) in listener.filterChains.enumerated() {
-      validate(chain, at: chains.index(position), clusters: clusters)
+      let at = chains.index(position)
+      validate(chain, at: at, clusters: clusters)
+      validate(chain.filterChainMatch, at: at.field("filter_chain_match"))
+    }
+    if listener.hasDefaultFilterChain {
+      validate(
+        listener.defaultFilterChain, at: path.field("default_filter_chain"), clusters: clusters)
+    }
+    for (position, filter) in listener.listenerFilters.enumerated() where filter.configType == nil {
+      let at = path.field("listener_filters").index(position).field("typed_config")
+      if diagnostics.tree?.isWritten(at) != true { diagnostics.error(at: at, "missing") }
+    }
+  }
+
+  private func validate(
+    _ match: Envoy_Config_Listener_V3_FilterChainMatch, at path: ConfigPath
+  ) {
+    for (ranges, name) in [
+      (match.prefixRanges, "prefix_ranges"), (match.sourcePrefixRanges, "source_prefix_ranges"),
+      (match.directSourcePrefixRanges, "direct_source_prefix_ranges"),
+    ] {
+      for (position, range) in ranges.enumerated() {
+        validate(range, at: path.field(name).index(position))
+      }
+    }
+    for (position, name) in match.serverNames.enumerated() {
+      let bare = name.hasPrefix("*.") ? String(name.dropFirst(2)) : name
+      guard bare.isEmpty || bare.contains("*") else { continue }
+      diagnostics.error(
+        at: path.field("server_names").index(position),
+        "expected a name, or '*.' and a name; \"\(ScalarReader.shorten(name))\" is neither")
+    }
+  }
+
+  private func validate(_ range: Envoy_Config_Core_V3_CidrRange, at path: ConfigPath) {
+    guard IPAddressText.isValid(range.addressPrefix) else {
+      return diagnostics.error(
+        at: path.field("address_prefix"),
+        "expected an IP address, found \"\(ScalarReader.shorten(range.addressPrefix))\"")
+    }
+    let most: UInt32 = range.addressPrefix.contains(":") ? 128 : 32
+    if range.prefixLen.value > most {
+      diagnostics.error(
+        at: path.field("prefix_len"), "expected at most \(most), found \(range.prefixLen.value)")
     }
   }
 

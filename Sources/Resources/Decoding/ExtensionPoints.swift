@@ -6,6 +6,7 @@ enum ExtensionPoints {
     if field == "typed_per_filter_config" { return [filterConfig] + perRoute }
     switch message + "." + field {
     case "envoy.config.listener.v3.Filter.typed_config": return networkFilters
+    case "envoy.config.listener.v3.ListenerFilter.typed_config": return listenerFilters
     case connectionManager + "HttpFilter.typed_config": return httpFilters
     case "envoy.config.route.v3.FilterConfig.config": return perRoute
     case "envoy.config.accesslog.v3.AccessLog.typed_config": return accessLogs
@@ -27,6 +28,13 @@ enum ExtensionPoints {
     "envoy.extensions.filters.network.http_connection_manager.v3."
   private static let filters = "envoy.extensions.filters.http."
   private static let networkFilters = [connectionManager + "HttpConnectionManager"]
+
+  private static let listenerFilters = [
+    "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",
+    "envoy.extensions.filters.listener.original_dst.v3.OriginalDst",
+    "envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol",
+    "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
+  ]
 
   private static let httpFilters = [
     router,

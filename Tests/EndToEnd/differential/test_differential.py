@@ -101,7 +101,12 @@ def test_every_known_difference_is_documented():
 ELSEWHERE = (
     r"envoy\.config\.bootstrap\.|envoy\.config\.core\.v3\.(Node|Locality|Pipe|Address\.pipe)"
     r"|envoy\.config\.metrics\.|\.(Stdout|Stderr)AccessLog|^fairlead\."
-    r"|FilterChain\.(name|filter_chain_match)|SocketAddress\.protocol"
+    r"|SocketAddress\.protocol|core\.v3\.ProxyProtocolConfig"
+    # What a listener decides before HTTP: test_filter_chains.py.
+    r"|FilterChain\.(name|filter_chain_match)|FilterChainMatch\.|\.ListenerFilter\."
+    r"|filters\.listener\.|Listener\.(default_filter_chain|use_original_dst|listener_filters|bind_to)"
+    r"|Listener\.(deprecated_v1|DeprecatedV1|transparent|freebind|traffic_direction|max_connections)"
+    r"|Listener\.continue_on"
     # The rest of a cookie hash needs a hashing balancer.
     r"|HashPolicy\.Cookie(Attribute)?\."
     # Values of metadata that nothing can set yet.

@@ -96,11 +96,11 @@ def test_a_field_of_envoy_that_is_not_supported_is_told_apart(proxy):
     """Known to Envoy, not supported here: another message than for no such field."""
     only_fairlead(proxy.kind)
     code, output = proxy.validate(changed(
-        proxy.document, ["static_resources", "listeners", 0, "freebind"], True))
-    assert code == 1 and "freebind" in output
+        proxy.document, ["static_resources", "listeners", 0, "enable_mptcp"], True))
+    assert code == 1 and "enable_mptcp" in output
     _, unknown = proxy.validate(changed(
-        proxy.document, ["static_resources", "listeners", 0, "freebindx"], True))
-    assert "Envoy" in output and output.split("freebind")[1] != unknown.split("freebindx")[1]
+        proxy.document, ["static_resources", "listeners", 0, "enable_mptcpx"], True))
+    assert "Envoy" in output and output.split("enable_mptcp")[1] != unknown.split("enable_mptcpx")[1]
 
 
 @pytest.mark.parametrize("text", ["", "{", "a: [", "- 1", "a: &x [*x]", "\x00", "a: 1\na: 2",

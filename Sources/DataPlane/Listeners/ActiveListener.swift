@@ -1,0 +1,127 @@
+import CLinux
+import Engine
+import Telemetry
+
+/// A listener on one worker: accepts, and finds out who serves what it accepted.
+@safe
+struct ActiveListener {
+  let config: Ref<ListenerConfig>
+  let worker: Ref<Worker>
+  /// -1 once it has stopped accepting, and where it takes only what others hand to it.
+  var fd: Int32
+  var registration: UInt32?
+  /// Clients are told to go, by every answer.
+  var isDraining = false
+  /// How long to wait before accepting is tried again after it has failed.
+  static let restMilliseconds: UInt64 = 50
+
+  init(config: Ref<ListenerConfig>, worker: Ref<Worker>, fd: Int32) {
+    self.config = config
+    self.worker = worker
+    self.fd = fd
+  }
+}
+
+extension Ref where Value == ActiveListener {
+  /// Begins to accept.
+  func start() {
+    guard value.fd >= 0 else { return }
+    let events =
+      value.config.value.address.isUnix ? FL_EPOLL_LISTEN_EXCLUSIVE : FL_EPOLL_LISTEN
+    value.registration = unsafe value.worker.value.loop.register(
+      value.fd, events: events, context: raw
+    ) { raw, _ in unsafe Ref<ActiveListener>(raw: raw).acceptAll() }
+  }
+
+  /// Stops accepting; what was accepted goes on.
+  func stop() {
+    if let registration = value.registration {
+      value.worker.value.loop.unregister(registration)
+      value.registration = nil
+    }
+    if value.fd >= 0 { _ = CLinux.close(value.fd) }
+    value.fd = -1
+  }
+
+  private func acceptAll() {
+    let worker = value.worker
+    let config = value.config
+    var left = config.value.acceptsPerTurn
+    while left > 0, value.fd >= 0 {
+      var peer = SocketAddress()
+      let fd = ListenSocket.accept(value.fd, peer: &peer)
+      if fd == -ECONNABORTED || fd == -EINTR { continue }
+      guard fd >= 0 else {
+        if fd != -EAGAIN { rest() }
+        return
+      }
+      let local =
+        config.value.isWildcard ? ListenSocket.localAddress(of: fd) : config.value.address
+      receive(fd, ConnectionFacts(local: local, remote: peer), on: worker)
+      left -= 1
+    }
+  }
+
+  /// A connection has come: the listener's filters look at it, or its chain is chosen at once.
+  private func receive(_ fd: Int32, _ facts: ConnectionFacts, on worker: Ref<Worker>) {
+    guard !value.config.value.decidesAtOnce else { return dispatch(fd, facts) }
+    worker.value.pendings.take().open(fd, on: self, facts: facts)
+  }
+
+  /// Hands a connection of which everything is known to its chain, or to the listener for the
+  /// address that it was meant for.
+  func dispatch(_ fd: Int32, _ facts: ConnectionFacts) {
+    let worker = value.worker
+    if facts.isRestored, value.config.value.usesOriginalDestination,
+      let other = worker.value.listener(for: facts.local), other != self
+    {
+      var facts = facts
+      facts.settle()
+      return other.receive(fd, facts, on: worker)
+    }
+    guard let chain = value.config.value.chains.find(facts) else {
+      stats.add(value.config.value.stats.value.noChain)
+      _ = CLinux.close(fd)
+      return
+    }
+    switch chain.value.terminal {
+    case .http(let terminal):
+      let downstream = worker.value.downstreams.take()
+      if !downstream.open(fd, on: worker, listener: self, terminal: terminal, facts: facts) {
+        _ = CLinux.close(fd)
+        worker.value.downstreams.release(downstream)
+      }
+    }
+  }
+
+  /// Out of descriptors or memory: connections wait in the backlog. Since that keeps the socket
+  /// readable, it is not watched for a while.
+  private func rest() {
+    guard let registration = value.registration else { return }
+    value.worker.value.loop.release(registration)
+    value.registration = nil
+    _ = unsafe value.worker.value.loop.after(
+      milliseconds: ActiveListener.restMilliseconds, context: raw
+    ) { raw, _ in
+      let listener = unsafe Ref<ActiveListener>(raw: raw)
+      if listener.value.fd >= 0 { listener.start() }
+    }
+  }
+
+  // MARK: Counting
+
+  private var stats: WorkerStats { value.worker.value.stats }
+
+  /// A connection has reached its chain.
+  func countOpened() {
+    stats.add(value.config.value.stats.value.cxTotal)
+    stats.gaugeAdd(value.config.value.stats.value.cxActive, 1)
+  }
+
+  /// - Parameter lifetime: milliseconds.
+  func countClosed(lifetime: UInt64) {
+    stats.add(value.config.value.stats.value.cxDestroy)
+    stats.gaugeAdd(value.config.value.stats.value.cxActive, -1)
+    stats.record(value.config.value.stats.value.cxLength, lifetime)
+  }
+}
