@@ -32,7 +32,7 @@ struct AccessLogCompiler {
   private func sink(
     _ config: Google_Protobuf_Any, at path: ConfigPath
   ) -> (LogTargetID, LogFormat?)? {
-    let formats = FormatCompiler(diagnostics: context.diagnostics)
+    let formats = FormatCompiler(context.diagnostics)
     switch FilterRegistry.typeName(of: config.typeURL) {
     case Self.file:
       guard
@@ -86,8 +86,8 @@ struct AccessLogCompiler {
     _ format: Envoy_Config_Core_V3_SubstitutionFormatString?, _ formats: FormatCompiler,
     at path: ConfigPath
   ) -> LogFormat? {
-    guard let format else { return formats.text(LogFormat.defaultText, at: path) }
-    return formats.compile(format, at: path.field("log_format"))
+    guard let format else { return formats.line(LogFormat.defaultText, at: path) }
+    return formats.line(format, at: path.field("log_format"))
   }
 
   private func fileFormat(
@@ -96,11 +96,11 @@ struct AccessLogCompiler {
   ) -> LogFormat? {
     switch message.accessLogFormat {
     case .format(let text):
-      formats.text(text.isEmpty ? LogFormat.defaultText : text, at: path.field("format"))
-    case .jsonFormat(let object): formats.json(object, at: path.field("json_format"))
-    case .typedJsonFormat(let object): formats.json(object, at: path.field("typed_json_format"))
-    case .logFormat(let format): formats.compile(format, at: path.field("log_format"))
-    case nil: formats.text(LogFormat.defaultText, at: path)
+      formats.line(text.isEmpty ? LogFormat.defaultText : text, at: path.field("format"))
+    case .jsonFormat(let object): formats.line(object, at: path.field("json_format"))
+    case .typedJsonFormat(let object): formats.line(object, at: path.field("typed_json_format"))
+    case .logFormat(let format): formats.line(format, at: path.field("log_format"))
+    case nil: formats.line(LogFormat.defaultText, at: path)
     }
   }
 
@@ -210,74 +210,5 @@ struct AccessLogCompiler {
       }
     }
     return flags
-  }
-}
-
-/// Compiles substitution formats.
-struct FormatCompiler {
-  let diagnostics: Diagnostics
-
-  func compile(
-    _ message: Envoy_Config_Core_V3_SubstitutionFormatString, at path: ConfigPath
-  ) -> LogFormat? {
-    let omits = message.omitEmptyValues
-    switch message.format {
-    case .textFormat(let text):
-      return self.text(text, omitEmpty: omits, at: path.field("text_format"))
-    case .jsonFormat(let object):
-      return json(object, omitEmpty: omits, at: path.field("json_format"))
-    case .textFormatSource(let source):
-      let place = path.field("text_format_source")
-      guard let bytes = DataSourceReader.read(source, atMost: 64 * 1024, at: place, diagnostics)
-      else { return nil }
-      return text(String(decoding: bytes, as: UTF8.self), omitEmpty: omits, at: place)
-    case nil: return nil
-    }
-  }
-
-  func text(_ text: String, omitEmpty: Bool = false, at path: ConfigPath) -> LogFormat? {
-    attempt(at: path) { () throws(LogFormatError) in
-      try LogFormat.text(text, Self.options(omitEmpty))
-    }
-  }
-
-  func json(
-    _ object: Google_Protobuf_Struct, omitEmpty: Bool = false, at path: ConfigPath
-  ) -> LogFormat? {
-    attempt(at: path) { () throws(LogFormatError) in
-      try LogFormat.json(Self.tree(object), Self.options(omitEmpty))
-    }
-  }
-
-  private func attempt(
-    at path: ConfigPath, _ body: () throws(LogFormatError) -> LogFormat
-  ) -> LogFormat? {
-    do throws(LogFormatError) {
-      return try body()
-    } catch {
-      diagnostics.error(at: path, error.description)
-      return nil
-    }
-  }
-
-  private static func options(_ omitEmpty: Bool) -> LogFormatOptions {
-    var options = LogFormatOptions(omitEmptyValues: omitEmpty)
-    options.knownHeader = { HeaderID.of(.immortal($0)).rawValue }
-    return options
-  }
-
-  private static func tree(_ object: Google_Protobuf_Struct) -> LogJSON {
-    .object(object.fields.sorted { $0.key < $1.key }.map { ($0.key, tree($0.value)) })
-  }
-
-  private static func tree(_ value: Google_Protobuf_Value) -> LogJSON {
-    switch value.kind {
-    case .stringValue(let text): .string(text)
-    case .numberValue(let number): .number(number)
-    case .boolValue(let flag): .bool(flag)
-    case .structValue(let object): tree(object)
-    case .listValue(let list): .list(list.values.map { tree($0) })
-    default: .null
-    }
   }
 }

@@ -19,15 +19,11 @@ struct LocalReplyConfig {
   let format: ReplyFormat?
 }
 
-/// The form of a local reply's body.
-struct ReplyFormat {
-  let format: LogFormat
-  let contentType: Bytes
-}
-
 /// Compiles `local_reply_config`.
 struct LocalReplyCompiler {
   let context: CompileContext
+
+  private var formats: FormatCompiler { FormatCompiler(context.diagnostics) }
 
   func compile(
     _ message: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_LocalReplyConfig,
@@ -40,7 +36,7 @@ struct LocalReplyCompiler {
       LocalReplyConfig(
         mappers: .immortal(mappers),
         format: message.hasBodyFormat
-          ? format(message.bodyFormat, at: path.field("body_format")) : nil))
+          ? formats.reply(message.bodyFormat, at: path.field("body_format")) : nil))
   }
 
   private func compile(
@@ -60,22 +56,10 @@ struct LocalReplyCompiler {
         filter: filter, status: message.hasStatusCode ? Int(message.statusCode.value) : nil,
         body: body,
         format: message.hasBodyFormatOverride
-          ? format(message.bodyFormatOverride, at: path.field("body_format_override")) : nil,
+          ? formats.reply(message.bodyFormatOverride, at: path.field("body_format_override")) : nil,
         fields: HeaderMutations(
           adding: message.headersToAdd, removing: [], of: .response, at: path, prefix: "",
           context.diagnostics)))
-  }
-
-  private func format(
-    _ message: Envoy_Config_Core_V3_SubstitutionFormatString, at path: ConfigPath
-  ) -> ReplyFormat? {
-    let compiler = FormatCompiler(diagnostics: context.diagnostics)
-    guard let format = compiler.compile(message, at: path) else { return nil }
-    let isJSON = if case .jsonFormat = message.format { true } else { false }
-    let type =
-      message.contentType.isEmpty
-      ? (isJSON ? "application/json" : "text/plain") : message.contentType
-    return ReplyFormat(format: format, contentType: .immortal(type))
   }
 }
 
@@ -123,7 +107,7 @@ extension Ref where Value == RequestStream {
   }
 
   private func render(_ format: ReplyFormat) -> ReplyText {
-    let block = render(format.format)
+    let block = render(format.format.value)
     return ReplyText(block: block, bytes: block.bytes(), contentType: format.contentType)
   }
 

@@ -28,18 +28,6 @@ struct LocalReply {
 
 /// How gRPC says what HTTP says with a status.
 enum GRPCReply {
-  /// The gRPC status for an HTTP status (gRPC: "HTTP to gRPC Status Code Mapping").
-  static func of(http status: Int) -> Int {
-    switch status {
-    case 400: 13
-    case 401: 16
-    case 403: 7
-    case 404: 12
-    case 429, 502, 503, 504: 14
-    default: 2
-    }
-  }
-
   /// Writes `message` percent-encoded, as `grpc-message` wants it; what does not fit is cut off.
   static func escape(_ message: Bytes, into block: Block) {
     var out = unsafe ByteWriter(base: block.base, capacity: block.capacity)

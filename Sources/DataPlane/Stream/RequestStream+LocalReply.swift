@@ -123,7 +123,8 @@ extension Ref where Value == RequestStream {
   private func sendGRPCReply(message: Bytes) {
     let state = loop.state
     let code =
-      value.replyGRPCStatus >= 0 ? Int(value.replyGRPCStatus) : GRPCReply.of(http: value.status)
+      value.replyGRPCStatus >= 0
+      ? Int(value.replyGRPCStatus) : GRPCStatus.code(forHTTPStatus: Int64(value.status))
     value.status = 200
     value.responseHead.set(.contentType, Bytes("application/grpc"), from: &state.value.blocks)
     value.responseHead.set(.contentLength, Bytes("0"), from: &state.value.blocks)

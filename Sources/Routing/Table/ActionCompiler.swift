@@ -262,7 +262,7 @@ struct ActionCompiler {
     else { return nil }
     let format =
       action.hasBodyFormat
-      ? FormatCompiler.compile(action.bodyFormat, at: path.field("body_format"), diagnostics) : nil
+      ? FormatCompiler(diagnostics).reply(action.bodyFormat, at: path.field("body_format")) : nil
     return DirectResponse(
       status: UInt16(clamping: action.status), body: .immortal(bytes), format: format)
   }

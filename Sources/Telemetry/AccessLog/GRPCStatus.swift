@@ -45,7 +45,7 @@ package enum GRPCStatus {
     return value
   }
 
-  /// gRPC's mapping of HTTP statuses without a `grpc-status`.
+  /// The gRPC status for an HTTP status (gRPC: "HTTP to gRPC Status Code Mapping").
   @usableFromInline
   package static func code(forHTTPStatus status: Int64) -> Int {
     switch status {

@@ -31,12 +31,7 @@ def test_expect_100_continue_before_the_body(site):
 def _echo(exchange):
     exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\n"
                   b"Upgrade: websocket\r\n\r\nhello")
-    exchange.ended = True
-    while True:
-        if exchange.link.buffer:
-            data, exchange.link.buffer = exchange.link.buffer, b""
-            exchange.send(data)
-        exchange.link.fill()
+    exchange.echo()
 
 
 UPGRADE = request_bytes(

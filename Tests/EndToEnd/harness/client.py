@@ -22,8 +22,23 @@ class ConnectionEnded(AssertionError):
         self.received = received
 
 
+class HeaderFields:
+    """Looks into `headers`, a list of names and values."""
+
+    def values(self, name):
+        """All values of a header, in order."""
+        return [v for n, v in self.headers if n.lower() == name.lower()]
+
+    def value(self, name):
+        """The only value of a header, or None."""
+        found = self.values(name)
+        if len(found) > 1:
+            raise AssertionError(f"{name} is there {len(found)} times")
+        return found[0] if found else None
+
+
 @dataclass
-class Response:
+class Response(HeaderFields):
     """One response, as it stood on the wire."""
 
     version: str
@@ -36,17 +51,6 @@ class Response:
     framing: str = "none"
     # The 1xx responses that came before it.
     informational: list = field(default_factory=list)
-
-    def values(self, name):
-        """All values of a header, in order."""
-        return [v for n, v in self.headers if n.lower() == name.lower()]
-
-    def value(self, name):
-        """The only value of a header, or None."""
-        found = self.values(name)
-        if len(found) > 1:
-            raise AssertionError(f"{name} is there {len(found)} times")
-        return found[0] if found else None
 
 
 _STATUS_LINE = re.compile(rb"(HTTP/1\.[01]) ([1-9][0-9][0-9]) ([\t\x20-\x7e\x80-\xff]*)")

@@ -12,9 +12,11 @@ import threading
 import time
 from dataclasses import dataclass, field
 
+from .client import HeaderFields
+
 
 @dataclass
-class Received:
+class Received(HeaderFields):
     """One request as the upstream saw it."""
 
     method: str
@@ -28,17 +30,6 @@ class Received:
     # The body arrived to its end.
     complete: bool = False
     at: float = 0.0
-
-    def values(self, name):
-        """All values of a header, in order."""
-        return [v for n, v in self.headers if n.lower() == name.lower()]
-
-    def value(self, name):
-        """The only value of a header, or None."""
-        found = self.values(name)
-        if len(found) > 1:
-            raise AssertionError(f"{name} is there {len(found)} times")
-        return found[0] if found else None
 
 
 class PeerGone(Exception):
@@ -139,6 +130,15 @@ class Exchange:
     def wait(self, seconds):
         """Lets time pass, but not beyond the end of the test."""
         self.upstream.stopping.wait(seconds)
+
+    def echo(self):
+        """Sends back whatever comes, as after an upgrade, until the proxy ends the connection."""
+        self.ended = True
+        while True:
+            if self.link.buffer:
+                data, self.link.buffer = self.link.buffer, b""
+                self.send(data)
+            self.link.fill()
 
     def stall(self):
         """Says nothing more until the proxy ends the connection."""

@@ -110,12 +110,7 @@ def _switching(exchange):
     """An upstream that accepts an upgrade and echoes what follows."""
     exchange.send(b"HTTP/1.1 101 Switching Protocols\r\nconnection: Upgrade\r\n"
                   b"upgrade: websocket\r\nx-up: 1\r\n\r\n")
-    exchange.ended = True
-    while True:
-        if exchange.link.buffer:
-            data, exchange.link.buffer = exchange.link.buffer, b""
-            exchange.send(data)
-        exchange.link.fill()
+    exchange.echo()
 
 
 def _conversation(run):
