@@ -12,9 +12,8 @@ extension RetryFilter {
     var requestFields: FieldNames?
 
     /// This configuration, with what `route` sets in its place.
-    func overridden(by route: Config?) -> Config {
-      guard let route else { return self }
-      return Config(
+    func overridden(by route: Config) -> Config {
+      Config(
         policy: route.policy ?? policy, bodyLimit: route.bodyLimit ?? bodyLimit,
         ignoresRequestHeaders: route.ignoresRequestHeaders || ignoresRequestHeaders,
         requestFields: requestFields)

@@ -34,7 +34,18 @@ public struct RetryFilter: RouteConfigurable, ReplayingFilter, RequestHeadFilter
   public mutating func onRequestHead(
     _ head: borrowing RequestHeadView, config: borrowing Config, _ context: borrowing StreamContext
   ) -> Verdict {
-    let config = config.overridden(by: context.routeConfig(of: Self.self)?.value)
+    if let route = context.routeConfig(of: Self.self) {
+      begin(head, config.overridden(by: route.value), context)
+    } else {
+      begin(head, config, context)
+    }
+    return .continue
+  }
+
+  private mutating func begin(
+    _ head: borrowing RequestHeadView, _ config: borrowing Config,
+    _ context: borrowing StreamContext
+  ) {
     readPolicy(config.policy ?? context.routeRetryPolicy, head)
     if !config.ignoresRequestHeaders, head.mayHave(anyOf: config.requestFields) {
       readRequestHeaders(head)
@@ -47,7 +58,6 @@ public struct RetryFilter: RouteConfigurable, ReplayingFilter, RequestHeadFilter
     }
     startIdleTimer(afterDelay: 0, context)
     if head.endsStream { endRequest(context) }
-    return .continue
   }
 
   public mutating func onRequestBody(

@@ -12,9 +12,8 @@ extension TimeoutFilter {
     var requestFields: FieldNames?
 
     /// This configuration, with what `route` sets in its place.
-    func overridden(by route: Config?) -> Config {
-      guard let route else { return self }
-      return Config(
+    func overridden(by route: Config) -> Config {
+      Config(
         timeoutMilliseconds: route.timeoutMilliseconds ?? timeoutMilliseconds,
         idleMilliseconds: route.idleMilliseconds ?? idleMilliseconds,
         ignoresRequestHeaders: route.ignoresRequestHeaders || ignoresRequestHeaders,

@@ -32,7 +32,18 @@ public struct TimeoutFilter: RouteConfigurable, RequestHeadFilter, RequestBodyFi
   public mutating func onRequestHead(
     _ head: borrowing RequestHeadView, config: borrowing Config, _ context: borrowing StreamContext
   ) -> Verdict {
-    let config = config.overridden(by: context.routeConfig(of: Self.self)?.value)
+    if let route = context.routeConfig(of: Self.self) {
+      begin(head, config.overridden(by: route.value), context)
+    } else {
+      begin(head, config, context)
+    }
+    return .continue
+  }
+
+  private mutating func begin(
+    _ head: borrowing RequestHeadView, _ config: borrowing Config,
+    _ context: borrowing StreamContext
+  ) {
     let route = context.routeTimeouts
     boundMilliseconds = config.timeoutMilliseconds ?? route.routeMilliseconds
     if !config.ignoresRequestHeaders, head.mayHave(anyOf: config.requestFields) {
@@ -45,7 +56,6 @@ public struct TimeoutFilter: RouteConfigurable, RequestHeadFilter, RequestBodyFi
     }
     if let bound = config.idleMilliseconds, bound > 0 { watchIdle(bound, context) }
     if head.endsStream { startWaiting(context) }
-    return .continue
   }
 
   public mutating func onRequestBody(

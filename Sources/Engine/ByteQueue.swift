@@ -68,7 +68,13 @@ package struct ByteQueue: ~Copyable {
     }
   }
 
+  @inlinable @inline(__always)
   package mutating func removeAll(into pool: inout BlockPool) {
+    if head != nil { releaseAll(into: &pool) }
+  }
+
+  @usableFromInline
+  internal mutating func releaseAll(into pool: inout BlockPool) {
     while let block = head {
       head = block.next
       pool.release(block)

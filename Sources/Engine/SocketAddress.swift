@@ -160,9 +160,10 @@ package struct SocketAddress: BitwiseCopyable {
 }
 
 /// The address of a connection's other end as text, made once for all its requests.
+@usableFromInline
 package struct AddressText: BitwiseCopyable {
-  private var text = InlineArray<46, UInt8>(repeating: 0)
-  private var count: UInt8 = 0
+  @usableFromInline internal var text = InlineArray<46, UInt8>(repeating: 0)
+  @usableFromInline internal var count: UInt8 = 0
 
   /// No text.
   package init() {}
@@ -179,13 +180,14 @@ package struct AddressText: BitwiseCopyable {
 
   package var isEmpty: Bool { count == 0 }
 
-  /// Lends the text.
-  @inline(__always)
-  package func withBytes<Result>(_ body: (Bytes) -> Result) -> Result {
-    // SAFETY: `count` bytes were written.
-    unsafe text.span.withUnsafeBufferPointer { buffer in
-      guard let base = buffer.baseAddress else { return body(.empty) }
-      return body(unsafe Bytes(base: base, count: Int(count)))
+  /// Lends the text where it lies; mutating, because what is only read would be copied first.
+  @inlinable @inline(__always)
+  package mutating func withBytes<Result>(_ body: (Bytes) -> Result) -> Result {
+    let count = Int(self.count)
+    // SAFETY: `count` bytes were written; the pointer lives for the call.
+    return unsafe withUnsafeMutablePointer(to: &text) { text in
+      let base = unsafe UnsafeRawPointer(text).assumingMemoryBound(to: UInt8.self)
+      return body(unsafe Bytes(base: base, count: count))
     }
   }
 }

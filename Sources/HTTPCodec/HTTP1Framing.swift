@@ -8,6 +8,19 @@ package enum BodyFraming: Equatable {
   case chunked
   /// A response only: the body ends when the connection does.
   case untilClose
+
+  /// Nothing follows the head.
+  @inline(__always)
+  package var isNone: Bool {
+    if case .none = self { return true }
+    return false
+  }
+
+  @inline(__always)
+  fileprivate var endsWithConnection: Bool {
+    if case .untilClose = self { return true }
+    return false
+  }
 }
 
 /// What a message's fields say about the connection and the body.
@@ -46,8 +59,12 @@ package enum HTTP1Framing {
     var (declared, error) = bodyFraming(head, minor: minor)
     // RFC 9110 §8.6, RFC 9112 §6.1: whoever announces a body here does not agree with us on what
     // follows. A length of 0 announces none.
-    if status < 200 || status == 204, error == nil, let declared, declared != .none {
-      error = declared == .chunked ? .transferEncoding : .contentLength
+    if status < 200 || status == 204, error == nil, let declared {
+      switch declared {
+      case .none: break
+      case .chunked: error = .transferEncoding
+      case .length, .untilClose: error = .contentLength
+      }
     }
     let options = connectionOptions(head, minor: minor)
     let body: BodyFraming
@@ -56,7 +73,7 @@ package enum HTTP1Framing {
     } else {
       body = declared ?? .untilClose
     }
-    let keepAlive = options.keepAlive && body != .untilClose
+    let keepAlive = options.keepAlive && !body.endsWithConnection
     let upgrade = status == 101 && options.upgrade && head.contains(.upgrade)
     let framing = MessageFraming(
       body: body, keepAlive: keepAlive, announcesClose: !options.keepAlive, wantsUpgrade: upgrade)
@@ -76,14 +93,14 @@ package enum HTTP1Framing {
       return (.chunked, nil)
     }
     guard let length else { return (nil, nil) }
-    guard head.occurrences(of: .contentLength) == 1, let bytes = head.value(length).decimal else {
+    guard !head.isRepeated(.contentLength), let bytes = head.value(length).decimal else {
       return (nil, .contentLength)
     }
     return (bytes == 0 ? BodyFraming.none : .length(bytes), nil)
   }
 
   private static func checkTransferEncoding(_ head: borrowing HeaderMap) -> HTTP1Error? {
-    guard head.occurrences(of: .transferEncoding) == 1, let value = head[.transferEncoding] else {
+    guard !head.isRepeated(.transferEncoding), let value = head[.transferEncoding] else {
       return .transferEncoding
     }
     if value.equalsIgnoringCase("chunked") { return nil }
@@ -109,6 +126,7 @@ package enum HTTP1Framing {
   ) -> (keepAlive: Bool, upgrade: Bool) {
     var keepAlive = minor == 1
     var upgrade = false
+    guard head.mayHave(anyOf: HeaderIDSet(.connection)) else { return (keepAlive, upgrade) }
     var position = 0
     while let index = head.find(HeaderID.connection.name, id: .connection, from: position) {
       var list = TokenList(head.value(index))
@@ -130,6 +148,7 @@ package enum HTTP1Framing {
   /// that always do.
   /// - Parameter upgrade: the connection is being upgraded, so `Upgrade` and `Connection` stay.
   package static func removeHopByHop(_ head: inout HeaderMap, keepingUpgrade upgrade: Bool) {
+    guard head.mayHave(anyOf: hopByHop) else { return }
     var position = 0
     while let index = head.find(HeaderID.connection.name, id: .connection, from: position) {
       removeNamed(in: head.value(index), from: &head)
@@ -137,6 +156,10 @@ package enum HTTP1Framing {
     }
     head.remove(anyOf: .proxyConnection | .keepAlive | .http2Settings)
     if !upgrade { head.remove(anyOf: .connection | .upgrade) }
+  }
+
+  private static var hopByHop: HeaderIDSet {
+    .connection | .upgrade | .proxyConnection | .keepAlive | .http2Settings
   }
 
   /// `te: trailers` is the one value that crosses hops in practice (gRPC over HTTP/2).

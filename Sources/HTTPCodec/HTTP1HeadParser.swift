@@ -49,8 +49,9 @@ package struct HTTP1HeadParser: ~Copyable {
   private let capacity: Int
   /// Fields found.
   package private(set) var count = 0
-  /// The ids among them.
-  private var known = HeaderIDSet()
+  // SAFETY: one value, as long as the parser lives.
+  /// Which they are.
+  private let known: UnsafeMutablePointer<HeaderPresence>
   /// Where the request's method or the response's reason ends, and the target's place.
   package private(set) var method = 0..<0
   package private(set) var target = 0..<0
@@ -67,17 +68,20 @@ package struct HTTP1HeadParser: ~Copyable {
   package init(capacity: Int) {
     self.capacity = capacity
     unsafe fields = .allocate(capacity: capacity)
+    unsafe known = .allocate(capacity: 1)
+    unsafe known.initialize(to: HeaderPresence())
     unsafe tokens = unsafe Self.makeTokenTable()
   }
 
   deinit {
     unsafe fields.deallocate()
+    unsafe known.deallocate()
     unsafe tokens.deallocate()
   }
 
   /// The fields found.
   package var found: ParsedFields {
-    unsafe ParsedFields(UnsafePointer(fields), count: count, known: known)
+    unsafe ParsedFields(UnsafePointer(fields), count: count, known: UnsafePointer(known))
   }
 
   /// Lower-case forms of the bytes of a token (RFC 9110 §5.6.2), and 0 for all others.
@@ -149,11 +153,13 @@ package struct HTTP1HeadParser: ~Copyable {
     guard n >= 13 else { return unsafe checkPartial(bytes, n, "HTTP/0.0 000") }
     if let error = unsafe parseVersion(bytes) { return .invalid(error) }
     // RFC 9112 §4: exactly three digits between single blanks; the reason may be empty.
-    guard unsafe bytes[8] == 32,
-      let code = unsafe Bytes(base: UnsafePointer(bytes) + 9, count: 3).decimal,
-      code >= 100, code < 600, unsafe bytes[12] == 32 || bytes[12] == 13
+    let hundreds = unsafe bytes[9] &- 48
+    let tens = unsafe bytes[10] &- 48
+    let ones = unsafe bytes[11] &- 48
+    guard unsafe bytes[8] == 32, hundreds >= 1, hundreds <= 5, tens <= 9, ones <= 9,
+      unsafe bytes[12] == 32 || bytes[12] == 13
     else { return .invalid(.startLine) }
-    status = code
+    status = Int(hundreds) &* 100 &+ Int(tens) &* 10 &+ Int(ones)
     var p = unsafe bytes[12] == 32 ? 13 : 12
     let reasonStart = p
     unsafe p &+= fl_scan_field_value(bytes + p, n &- p)
@@ -177,6 +183,10 @@ package struct HTTP1HeadParser: ~Copyable {
   /// `HTTP/1.0` or `HTTP/1.1` stands here; else why not.
   private mutating func parseVersion(_ bytes: UnsafeMutablePointer<UInt8>) -> HTTP1Error? {
     let text = unsafe Bytes(base: UnsafePointer(bytes), count: 8)
+    if text == "HTTP/1.1" {
+      minor = 1
+      return nil
+    }
     guard text.hasPrefix(Bytes("HTTP/1.")) else {
       let isHTTP = text.hasPrefix(Bytes("HTTP/"))
       return isHTTP && ASCII.isDigit(text[5]) && text[6] == 46 && ASCII.isDigit(text[7])
@@ -212,8 +222,7 @@ package struct HTTP1HeadParser: ~Copyable {
     _ bytes: UnsafeMutablePointer<UInt8>, from first: Int, _ n: Int, maxFields: Int
   ) -> HeadOutcome {
     var p = first
-    var known = HeaderIDSet()
-    defer { self.known = known }
+    unsafe known.pointee = HeaderPresence()
     while true {
       guard p &+ 1 < n else {
         return unsafe p < n && (bytes[p] == 10 || ASCII.isBlank(bytes[p]))
@@ -223,12 +232,13 @@ package struct HTTP1HeadParser: ~Copyable {
         return unsafe bytes[p &+ 1] == 10 ? .complete(p &+ 2) : .invalid(.field)
       }
       let nameStart = p
-      var lower = unsafe tokens[Int(bytes[p])]
-      while lower != 0 {
+      unsafe p &+= fl_lower_plain_name(bytes + p, n &- p)
+      guard p < n else { return .incomplete }
+      // The other bytes of a token are rare in names.
+      while case let lower = unsafe tokens[Int(bytes[p])], lower != 0 {
         unsafe bytes[p] = lower
         p &+= 1
         guard p < n else { return .incomplete }
-        lower = unsafe tokens[Int(bytes[p])]
       }
       guard unsafe bytes[p] == 58, p > nameStart, p &- nameStart <= Int(UInt16.max) else {
         return .invalid(.field)
@@ -248,7 +258,7 @@ package struct HTTP1HeadParser: ~Copyable {
       guard count < maxFields, count < capacity else { return .invalid(.tooManyFields) }
       let name = unsafe Bytes(base: UnsafePointer(bytes) + nameStart, count: nameEnd &- nameStart)
       let id = HeaderID.of(name)
-      known = known | id
+      unsafe known.pointee.add(id, at: count)
       unsafe (fields + count).initialize(
         to: HeaderEntry(
           id: id, nameOffset: UInt32(truncatingIfNeeded: nameStart &- start),

@@ -171,10 +171,11 @@ package struct HeaderID: BitwiseCopyable, Equatable, Sendable {
   @usableFromInline package static let count = 75
 
   /// The name's text; empty for `other`.
-  @inlinable
+  @inlinable @inline(__always)
   package var name: Bytes { Bytes(text) }
 
-  @usableFromInline
+  // Inlined, so that the name of an id that is written down is known when compiling.
+  @inlinable @inline(__always)
   var text: StaticString {
     switch rawValue {
     case 1: ":method"

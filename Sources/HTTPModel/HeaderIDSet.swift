@@ -39,6 +39,20 @@ package struct HeaderIDSet: BitwiseCopyable, Sendable {
     return rest
   }
 
+  /// Adds a name; true when it was there already.
+  @inlinable @inline(__always)
+  package mutating func insert(_ id: HeaderID) -> Bool {
+    let bit = UInt64(1) &<< UInt64(id.rawValue & 63)
+    if id.rawValue < 64 {
+      guard low & bit == 0 else { return true }
+      low |= bit
+    } else {
+      guard high & bit == 0 else { return true }
+      high |= bit
+    }
+    return false
+  }
+
   @inlinable @inline(__always)
   package func contains(_ id: HeaderID) -> Bool { intersects(HeaderIDSet(id)) }
 

@@ -23,11 +23,12 @@ package struct HeaderEntry: BitwiseCopyable {
     self.valueLength = valueLength
     self.nameLength = nameLength
     self.id = id
-    marks = isWritten ? Self.written : 0
+    marks = (isWritten ? Self.written : 0) | (id.isPseudo ? Self.pseudo : 0)
   }
 
-  @usableFromInline internal static var removed: UInt8 { 1 }
-  @usableFromInline internal static var written: UInt8 { 2 }
+  @inlinable internal static var removed: UInt8 { 1 }
+  @inlinable internal static var written: UInt8 { 2 }
+  @inlinable internal static var pseudo: UInt8 { 4 }
 
   /// A removed field keeps its place, so that positions stay valid while someone iterates.
   @inlinable @inline(__always)
@@ -35,42 +36,66 @@ package struct HeaderEntry: BitwiseCopyable {
 
   /// The field is there, and its text is its line: those that follow each other leave in one copy.
   @inlinable @inline(__always)
-  internal var isLine: Bool { marks == Self.written && !id.isPseudo }
+  internal var isLine: Bool { marks == Self.written }
+
+  /// Not written as a line: it has been removed, or stands in the start line.
+  @inlinable @inline(__always)
+  internal var isUnwritten: Bool { marks & (Self.removed | Self.pseudo) != 0 }
 }
 
 /// Fields that a parser found, for `HeaderMap.load`: valid until it reads the next head.
 @safe
 package struct ParsedFields {
-  // SAFETY: points to `count` entries for as long as the parser does not go on.
+  // SAFETY: these point to `count` entries, and to what they are, for as long as the parser does not
+  // go on.
   fileprivate let entries: UnsafePointer<HeaderEntry>
   package let count: Int
   /// The ids among the entries.
-  fileprivate let known: HeaderIDSet
+  fileprivate let known: UnsafePointer<HeaderPresence>
 
-  package init(_ entries: UnsafePointer<HeaderEntry>, count: Int, known: HeaderIDSet) {
+  package init(
+    _ entries: UnsafePointer<HeaderEntry>, count: Int, known: UnsafePointer<HeaderPresence>
+  ) {
     unsafe self.entries = entries
     self.count = count
-    self.known = known
+    unsafe self.known = known
   }
 
   package var isEmpty: Bool { count == 0 }
 }
 
-/// The fields of one head, in order, in one pooled block: text from the block's start, entries from
-/// its end. Names are lower-case. The text of a field lies as HTTP/1.1 writes it, so that what came
-/// in leaves again as it lies.
+/// The fields of one head, in order, in one pooled block: what is known of them all, the text, and
+/// the entries from the block's end. Names are lower-case. The text of a field lies as HTTP/1.1
+/// writes it, so that what came in leaves again as it lies.
+///
+/// The map itself is no more than the block's address: the compiler copies a value that it lends.
 ///
 /// Views that it lends are valid until the next change of the same map.
 @safe
 @usableFromInline
 package struct HeaderMap: ~Copyable {
+  /// What stands at the beginning of the block.
+  @usableFromInline
+  internal struct Summary: BitwiseCopyable {
+    /// Places taken, those of removed fields too.
+    @usableFromInline internal var count = 0
+    @usableFromInline internal var overflowed = false
+    /// The ids that may be present, and where: most lookups end here.
+    @usableFromInline internal var present = HeaderPresence()
+
+    @usableFromInline
+    internal init(count: Int = 0, present: HeaderPresence = HeaderPresence()) {
+      self.count = count
+      self.present = present
+    }
+  }
+
   @usableFromInline internal var block: Block?
-  /// Places taken, those of removed fields too.
-  @usableFromInline package internal(set) var count = 0
-  /// The ids that may be present: most lookups end here.
-  @usableFromInline internal var present = HeaderIDSet()
-  /// A change did not fit into the largest block. The message must not be sent as if it had.
-  @usableFromInline package internal(set) var overflowed = false
+
+  /// Where the text begins in the block.
+  @inlinable internal static var textStart: Int {
+    (MemoryLayout<Summary>.size &+ 15) & ~15
+  }
 
   /// Room left for fields that filters add, when a head is loaded.
   private static let slack = 512
@@ -82,6 +107,33 @@ package struct HeaderMap: ~Copyable {
   @inlinable
   package var isVacant: Bool { block == nil }
 
+  /// SAFETY: every block of a map begins with a summary.
+  @inlinable @inline(__always)
+  internal static func summary(_ block: Block) -> UnsafeMutablePointer<Summary> {
+    unsafe UnsafeMutableRawPointer(block.base).assumingMemoryBound(to: Summary.self)
+  }
+
+  /// Makes a fresh block ready for text.
+  @usableFromInline
+  internal static func prepare(_ block: Block) {
+    unsafe summary(block).initialize(to: Summary())
+    block.used = textStart
+  }
+
+  /// Places taken, those of removed fields too.
+  @inlinable @inline(__always)
+  package var count: Int {
+    guard let block else { return 0 }
+    return unsafe Self.summary(block).pointee.count
+  }
+
+  /// A change did not fit into the largest block. The message must not be sent as if it had.
+  @inlinable
+  package var overflowed: Bool {
+    guard let block else { return false }
+    return unsafe Self.summary(block).pointee.overflowed
+  }
+
   // MARK: Filling
 
   /// Takes a copy of `text`, and of fields whose offsets point into it. A head that is larger than
@@ -89,12 +141,18 @@ package struct HeaderMap: ~Copyable {
   package mutating func load(_ text: Bytes, _ fields: ParsedFields, from pool: inout BlockPool) {
     precondition(block == nil, "a vacant map")
     let count = fields.count
-    let least = text.count &+ count &* MemoryLayout<HeaderEntry>.stride
+    let least = Self.textStart &+ text.count &+ count &* MemoryLayout<HeaderEntry>.stride
     let size = least &+ 8 &* MemoryLayout<HeaderEntry>.stride &+ Self.slack
     let block = pool.take(min(size, BlockPool.largest))
     self.block = block
-    overflowed = least > block.capacity
-    guard !overflowed else { return }
+    let summary = unsafe Self.summary(block)
+    block.used = Self.textStart
+    guard least <= block.capacity else {
+      unsafe summary.initialize(to: Summary())
+      unsafe summary.pointee.overflowed = true
+      return
+    }
+    unsafe summary.initialize(to: Summary(count: count, present: fields.known.pointee))
     _ = block.append(text)
     // SAFETY: `least` bytes fit; the table grows downwards, so the first entry is the last in memory.
     var place = unsafe Self.table(block) - 1
@@ -104,14 +162,19 @@ package struct HeaderMap: ~Copyable {
       unsafe place -= 1
       index &+= 1
     }
-    self.count = count
-    present = fields.known
   }
 
   /// Makes the map ready to be filled by `add`.
   @inlinable
   package mutating func open(from pool: inout BlockPool) {
-    if block == nil { block = pool.take() }
+    if block == nil { block = Self.takeBlock(from: &pool) }
+  }
+
+  @usableFromInline
+  internal static func takeBlock(from pool: inout BlockPool) -> Block {
+    let block = pool.take()
+    prepare(block)
+    return block
   }
 
   /// Gives the memory back; the map is vacant then.
@@ -120,9 +183,6 @@ package struct HeaderMap: ~Copyable {
     guard let block else { return }
     pool.release(block)
     self.block = nil
-    count = 0
-    present = HeaderIDSet()
-    overflowed = false
   }
 
   /// A copy of every live field, in a block of its own: what a retry starts from.
@@ -130,9 +190,10 @@ package struct HeaderMap: ~Copyable {
     release(into: &pool)
     guard let source = other.block else { return }
     let block = pool.take(source.capacity)
-    _ = block.append(source.bytes())
+    Self.prepare(block)
+    _ = block.append(source.bytes(from: Self.textStart))
     self.block = block
-    overflowed = other.overflowed
+    unsafe Self.summary(block).pointee.overflowed = other.overflowed
     var index = 0
     while index < other.count {
       if !other.entry(index).isRemoved { push(other.entry(index), in: block) }
@@ -146,7 +207,7 @@ package struct HeaderMap: ~Copyable {
   @inlinable @inline(__always)
   package func entry(_ index: Int) -> HeaderEntry {
     guard let block, index >= 0, index < count else { preconditionFailure("an entry of the map") }
-    return unsafe Self.table(block)[-1 &- index]
+    return unsafe (Self.table(block) + (-1 &- index)).pointee
   }
 
   /// The field at `index` is there.
@@ -170,19 +231,20 @@ package struct HeaderMap: ~Copyable {
   /// The position of the first field with this id.
   @inlinable @inline(__always)
   package func find(_ id: HeaderID) -> Int? {
-    guard mayHave(id) else { return nil }
-    var index = 0
-    while index < count {
-      let entry = self.entry(index)
-      if entry.id == id && !entry.isRemoved { return index }
-      index &+= 1
+    guard let block, mayHave(id) else { return nil }
+    if let place = unsafe Self.summary(block).pointee.present.place(of: id), place < count {
+      let entry = self.entry(place)
+      if entry.id == id && !entry.isRemoved { return place }
     }
-    return nil
+    return search(.empty, id, from: 0)
   }
 
   /// Whether one of these names may be there: false is certain.
   @inlinable @inline(__always)
-  package func mayHave(anyOf ids: HeaderIDSet) -> Bool { present.intersects(ids) }
+  package func mayHave(anyOf ids: HeaderIDSet) -> Bool {
+    guard let block else { return false }
+    return unsafe Self.summary(block).pointee.present.ids.intersects(ids)
+  }
 
   /// The position of the next field with this lower-case name, from `start`.
   @inlinable @inline(__always)
@@ -225,7 +287,17 @@ package struct HeaderMap: ~Copyable {
   @inlinable @inline(__always)
   package func contains(_ id: HeaderID) -> Bool { find(id) != nil }
 
+  /// There is more than one field with this id.
+  @inlinable @inline(__always)
+  package func isRepeated(_ id: HeaderID) -> Bool {
+    guard let block, unsafe Self.summary(block).pointee.present.repeated.contains(id) else {
+      return false
+    }
+    return occurrences(of: id) > 1
+  }
+
   /// How many live fields have this id.
+  @usableFromInline
   package func occurrences(of id: HeaderID) -> Int {
     guard mayHave(id) else { return 0 }
     var total = 0
@@ -278,7 +350,7 @@ package struct HeaderMap: ~Copyable {
           start = entry.nameOffset
         }
         end = entry.valueOffset &+ entry.valueLength &+ 2
-      } else if !entry.isRemoved, !entry.id.isPseudo {
+      } else if !entry.isUnwritten {
         if end > start { out.append(text(start, Int(end &- start))) }
         start = 0
         end = 0
@@ -311,13 +383,23 @@ package struct HeaderMap: ~Copyable {
     add(id.name, id: id, value, from: &pool)
   }
 
+  /// Appends a field that was put together before.
+  @inlinable @inline(__always)
+  package mutating func add(_ line: FieldLine, from pool: inout BlockPool) {
+    guard let block, hasRoom(line.text.count, in: block) else {
+      return addToLarger(line.name, id: line.id, line.value, from: &pool)
+    }
+    let start = block.used &- Self.textStart
+    _ = block.append(line.text)
+    push(line.entry(at: start), in: block)
+  }
+
   /// Adds a pseudo field whose value lies in this map's text already: nothing is copied.
   package mutating func add(
     pseudo id: HeaderID, at offset: Int, count length: Int, from pool: inout BlockPool
   ) {
-    guard let block, offset >= 0, length >= 0, offset &+ length <= block.used else {
-      preconditionFailure("text of the map")
-    }
+    guard let block, offset >= 0, length >= 0, offset &+ length <= block.used &- Self.textStart
+    else { preconditionFailure("text of the map") }
     guard hasRoom(0, in: block) else {
       return addToLarger(id.name, id: id, text(UInt32(offset), length), from: &pool)
     }
@@ -332,8 +414,12 @@ package struct HeaderMap: ~Copyable {
   package mutating func rename(_ index: Int, toPseudo id: HeaderID) {
     precondition(index >= 0 && index < count && id.isPseudo, "an entry of the map")
     guard let block else { return }
-    unsafe Self.table(block)[-1 &- index].id = id
-    present = present | id
+    let place = unsafe Self.table(block) + (-1 &- index)
+    let summary = unsafe Self.summary(block)
+    unsafe summary.pointee.present.remove(place.pointee.id)
+    unsafe place.pointee.id = id
+    unsafe place.pointee.marks |= HeaderEntry.pseudo
+    unsafe summary.pointee.present.add(id, at: index)
   }
 
   /// Replaces the first field of this name and removes the others, or appends one.
@@ -350,6 +436,15 @@ package struct HeaderMap: ~Copyable {
   @inlinable @inline(__always)
   package mutating func set(_ id: HeaderID, _ value: Bytes, from pool: inout BlockPool) {
     set(id.name, id: id, value, from: &pool)
+  }
+
+  /// The same with a field that was put together before.
+  @inlinable @inline(__always)
+  package mutating func set(_ line: FieldLine, from pool: inout BlockPool) {
+    guard mayHave(line.id), let index = search(line.name, line.id, from: 0) else {
+      return add(line, from: &pool)
+    }
+    replace(allFrom: index, line.name, id: line.id, line.value, from: &pool)
   }
 
   @usableFromInline
@@ -404,18 +499,19 @@ package struct HeaderMap: ~Copyable {
   /// Removes every field with one of these ids.
   @inlinable @inline(__always)
   package mutating func remove(anyOf ids: HeaderIDSet) {
-    if present.intersects(ids) { removeAll(ids) }
+    if mayHave(anyOf: ids) { removeAll(ids) }
   }
 
   @usableFromInline
   internal mutating func removeAll(_ ids: HeaderIDSet) {
+    guard let block else { return }
     var index = 0
     while index < count {
       let id = entry(index).id
       if id != .other, ids.contains(id) { remove(at: index) }
       index &+= 1
     }
-    present = present - ids
+    unsafe Self.summary(block).pointee.present.remove(ids)
   }
 
   /// Removes every field with this lower-case name.
@@ -432,7 +528,7 @@ package struct HeaderMap: ~Copyable {
   @inlinable
   package mutating func remove(at index: Int) {
     guard let block, index >= 0, index < count else { preconditionFailure("an entry of the map") }
-    unsafe Self.table(block)[-1 &- index].marks |= HeaderEntry.removed
+    unsafe (Self.table(block) + (-1 &- index)).pointee.marks |= HeaderEntry.removed
   }
 
   // MARK: Memory
@@ -452,7 +548,7 @@ package struct HeaderMap: ~Copyable {
   @inlinable @inline(__always)
   internal mutating func addLine(_ name: Bytes, id: HeaderID, _ value: Bytes, in block: Block) {
     guard name.count <= Int(UInt16.max) else {
-      overflowed = true
+      unsafe Self.summary(block).pointee.overflowed = true
       return
     }
     push(Self.write(name, id: id, value, in: block), in: block)
@@ -486,9 +582,9 @@ package struct HeaderMap: ~Copyable {
     unsafe base[valueEnd &+ 1] = 10
     block.used = valueEnd &+ 2
     return HeaderEntry(
-      id: id, nameOffset: UInt32(truncatingIfNeeded: start),
+      id: id, nameOffset: UInt32(truncatingIfNeeded: start &- textStart),
       nameLength: UInt16(truncatingIfNeeded: name.count),
-      valueOffset: UInt32(truncatingIfNeeded: nameEnd &+ 2),
+      valueOffset: UInt32(truncatingIfNeeded: nameEnd &+ 2 &- textStart),
       valueLength: UInt32(truncatingIfNeeded: value.count), isWritten: true)
   }
 
@@ -504,8 +600,9 @@ package struct HeaderMap: ~Copyable {
   @inlinable @inline(__always)
   internal func text(_ offset: UInt32, _ length: Int) -> Bytes {
     guard let block else { return .empty }
-    precondition(Int(offset) &+ length <= block.used, "text of the map")
-    return unsafe Bytes(base: UnsafePointer(block.base) + Int(offset), count: length)
+    let start = Self.textStart &+ Int(offset)
+    precondition(start &+ length <= block.used, "text of the map")
+    return unsafe Bytes(base: UnsafePointer(block.base) + start, count: length)
   }
 
   /// A place to write to, and two views that stay valid while it is written to.
@@ -525,7 +622,7 @@ package struct HeaderMap: ~Copyable {
   private mutating func room(
     _ bytes: Int, keeping first: Bytes, _ second: Bytes, _ pool: inout BlockPool
   ) -> Room? {
-    let current = block ?? pool.take()
+    let current = block ?? Self.takeBlock(from: &pool)
     block = current
     let entries = (count &+ 1) &* MemoryLayout<HeaderEntry>.stride
     let needed = current.used &+ bytes &+ entries
@@ -533,10 +630,11 @@ package struct HeaderMap: ~Copyable {
       return Room(block: current, first: first, second: second, old: nil)
     }
     guard needed <= BlockPool.largest else {
-      overflowed = true
+      unsafe Self.summary(current).pointee.overflowed = true
       return nil
     }
     let larger = pool.take(max(needed, min(current.capacity * 2, BlockPool.largest)))
+    // With the summary at its beginning.
     _ = larger.append(current.bytes())
     unsafe memcpy(
       Self.table(larger) - count, Self.table(current) - count,
@@ -548,11 +646,13 @@ package struct HeaderMap: ~Copyable {
   @inlinable @inline(__always)
   internal mutating func push(_ entry: HeaderEntry, in block: Block) {
     // SAFETY: the caller made room for one more entry.
-    unsafe (Self.table(block) - 1 - count).initialize(to: entry)
-    count &+= 1
-    present = present | entry.id
+    let summary = unsafe Self.summary(block)
+    let count = unsafe summary.pointee.count
+    unsafe (Self.table(block) + (-1 &- count)).initialize(to: entry)
+    unsafe summary.pointee.present.add(entry.id, at: count)
+    unsafe summary.pointee.count = count &+ 1
   }
 
   @inlinable @inline(__always)
-  internal func mayHave(_ id: HeaderID) -> Bool { present.contains(id) }
+  internal func mayHave(_ id: HeaderID) -> Bool { mayHave(anyOf: HeaderIDSet(id)) }
 }

@@ -52,8 +52,9 @@ struct ResponseCounters: ~Copyable {
     var ids = InlineArray<100, UInt32>(repeating: 0)
   }
 
-  // Six pages to a family; a page is allocated with its first place and never moves.
-  private var pages = InlineArray<30, Ref<Page>?>(repeating: nil)
+  // Six pages to a family; a page is allocated with its first place and never moves. Behind a handle,
+  // because a table inside the value would be copied to be looked at.
+  private let pages = Ref.immortal(InlineArray<30, Ref<Page>?>(repeating: nil))
 
   /// Counts one response. A code outside 100 to 599 counts as completed only.
   /// - Parameter milliseconds: from the request's end to the response's; nil is not recorded.
@@ -86,7 +87,8 @@ struct ResponseCounters: ~Copyable {
 
   @inline(__always)
   private func place(_ slot: Int, _ family: Family) -> UInt32 {
-    guard let page = pages[family.rawValue &* 6 &+ slot / Slot.pageSize] else { return 0 }
+    let index = family.rawValue &* 6 &+ slot / Slot.pageSize
+    guard let page = pages.value[index] else { return 0 }
     return page.value.ids[slot % Slot.pageSize]
   }
 
@@ -94,8 +96,8 @@ struct ResponseCounters: ~Copyable {
   mutating func learn(_ registration: Registration, id: UInt32) {
     let slot = registration.slot
     let index = registration.family.rawValue * 6 + slot / Slot.pageSize
-    let page = pages[index] ?? .immortal(Page())
-    pages[index] = page
+    let page = pages.value[index] ?? .immortal(Page())
+    pages.value[index] = page
     // A statistic that is not kept has place 0, which here means unknown: the place beyond all
     // others is counted by nobody either, and is not asked for again.
     page.value.ids[slot % Slot.pageSize] = id == 0 ? .max : id

@@ -31,6 +31,7 @@ private final class Fields {
 
   func value(_ id: HeaderID) -> String? { map[id]?.string }
   func value(_ name: String) -> String? { map[Bytes.immortal(name)]?.string }
+  func isRepeated(_ id: HeaderID) -> Bool { map.isRepeated(id) }
   func release() { map.release(into: &pool) }
 
   /// A copy of another's live fields, in a pool of its own.
@@ -41,6 +42,14 @@ private final class Fields {
   }
 
   deinit { map.release(into: &pool) }
+}
+
+extension HeaderPresence {
+  /// Of fields with these ids, in order.
+  fileprivate init(of ids: [HeaderID]) {
+    self.init()
+    for (place, id) in ids.enumerated() { add(id, at: place) }
+  }
 }
 
 @Suite("Header maps")
@@ -62,6 +71,60 @@ struct HeaderMapTests {
     #expect(fields.map.contains(.userAgent) == false)
     fields.release()
     #expect(fields.isVacant)
+    #expect(fields.liveBytes == 0)
+  }
+
+  @Test("a field is found first in order, whatever was removed, added again or renamed")
+  func placing() {
+    let fields = Fields()
+    fields.add("host", "a")
+    fields.add("content-length", "1")
+    fields.add("content-length", "2")
+    #expect(fields.value(.contentLength) == "1")
+    #expect(fields.isRepeated(.contentLength))
+    #expect(!fields.isRepeated(.host))
+    fields.map.remove(at: 1)
+    #expect(fields.value(.contentLength) == "2")
+    #expect(!fields.isRepeated(.contentLength))
+    fields.map.remove(.contentLength)
+    #expect(fields.value(.contentLength) == nil)
+    fields.add("content-length", "3")
+    #expect(fields.value(.contentLength) == "3")
+    #expect(!fields.isRepeated(.contentLength))
+    fields.add(":authority", "b")
+    fields.map.rename(0, toPseudo: .authority)
+    #expect(fields.value(.authority) == "a")
+    #expect(fields.value(.host) == nil)
+    fields.release()
+  }
+
+  @Test("places beyond what is kept of them are found all the same")
+  func farPlaces() {
+    let fields = Fields()
+    for index in 0..<300 { fields.add("x-\(index)", "") }
+    fields.add("host", "far")
+    fields.add("te", "trailers")
+    #expect(fields.value(.host) == "far")
+    #expect(fields.value(.te) == "trailers")
+    fields.release()
+  }
+
+  @Test("a line that was put together before is a field like any other")
+  func preparedLines() throws {
+    let fields = Fields()
+    let line = try #require(
+      FieldLine.immortal(Bytes("server"), id: .server, Bytes("fairlead")))
+    fields.map.set(line, from: &fields.pool)
+    fields.add("a", "1")
+    #expect(lines(fields) == "server: fairlead\r\na: 1\r\n")
+    fields.set("server", "other")
+    fields.map.set(line, from: &fields.pool)
+    fields.map.add(line, from: &fields.pool)
+    #expect(fields.list == ["server: fairlead", "a: 1", "server: fairlead"])
+    // Beyond the first block too.
+    for _ in 0..<200 { fields.map.add(line, from: &fields.pool) }
+    #expect(fields.list.count { $0 == "server: fairlead" } == 202)
+    fields.release()
     #expect(fields.liveBytes == 0)
   }
 
@@ -166,8 +229,10 @@ struct HeaderMapTests {
     let entries = [HeaderEntry](repeating: entry, count: max(count, 1))
     entries.withUnsafeBufferPointer {
       guard let base = $0.baseAddress else { return }
-      let found = ParsedFields(base, count: count, known: HeaderIDSet(.other))
-      fields.map.load(text, found, from: &fields.pool)
+      withUnsafePointer(to: HeaderPresence(of: [.other])) { known in
+        fields.map.load(
+          text, ParsedFields(base, count: count, known: known), from: &fields.pool)
+      }
     }
     #expect(fields.overflowed == overflows)
     #expect(fields.map.count == (overflows ? 0 : count))
@@ -220,8 +285,9 @@ struct HeaderMapTests {
     ]
     entries.withUnsafeBufferPointer {
       guard let base = $0.baseAddress else { return }
-      let found = ParsedFields(base, count: 2, known: .host | .te)
-      fields.map.load(text, found, from: &fields.pool)
+      withUnsafePointer(to: HeaderPresence(of: [.host, .te])) { known in
+        fields.map.load(text, ParsedFields(base, count: 2, known: known), from: &fields.pool)
+      }
     }
     #expect(lines(fields) == "host: a\r\nte: trailers\r\n")
     fields.map.rename(0, toPseudo: .authority)

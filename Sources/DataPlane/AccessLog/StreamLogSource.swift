@@ -144,20 +144,21 @@ struct StreamLogSource: LoggedExchange {
     default: break
     }
     guard let host = stream.value.attempt.host else { return .absent }
+    let address = stream.value.attempt.hostAddress
     switch field {
     case .upstreamHostName, .upstreamHostNameWithoutPort:
-      let name = host.host.value.hostname
+      let name = host.value.hostname
       if !name.isEmpty { return .bytes(LogBytes(name)) }
-      return host.address.logValue(field == .upstreamHostName ? .whole : .withoutPort, &scratch)
-    case .upstreamHost: return host.address.logValue(.whole, &scratch)
+      return address.logValue(field == .upstreamHostName ? .whole : .withoutPort, &scratch)
+    case .upstreamHost: return address.logValue(.whole, &scratch)
     default: break
     }
     // The other end of a connection: there is none before the attempt has one.
     guard stream.value.attempt.requestStarted else { return .absent }
     switch field {
-    case .upstreamRemotePort: return host.address.logValue(.port, &scratch)
-    case .upstreamRemoteAddressWithoutPort: return host.address.logValue(.withoutPort, &scratch)
-    default: return host.address.logValue(.whole, &scratch)
+    case .upstreamRemotePort: return address.logValue(.port, &scratch)
+    case .upstreamRemoteAddressWithoutPort: return address.logValue(.withoutPort, &scratch)
+    default: return address.logValue(.whole, &scratch)
     }
   }
 

@@ -1,4 +1,5 @@
 import Engine
+import HTTPModel
 import ResourceModel
 import Resources
 import Routing
@@ -107,7 +108,9 @@ struct ManagerCompiler {
         }),
       nodeID: .immortal(context.node.id), nodeCluster: .immortal(context.node.cluster),
       serverHeader: serverHeader(m),
-      serverName: .immortal(m.serverName.isEmpty ? Defaults.serverName : m.serverName),
+      serverLine: .immortal(
+        HeaderID.server.name, id: .server,
+        .immortal(m.serverName.isEmpty ? Defaults.serverName : m.serverName)),
       countsAnswers: !router.hasDynamicStats || router.dynamicStats.value,
       strictHeaders: .immortal(router.strictCheckHeaders.compactMap(StrictHeader.init)),
       via: .immortal(m.via), returnsRequestID: m.alwaysSetRequestIDInResponse)

@@ -53,6 +53,8 @@ struct ConnectionManager {
   let stripsAnyPort: Bool
   let stripsMatchingPort: Bool
   let stripsTrailingDot: Bool
+  /// Some of the three above is on.
+  var changesHost: Bool { stripsAnyPort || stripsMatchingPort || stripsTrailingDot }
   let allowsAbsoluteURL: Bool
   let acceptsHTTP10: Bool
   let defaultHost: Bytes
@@ -69,7 +71,8 @@ struct ConnectionManager {
 
   // Responses
   let serverHeader: ServerHeader
-  let serverName: Bytes
+  /// `server`, with our name.
+  let serverLine: FieldLine?
   /// The router's `dynamic_stats`: answers are counted by status for each cluster.
   let countsAnswers: Bool
   /// The router's `strict_check_headers`.

@@ -379,7 +379,7 @@ extension Ref where Value == DownstreamConnection {
     let (framing, error) = HTTP1Framing.request(stream.value.requestHead, minor: minor)
     value.keepAlive = framing.keepAlive
     value.decoder = BodyDecoder(framing.body)
-    let hasBody = framing.body != .none
+    let hasBody = !framing.body.isNone
     value.phase = hasBody ? .body : .waiting
     let text = unsafe Bytes(base: UnsafePointer(head), count: length)
     let method = text[worker.value.parser.method.lowerBound, worker.value.parser.method.upperBound]

@@ -85,6 +85,8 @@ struct FilterChain {
   let memoryBytes: Int
   /// The filter that may replay; those behind it form the attempt.
   let replayIndex: Int?
+  /// Some filter wants to know when a stream is logged.
+  let listensToLog: Bool
 
   init(_ list: [FilterEntry], stateBytes: Int) {
     unsafe entries = .allocate(capacity: max(list.count, 1))
@@ -92,6 +94,7 @@ struct FilterChain {
     count = list.count
     memoryBytes = list.count * MemoryLayout<FilterSlot>.stride + stateBytes
     replayIndex = list.firstIndex { $0.mayReplay }
+    listensToLog = list.contains { unsafe $0.table.onLog != nil }
   }
 
   subscript(index: Int) -> Ref<FilterEntry> {
@@ -162,9 +165,12 @@ extension Ref where Value == RequestStream {
     var index = start
     while index < value.slotCount {
       let entry = chain.value[index]
-      let (config, isDisabled) =
-        unsafe hasConfigs ? routeConfig(of: entry) : (nil, entry.value.isDisabled)
-      unsafe makeFilter(index, entry, config, isDisabled: isDisabled, in: block)
+      if hasConfigs {
+        let (config, isDisabled) = unsafe routeConfig(of: entry)
+        unsafe makeFilter(index, entry, config, isDisabled: isDisabled, in: block)
+      } else {
+        unsafe makeFilter(index, entry, nil, isDisabled: entry.value.isDisabled, in: block)
+      }
       index &+= 1
     }
   }
@@ -192,7 +198,7 @@ extension Ref where Value == RequestStream {
     while index < value.slotCount {
       let slot = self.slot(index)
       if slot.value.isEnabled {
-        if let callback = unsafe slot.value.table.onEnd {
+        if let callback = unsafe slot.value.entry.value.table.onEnd {
           // A last look and a last count: it is too late to ask for anything.
           let wanted = value.wanted
           unsafe call(slot) { unsafe callback($0, $1, $2) }

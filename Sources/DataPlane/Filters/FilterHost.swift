@@ -61,7 +61,13 @@ enum FilterHost {
       return true
     }
     unsafe host.field_set = { raw, part, name, value in
-      unsafe FilterHost.stream(raw)?.change(part, Bytes(name), .set(Bytes(value)))
+      guard let stream = unsafe FilterHost.stream(raw) else { return }
+      // What filters do most.
+      if part == FL_REQUEST_HEAD {
+        unsafe stream.setRequestField(Bytes(name), Bytes(value))
+      } else {
+        unsafe stream.change(part, Bytes(name), .set(Bytes(value)))
+      }
     }
     unsafe host.field_add = { raw, part, name, value in
       unsafe FilterHost.stream(raw)?.change(part, Bytes(name), .add(Bytes(value)))
@@ -91,7 +97,7 @@ enum FilterHost {
       guard let stream = unsafe FilterHost.stream(raw) else { return }
       if unsafe !stream.setReplacement(Bytes(bytes)) {
         stream.setDetails(Bytes("filter_reset"))
-        stream.value.wanted.reset = true
+        stream.value.wanted.insert(.reset)
       }
     }
     unsafe host.set_buffer_limit = { raw, limit in
@@ -114,19 +120,19 @@ enum FilterHost {
     unsafe host.resume_request = { raw in
       guard let slot = unsafe FilterHost.slot(raw) else { return }
       let stream = slot.value.stream
-      stream.value.wanted.resumeRequest = true
+      stream.value.wanted.insert(.resumeRequest)
       if stream.value.depth == 0 { stream.resumeRequest(at: Int(slot.value.index)) }
     }
     unsafe host.resume_response = { raw in
       guard let slot = unsafe FilterHost.slot(raw) else { return }
       let stream = slot.value.stream
-      stream.value.wanted.resumeResponse = true
+      stream.value.wanted.insert(.resumeResponse)
       if stream.value.depth == 0 { stream.resumeResponse(at: Int(slot.value.index)) }
     }
     unsafe host.reset = { raw, details in
       guard let stream = unsafe FilterHost.stream(raw) else { return }
       unsafe stream.setDetails(Bytes(details))
-      stream.value.wanted.reset = true
+      stream.value.wanted.insert(.reset)
       if stream.value.depth == 0 { _ = stream.settle() }
     }
     unsafe host.clear_route_cache = { raw in unsafe FilterHost.stream(raw)?.matchRoute() }
@@ -149,7 +155,8 @@ enum FilterHost {
     }
     unsafe host.fail_attempt = { raw, failure in
       guard let stream = unsafe FilterHost.stream(raw) else { return }
-      stream.value.wanted.failure = failure
+      stream.value.wanted.insert(.failure)
+      stream.value.wantedFailure = failure
       if stream.value.depth == 0 { _ = stream.settle() }
     }
     unsafe host.admit_retry = { raw in unsafe FilterHost.stream(raw)?.admitRetry() ?? false }

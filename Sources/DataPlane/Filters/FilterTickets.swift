@@ -11,7 +11,10 @@ struct FilterTicket: ~Copyable, Pooled {
   var previous: Ref<FilterTicket>?
   var id: UInt64 = 0
   var tag: UInt64 = 0
-  var timer = TimerID.none
+  /// Stays with the slot: the next ticket finds it armed.
+  var timer = LazyTimer()
+  /// When its filter's timer is due, in milliseconds on the loop's clock; nil is never.
+  var due: UInt64?
   var call: Weak<InternalCall>?
 }
 
@@ -20,10 +23,10 @@ extension Ref where Value == RequestStream {
   func startTimer(for slot: Ref<FilterSlot>, milliseconds: UInt64, tag: UInt64) -> UInt64 {
     let ticket = newTicket(for: slot)
     ticket.value.tag = tag
-    ticket.value.timer = unsafe loop.after(milliseconds: milliseconds, context: ticket.raw) {
-      raw, _ in
-      unsafe Ref<FilterTicket>(raw: raw).fired()
-    }
+    // Sooner than for ever, so that a number from a filter cannot leave the clock.
+    let milliseconds = min(milliseconds, 1 << 40)
+    ticket.value.due = loop.now / 1_000_000 &+ milliseconds
+    ticket.ensureTimer(within: milliseconds, on: loop)
     return ticket.value.id
   }
 
@@ -51,7 +54,6 @@ extension Ref where Value == RequestStream {
   }
 
   fileprivate func release(_ ticket: Ref<FilterTicket>, of slot: Ref<FilterSlot>) {
-    loop.cancel(ticket.value.timer)
     if let call = ticket.value.call?.ref { call.cancel() }
     unlink(ticket, of: slot)
   }
@@ -66,19 +68,30 @@ extension Ref where Value == RequestStream {
     ticket.value.next = nil
     ticket.value.previous = nil
     ticket.value.slot = nil
-    ticket.value.timer = .none
+    ticket.value.due = nil
     ticket.value.call = nil
     worker.value.tickets.release(ticket)
   }
 }
 
 extension Ref where Value == FilterTicket {
-  fileprivate func fired() {
-    guard let slot = value.slot else { return }
+  fileprivate func ensureTimer(within milliseconds: UInt64, on loop: EventLoop) {
+    unsafe value.timer.ensure(within: milliseconds, on: loop, context: raw) { raw, _ in
+      unsafe Ref<FilterTicket>(raw: raw).fired()
+    }
+  }
+
+  private func fired() {
+    value.timer.fired()
+    guard let slot = value.slot, let due = value.due else { return }
     let stream = slot.value.stream
+    let now = stream.loop.now / 1_000_000
+    guard now > due else { return ensureTimer(within: due - now, on: stream.loop) }
     let tag = value.tag
     stream.unlink(self, of: slot)
-    guard slot.value.isEnabled, let callback = unsafe slot.value.table.onTimer else { return }
+    guard slot.value.isEnabled, let callback = unsafe slot.value.entry.value.table.onTimer else {
+      return
+    }
     unsafe stream.call(slot) { unsafe callback($0, $1, $2, tag) }
     stream.settleOutsideChain(at: slot)
   }
@@ -90,7 +103,9 @@ extension Ref where Value == FilterTicket {
     let id = value.id
     value.call = nil
     stream.unlink(self, of: slot)
-    guard slot.value.isEnabled, let callback = unsafe slot.value.table.onCall else { return }
+    guard slot.value.isEnabled, let callback = unsafe slot.value.entry.value.table.onCall else {
+      return
+    }
     var result = unsafe result
     unsafe stream.call(slot) { state, config, raw in
       unsafe withUnsafePointer(to: &result) { unsafe callback(state, config, raw, id, $0) }

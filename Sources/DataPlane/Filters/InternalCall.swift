@@ -185,7 +185,8 @@ extension Ref where Value == RequestStream {
     value.route.cluster = cluster
     // To the next hop we are the client, and one of its own network (as Envoy's asynchronous client).
     value.requestHead.set(.envoyInternal, Bytes("true"), from: &loop.state.value.blocks)
-    AddressText(worker.value.machineAddress).withBytes {
+    var address = AddressText(worker.value.machineAddress)
+    address.withBytes {
       value.requestHead.append(
         .xForwardedFor, separator: ",", $0, from: &loop.state.value.blocks)
     }

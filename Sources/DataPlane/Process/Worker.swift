@@ -39,7 +39,8 @@ struct Worker: ~Copyable {
   private var streamIDs: UInt64 = 0
   private var ticketIDs: UInt64 = 0
   private var dateSecond: UInt64 = 0
-  private var dateText = InlineArray<29, UInt8>(repeating: 0)
+  // `date: ` and CRLF around the 29 bytes of a date.
+  private var dateText = InlineArray<37, UInt8>(repeating: 0)
 
   init(
     loop: EventLoop, index: Int, stats: WorkerStats, maxFields: Int,
@@ -74,8 +75,8 @@ struct Worker: ~Copyable {
     return ticketIDs
   }
 
-  /// Lends the `Date` of this second (RFC 9110 §5.6.7).
-  mutating func withDate(_ body: (Bytes) -> Void) {
+  /// Lends the `Date` field of this second (RFC 9110 §5.6.7).
+  mutating func withDate(_ body: (FieldLine) -> Void) {
     let second = loop.wallClock / 1_000_000_000
     var span = dateText.mutableSpan
     unsafe span.withUnsafeMutableBufferPointer { buffer in
@@ -83,23 +84,27 @@ struct Worker: ~Copyable {
       if second != dateSecond {
         dateSecond = second
         var out = unsafe ByteWriter(base: base, capacity: buffer.count)
+        out.append("date: ")
         HTTPDate.append(second, to: &out)
+        out.append("\r\n")
       }
-      body(unsafe Bytes(base: base, count: buffer.count))
+      let text = unsafe Bytes(base: base, count: buffer.count)
+      body(FieldLine(text, id: .date, nameLength: 4))
     }
   }
+}
 
+extension Ref where Value == Worker {
   /// The pool of a host on this worker, made when it is first asked for.
-  func pool(
-    for entry: HostEntry, of cluster: Ref<ClusterView>, in worker: Ref<Worker>
-  ) -> Ref<HostPool> {
+  func pool(for entry: HostEntry, of cluster: Ref<ClusterView>) -> Ref<HostPool> {
+    let index = value.index
     if let existing = unsafe entry.host.value.attachment(worker: index) {
       return unsafe Ref<HostPool>(raw: existing)
     }
     // The host lives as long as its pool: both are released when it has left and nothing is open.
     entry.host.value.pin(worker: index)
     let pool = Ref<HostPool>.immortal(
-      HostPool(worker: worker, cluster: cluster, host: entry.host, entry: entry))
+      HostPool(worker: self, cluster: cluster, host: entry.host, entry: entry))
     unsafe entry.host.value.setAttachment(pool.raw, worker: index)
     return pool
   }

@@ -7,6 +7,9 @@ enum HostRules {
   /// brackets; without user information.
   static func isValid(_ authority: Bytes) -> Bool {
     guard !authority.isEmpty else { return true }
+    // Most are nothing else: a name of letters, digits, hyphens and dots.
+    let end = plainEnd(of: authority)
+    if end == authority.count { return true }
     let (host, port) = split(authority)
     if let port {
       guard port.count <= 5, port.isEmpty || (port.decimal ?? 65536) <= 65535 else { return false }
@@ -16,11 +19,10 @@ enum HostRules {
       return host.count > 2 && host[host.count - 1] == UInt8(ascii: "]")
         && isAddressText(host[1, host.count - 1])
     }
-    var index = 0
+    var index = min(end, host.count)
     while index < host.count {
       let byte = host[index]
-      // Most names have nothing else: letters, digits, hyphens and dots.
-      if ASCII.lower(byte) &- 97 < 26 || byte &- 45 < 13 && byte != UInt8(ascii: "/") {
+      if isPlain(byte) {
         index &+= 1
         continue
       }
@@ -33,6 +35,18 @@ enum HostRules {
       index &+= 1
     }
     return true
+  }
+
+  @inline(__always)
+  private static func isPlain(_ byte: UInt8) -> Bool {
+    (byte | 32) &- 97 < 26 || byte &- 45 < 13 && byte != UInt8(ascii: "/")
+  }
+
+  @inline(__always)
+  private static func plainEnd(of authority: Bytes) -> Int {
+    var index = 0
+    while index < authority.count, isPlain(authority[index]) { index &+= 1 }
+    return index
   }
 
   /// The other bytes of a registered name: unreserved, percent-encoded and sub-delims, but no comma,

@@ -67,13 +67,13 @@ extension Ref where Value == RequestStream {
     stats.add(cluster.value.stats.value.requests.total)
     stats.gaugeAdd(cluster.value.stats.value.requests.active, 1)
     guard let host = value.attempt.host else { return }
-    host.host.value.add(.requestsTotal, worker: worker.value.index)
-    host.host.value.add(.requestsActive, worker: worker.value.index)
+    host.value.add(.requestsTotal, worker: worker.value.index)
+    host.value.add(.requestsActive, worker: worker.value.index)
   }
 
   func countAttemptEnded(_ cluster: Ref<ClusterView>) {
     stats.gaugeAdd(cluster.value.stats.value.requests.active, -1)
-    value.attempt.host?.host.value.add(.requestsActive, -1, worker: worker.value.index)
+    value.attempt.host?.value.add(.requestsActive, -1, worker: worker.value.index)
   }
 
   /// A response's head has come from the upstream. Which of the cluster's statistics it counts in
@@ -81,7 +81,7 @@ extension Ref where Value == RequestStream {
   func countResponse(_ status: Int) {
     value.attempt.uncountedStatus = status
     value.attempt.isUncountedFailure = false
-    value.attempt.host?.host.value.add(
+    value.attempt.host?.value.add(
       status < 500 ? .requestsSucceeded : .requestsFailed, worker: worker.value.index)
   }
 
@@ -89,7 +89,7 @@ extension Ref where Value == RequestStream {
   func countFailure(status: Int) {
     value.attempt.uncountedStatus = status
     value.attempt.isUncountedFailure = true
-    value.attempt.host?.host.value.add(.requestsFailed, worker: worker.value.index)
+    value.attempt.host?.value.add(.requestsFailed, worker: worker.value.index)
   }
 
   /// The response goes on to the client.

@@ -44,6 +44,7 @@ extension Ref where Value == RequestStream {
     addVia()
   }
 
+  @inline(__always)
   func setField(_ id: HeaderID, _ text: Bytes) {
     value.requestHead.set(id, text, from: &loop.state.value.blocks)
   }

@@ -28,8 +28,8 @@ extension Ref where Value == RequestStream {
 
   private func chooseHost() {
     guard let cluster = value.attempt.cluster else { return }
-    let pick = cluster.value.pick(
-      random: &loop.state.value.random, avoiding: value.attempt.tried)
+    let tried = value.attempt.tried
+    let pick = cluster.value.pick(random: &loop.state.value.random, avoiding: tried)
     guard let pick else {
       value.attempt.failure = FL_FAILURE_NO_HEALTHY_HOST
       worker.value.stats.add(cluster.value.stats.value.balancerPanics)
@@ -44,13 +44,14 @@ extension Ref where Value == RequestStream {
       value.request.position = value.slotCount
       value.request.headPassed = true
     }
-    worker.value.pool(for: entry, of: cluster, in: worker).acquire(for: self)
+    worker.pool(for: entry, of: cluster).acquire(for: self)
   }
 
   private func adoptHost(_ entry: HostEntry) {
     releaseHost()
     entry.host.value.pin(worker: worker.value.index)
-    value.attempt.host = HostHandle(host: entry.host, address: entry.addresses[0])
+    value.attempt.host = entry.host
+    value.attempt.hostAddress = entry.addresses[0]
     if value.attempt.avoidAttempts > 0 || value.attempt.tried.extraPicks > 0 {
       value.attempt.tried.insert(entry.host)
     }
@@ -58,8 +59,8 @@ extension Ref where Value == RequestStream {
   }
 
   func releaseHost() {
-    guard let handle = value.attempt.host else { return }
-    handle.host.value.unpin(worker: worker.value.index)
+    guard let host = value.attempt.host else { return }
+    host.value.unpin(worker: worker.value.index)
     value.attempt.host = nil
   }
 
@@ -129,9 +130,9 @@ extension Ref where Value == RequestStream {
 
   /// A request with this method would seem to lack its body if it said nothing of it (RFC 9110 §8.6).
   private var expectsBody: Bool {
-    guard let method = value.requestHead[.method] else { return false }
+    guard let method = value.requestHead[.method], method != "GET" else { return false }
     return
-      !(method == "GET" || method == "HEAD" || method == "DELETE" || method == "TRACE"
+      !(method == "HEAD" || method == "DELETE" || method == "TRACE"
       || method == "CONNECT")
   }
 
@@ -452,7 +453,7 @@ extension Ref where Value == RequestStream {
     value.details = .empty
     if value.attempt.avoidAttempts > 0, value.attempt.tried.extraPicks == 0 {
       value.attempt.tried = AttemptedHosts(extraPicks: Int(value.attempt.avoidAttempts))
-      if let host = value.attempt.host { value.attempt.tried.insert(host.host) }
+      if let host = value.attempt.host { value.attempt.tried.insert(host) }
     }
     // What waited behind the filter is among what was retained.
     value.request.queue.removeAll(into: &loop.state.value.blocks)

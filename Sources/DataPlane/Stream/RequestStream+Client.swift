@@ -19,7 +19,7 @@ extension Ref where Value == RequestStream {
         value.claimedAddress = claimed
         isInternal = isSingle && manager.value.internalAddresses.contains(claimed)
       }
-      if !manager.value.skipsForwardedFor { appendForwardedFor(downstream) }
+      if !manager.value.skipsForwardedFor { appendForwardedFor(downstream, isFirst: isSingle) }
       if manager.value.trustedHops == 0 || !value.requestHead.contains(.xForwardedProto) {
         setField(.xForwardedProto, Bytes("http"))
       }
@@ -36,11 +36,17 @@ extension Ref where Value == RequestStream {
     trust(isEdge: !value.isInternal && manager.value.usesRemoteAddress, downstream)
   }
 
-  private func appendForwardedFor(_ downstream: Ref<DownstreamConnection>) {
-    guard !downstream.value.forwardedText.isEmpty else { return }
+  /// - Parameter isFirst: no proxy before us has put anything there.
+  private func appendForwardedFor(_ downstream: Ref<DownstreamConnection>, isFirst: Bool) {
+    let state = loop.state
     downstream.value.forwardedText.withBytes {
-      value.requestHead.append(
-        .xForwardedFor, separator: ",", $0, from: &loop.state.value.blocks)
+      if $0.isEmpty {
+        // The client of a Unix socket has no address.
+      } else if isFirst {
+        value.requestHead.add(.xForwardedFor, $0, from: &state.value.blocks)
+      } else {
+        value.requestHead.append(.xForwardedFor, separator: ",", $0, from: &state.value.blocks)
+      }
     }
   }
 
@@ -96,7 +102,8 @@ extension Ref where Value == RequestStream {
     guard isEdge else { return }
     value.requestHead.remove(anyOf: Self.edgeFields)
     if value.claimedAddress.isKnown {
-      AddressText(value.claimedAddress).withBytes { setField(.envoyExternalAddress, $0) }
+      var text = AddressText(value.claimedAddress)
+      text.withBytes { setField(.envoyExternalAddress, $0) }
     } else if !downstream.value.remoteText.isEmpty {
       downstream.value.remoteText.withBytes { setField(.envoyExternalAddress, $0) }
     }

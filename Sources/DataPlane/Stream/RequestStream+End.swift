@@ -79,10 +79,11 @@ extension Ref where Value == RequestStream {
   }
 
   func noticeLog() {
+    guard value.slotCount > 0, manager.value.chain.value.listensToLog else { return }
     var index = 0
     while index < value.slotCount {
       let slot = self.slot(index)
-      if slot.value.isEnabled, let callback = unsafe slot.value.table.onLog {
+      if slot.value.isEnabled, let callback = unsafe slot.value.entry.value.table.onLog {
         unsafe call(slot) { unsafe callback($0, $1, $2) }
       }
       index += 1
@@ -115,7 +116,7 @@ extension Ref where Value == RequestStream {
   /// Bounds on the whole stream. One timer each, looked at when it fires: progress does not touch it.
   func startTimers() {
     let idle = value.route.idleTimeout(or: manager.value.streamIdleTimeout)
-    if idle > 0 { armIdle(after: idle) }
+    if idle > 0 { watchIdle(for: idle) }
     let duration = value.route.maxDuration(
       or: manager.value.maxStreamDuration, grpcTimeout: grpcTimeout)
     if duration > 0 {
@@ -148,18 +149,20 @@ extension Ref where Value == RequestStream {
     }
   }
 
-  private func armIdle(after milliseconds: UInt64) {
-    value.idleTimer = unsafe loop.after(
-      milliseconds: milliseconds, context: raw, tag: milliseconds
-    ) { raw, _ in unsafe Ref<RequestStream>(raw: raw).checkIdle() }
+  private func watchIdle(for milliseconds: UInt64) {
+    unsafe value.idleTimer.ensure(within: milliseconds, on: loop, context: raw) { raw, _ in
+      unsafe Ref<RequestStream>(raw: raw).checkIdle()
+    }
   }
 
   private func checkIdle() {
-    value.idleTimer = .none
-    guard !value.isOver else { return }
+    value.idleTimer.fired()
+    // The slot may be free, or serve a stream that has no such bound.
+    guard value.worker != nil, !value.isOver else { return }
     let limit = value.route.idleTimeout(or: manager.value.streamIdleTimeout)
+    guard limit > 0 else { return }
     let idle = (loop.now &- value.lastActivity) / 1_000_000
-    guard idle >= limit else { return armIdle(after: limit - idle) }
+    guard idle >= limit else { return watchIdle(for: limit - idle) }
     worker.value.stats.add(manager.value.stats.value.rqIdleTimeout)
     value.flags.insert(.streamIdleTimeout)
     replyLocally(value.request.ended ? .idleTimeout : .idleTimeoutBeforeRequestEnd)
@@ -183,14 +186,16 @@ extension Ref where Value == RequestStream {
   }
 
   private func cancelTimers() {
-    loop.cancel(value.idleTimer)
-    loop.cancel(value.durationTimer)
-    loop.cancel(value.requestTimer)
-    loop.cancel(value.attempt.replayTimer)
-    value.idleTimer = .none
-    value.durationTimer = .none
-    value.requestTimer = .none
-    value.attempt.replayTimer = .none
+    cancel(&value.durationTimer)
+    cancel(&value.requestTimer)
+    cancel(&value.attempt.replayTimer)
+  }
+
+  @inline(__always)
+  private func cancel(_ timer: inout TimerID) {
+    guard timer != .none else { return }
+    loop.cancel(timer)
+    timer = .none
   }
 }
 
@@ -201,10 +206,12 @@ extension Ref where Value == RequestStream {
   fileprivate func blank() {
     let generation = value.generation
     let next = value.nextFree
+    let idleTimer = value.idleTimer
     // SAFETY: a stream is plain memory: handles and numbers, nothing that is counted or destroyed.
     unsafe raw.copyMemory(
       from: Self.blankStream.raw, byteCount: MemoryLayout<RequestStream>.size)
     value.generation = generation
     value.nextFree = next
+    value.idleTimer = idleTimer
   }
 }

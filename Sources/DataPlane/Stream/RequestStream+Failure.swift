@@ -37,7 +37,7 @@ extension Ref where Value == RequestStream {
   private func timedOut(_ details: StaticString) {
     countFailure(status: 504)
     if let host = value.attempt.host {
-      host.host.value.add(.requestsTimedOut, worker: worker.value.index)
+      host.value.add(.requestsTimedOut, worker: worker.value.index)
     }
     value.attempt.timedOut = true
     replyLocally(

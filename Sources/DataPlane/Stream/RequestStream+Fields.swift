@@ -84,6 +84,12 @@ extension Ref where Value == RequestStream {
     }
   }
 
+  func setRequestField(_ name: Bytes, _ text: Bytes) {
+    guard !value.requestHead.isVacant else { return }
+    value.requestHead.set(
+      name, id: HeaderID.of(name), FieldText.clean(text), from: &loop.state.value.blocks)
+  }
+
   private static func apply(
     _ change: FieldChange, _ name: Bytes, to head: inout HeaderMap, _ pool: inout BlockPool
   ) {
@@ -118,7 +124,7 @@ extension Ref where Value == RequestStream {
     }
     unsafe value.replyBody.append(Bytes(reply.pointee.body), from: &blocks.value.blocks)
     unsafe setDetails(Bytes(reply.pointee.details))
-    value.wanted.reply = true
+    value.wanted.insert(.reply)
   }
 
   // MARK: Facts
@@ -150,7 +156,8 @@ extension Ref where Value == RequestStream {
     case FL_DOWNSTREAM_REMOTE_ADDRESS: addressText(clientAddress, withPort: false)
     case FL_DOWNSTREAM_LOCAL_ADDRESS:
       value.downstream.map { addressText($0.value.local, withPort: false) }
-    case FL_UPSTREAM_HOST: value.attempt.host.map { addressText($0.address, withPort: true) }
+    case FL_UPSTREAM_HOST:
+      value.attempt.host.map { _ in addressText(value.attempt.hostAddress, withPort: true) }
     case FL_NODE_ID: manager.value.nodeID
     case FL_NODE_CLUSTER: manager.value.nodeCluster
     case FL_RESPONSE_CODE_DETAILS: value.details.isEmpty ? nil : value.details

@@ -5,24 +5,30 @@ import HTTPModel
 // What filters ask for from inside a callback is done when the callback has returned, so that no
 // filter is called while it is running.
 extension Ref where Value == RequestStream {
+  /// The filter lets the message pass and has asked for nothing: all there is to it, most of the time.
+  @inline(__always)
+  func goesOn(_ verdict: fl_verdict) -> Bool {
+    verdict == FL_CONTINUE && value.wanted.isEmpty && !value.isOver
+  }
+
   /// Does what was asked for in the meantime. True when the caller must stop: the stream has gone
   /// another way, or is over.
   func settle() -> Bool {
     guard !value.isOver else { return true }
     guard value.depth == 0, !value.wanted.isEmpty else { return false }
-    if value.wanted.reset {
+    if value.wanted.contains(.reset) {
       value.wanted = PendingActions()
       abandon(details: value.details.isEmpty ? Bytes("filter_reset") : value.details)
       return true
     }
-    if value.wanted.reply {
+    if value.wanted.contains(.reply) {
       value.wanted = PendingActions()
       startFilterReply()
       return true
     }
-    if let failure = value.wanted.failure {
-      value.wanted.failure = nil
-      failAttempt(failure)
+    if value.wanted.contains(.failure) {
+      value.wanted.remove(.failure)
+      failAttempt(value.wantedFailure)
       return true
     }
     return false
@@ -32,8 +38,8 @@ extension Ref where Value == RequestStream {
   func settleOutsideChain(at slot: Ref<FilterSlot>) {
     let index = Int(slot.value.index)
     guard !settle(), !value.isOver else { return }
-    if value.wanted.resumeRequest { resumeRequest(at: index) }
-    if !value.isOver, value.wanted.resumeResponse { resumeResponse(at: index) }
+    if value.wanted.contains(.resumeRequest) { resumeRequest(at: index) }
+    if !value.isOver, value.wanted.contains(.resumeResponse) { resumeResponse(at: index) }
     if !value.isOver { flushDownstream() }
   }
 
@@ -116,8 +122,18 @@ func withDecimal(
   var span = memory.mutableSpan
   unsafe span.withUnsafeMutableBufferPointer { buffer in
     guard let base = buffer.baseAddress else { return }
-    var out = unsafe ByteWriter(base: base, capacity: buffer.count)
-    out.append(decimal: number)
-    body(out.written)
+    // From the last digit to the first; the longest number has twenty bytes with its sign.
+    var place = buffer.count
+    var left = number.magnitude
+    repeat {
+      place &-= 1
+      unsafe base[place] = UInt8(truncatingIfNeeded: 48 &+ left % 10)
+      left /= 10
+    } while left > 0
+    if number < 0 {
+      place &-= 1
+      unsafe base[place] = UInt8(ascii: "-")
+    }
+    body(unsafe Bytes(base: UnsafePointer(base) + place, count: buffer.count &- place))
   }
 }

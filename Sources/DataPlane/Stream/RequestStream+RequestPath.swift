@@ -12,12 +12,12 @@ extension Ref where Value == RequestStream {
     var index = index
     while index < value.slotCount {
       let slot = self.slot(index)
-      if slot.value.isEnabled, let callback = unsafe slot.value.table.requestHead {
+      if slot.value.isEnabled, let callback = unsafe slot.value.entry.value.table.requestHead {
         let endStream = value.request.endsWithHead
         let verdict = unsafe call(slot) { unsafe callback($0, $1, $2, endStream) }
-        guard settleVerdict(verdict, at: index) else { return }
+        if !goesOn(verdict) { guard settleVerdict(verdict, at: index) else { return } }
       }
-      keepForReplay(behind: index)
+      if slot.value.mayReplay { keepForReplay(behind: index) }
       index += 1
     }
     value.request.headDelivered = true
@@ -30,13 +30,13 @@ extension Ref where Value == RequestStream {
     switch verdict {
     case FL_STOP, FL_REPLIED:
       waitRequest(at: index, .held, headPassed: false)
-      if value.wanted.resumeRequest { resumeRequest(at: index) }
+      if value.wanted.contains(.resumeRequest) { resumeRequest(at: index) }
       return false
     case FL_BUFFER where !value.request.endsWithHead:
       waitRequest(at: index, .buffering, headPassed: false)
       return false
     default:
-      value.wanted.resumeRequest = false
+      value.wanted.remove(.resumeRequest)
       return true
     }
   }
@@ -95,7 +95,7 @@ extension Ref where Value == RequestStream {
         return holdRequest(piece, endStream: endStream, seen: false)
       }
       let slot = self.slot(index)
-      if slot.value.isEnabled, let callback = unsafe slot.value.table.requestBody {
+      if slot.value.isEnabled, let callback = unsafe slot.value.entry.value.table.requestBody {
         let verdict = unsafe call(slot) { unsafe callback($0, $1, $2, piece.abi, endStream) }
         piece = takeReplacement(of: piece)
         guard !settle() else { return }
@@ -103,7 +103,7 @@ extension Ref where Value == RequestStream {
         case FL_STOP, FL_REPLIED:
           waitRequest(at: index, .held, headPassed: true)
           holdRequest(piece, endStream: endStream, seen: true)
-          if value.wanted.resumeRequest { resumeRequest(at: index) }
+          if value.wanted.contains(.resumeRequest) { resumeRequest(at: index) }
           return
         case FL_BUFFER where !endStream:
           waitRequest(at: index, .buffering, headPassed: true)
@@ -111,7 +111,7 @@ extension Ref where Value == RequestStream {
         case FL_DROP:
           guard endStream else { return }
           piece = .empty
-        default: value.wanted.resumeRequest = false
+        default: value.wanted.remove(.resumeRequest)
         }
       }
       retain(piece, behind: index)
@@ -149,7 +149,7 @@ extension Ref where Value == RequestStream {
     let endStream = !value.request.hasTrailers
     value.request.mode = .flowing
     value.request.endQueued = false
-    if slot.value.isEnabled, let callback = unsafe slot.value.table.requestBody {
+    if slot.value.isEnabled, let callback = unsafe slot.value.entry.value.table.requestBody {
       _ = unsafe call(slot) { unsafe callback($0, $1, $2, body.abi, endStream) }
       if value.hasReplacement {
         body = takeReplacement(of: body)
@@ -176,7 +176,7 @@ extension Ref where Value == RequestStream {
 
   /// The filter at `index` lets the request go on: the head if it waited, then what is queued.
   func resumeRequest(at index: Int) {
-    value.wanted.resumeRequest = false
+    value.wanted.remove(.resumeRequest)
     guard value.request.mode == .held, value.request.position == index, !value.isOver else {
       return
     }
@@ -233,7 +233,7 @@ extension Ref where Value == RequestStream {
     var index = start
     while index < value.slotCount {
       let slot = self.slot(index)
-      if slot.value.isEnabled, let callback = unsafe slot.value.table.requestTrailers {
+      if slot.value.isEnabled, let callback = unsafe slot.value.entry.value.table.requestTrailers {
         let verdict = unsafe call(slot) { unsafe callback($0, $1, $2) }
         guard !settle() else { return }
         if verdict == FL_STOP {

@@ -13,7 +13,7 @@ extension Ref where Value == RequestStream {
     while index >= 0 {
       let slot = self.slot(index)
       if slot.value.isEnabled, !slot.value.mayReplay || index <= value.replyOrigin,
-        let callback = unsafe slot.value.table.responseHead
+        let callback = unsafe slot.value.entry.value.table.responseHead
       {
         let endStream = value.response.endsWithHead
         let verdict = unsafe call(slot) { unsafe callback($0, $1, $2, endStream) }
@@ -22,7 +22,7 @@ extension Ref where Value == RequestStream {
           guard !value.isOver else { return }
           return replay(behind: index)
         }
-        guard settleVerdict(verdict, at: index) else { return }
+        if !goesOn(verdict) { guard settleVerdict(verdict, at: index) else { return } }
       }
       index -= 1
     }
@@ -35,13 +35,13 @@ extension Ref where Value == RequestStream {
     switch verdict {
     case FL_STOP, FL_REPLIED:
       waitResponse(at: index, .held, headPassed: false)
-      if value.wanted.resumeResponse { resumeResponse(at: index) }
+      if value.wanted.contains(.resumeResponse) { resumeResponse(at: index) }
       return false
     case FL_BUFFER where !value.response.endsWithHead:
       waitResponse(at: index, .buffering, headPassed: false)
       return false
     default:
-      value.wanted.resumeResponse = false
+      value.wanted.remove(.resumeResponse)
       return true
     }
   }
@@ -89,7 +89,7 @@ extension Ref where Value == RequestStream {
         return holdResponse(piece, endStream: endStream, seen: false)
       }
       let slot = self.slot(index)
-      if slot.value.isEnabled, let callback = unsafe slot.value.table.responseBody {
+      if slot.value.isEnabled, let callback = unsafe slot.value.entry.value.table.responseBody {
         let verdict = unsafe call(slot) { unsafe callback($0, $1, $2, piece.abi, endStream) }
         piece = takeReplacement(of: piece)
         guard !settle() else { return }
@@ -97,7 +97,7 @@ extension Ref where Value == RequestStream {
         case FL_STOP, FL_REPLIED:
           waitResponse(at: index, .held, headPassed: true)
           holdResponse(piece, endStream: endStream, seen: true)
-          if value.wanted.resumeResponse { resumeResponse(at: index) }
+          if value.wanted.contains(.resumeResponse) { resumeResponse(at: index) }
           return
         case FL_BUFFER where !endStream:
           waitResponse(at: index, .buffering, headPassed: true)
@@ -105,7 +105,7 @@ extension Ref where Value == RequestStream {
         case FL_DROP:
           guard endStream else { return }
           piece = .empty
-        default: value.wanted.resumeResponse = false
+        default: value.wanted.remove(.resumeResponse)
         }
       }
       index -= 1
@@ -136,7 +136,7 @@ extension Ref where Value == RequestStream {
     let endStream = !value.response.hasTrailers
     value.response.mode = .flowing
     value.response.endQueued = false
-    if slot.value.isEnabled, let callback = unsafe slot.value.table.responseBody {
+    if slot.value.isEnabled, let callback = unsafe slot.value.entry.value.table.responseBody {
       _ = unsafe call(slot) { unsafe callback($0, $1, $2, body.abi, endStream) }
       if value.hasReplacement {
         body = takeReplacement(of: body)
@@ -159,7 +159,7 @@ extension Ref where Value == RequestStream {
 
   /// The filter at `index` lets the response go on.
   func resumeResponse(at index: Int) {
-    value.wanted.resumeResponse = false
+    value.wanted.remove(.resumeResponse)
     guard value.response.mode == .held, value.response.position == index, !value.isOver else {
       return
     }
@@ -199,7 +199,7 @@ extension Ref where Value == RequestStream {
     var index = start
     while index >= 0 {
       let slot = self.slot(index)
-      if slot.value.isEnabled, let callback = unsafe slot.value.table.responseTrailers {
+      if slot.value.isEnabled, let callback = unsafe slot.value.entry.value.table.responseTrailers {
         let verdict = unsafe call(slot) { unsafe callback($0, $1, $2) }
         guard !settle() else { return }
         if verdict == FL_STOP {

@@ -69,6 +69,7 @@ extension Ref where Value == RequestStream {
     }
   }
 
+  @inline(__always)
   private func findCluster(of match: RouteMatch) -> Ref<ClusterView>? {
     switch match.cluster {
     case .reference(let reference):
@@ -316,7 +317,7 @@ extension Ref where Value == RequestStream {
     setServer()
     if !value.responseHead.contains(.date) {
       worker.value.withDate {
-        value.responseHead.set(.date, $0, from: &state.value.blocks)
+        value.responseHead.add($0, from: &state.value.blocks)
       }
     }
     if !manager.value.via.isEmpty {
@@ -340,13 +341,13 @@ extension Ref where Value == RequestStream {
   }
 
   private func setServer() {
-    let name = manager.value.serverName
+    guard let line = manager.value.serverLine else { return }
     switch manager.value.serverHeader {
     case .overwrite:
-      value.responseHead.set(.server, name, from: &loop.state.value.blocks)
+      value.responseHead.set(line, from: &loop.state.value.blocks)
     case .appendIfAbsent:
       if !value.responseHead.contains(.server) {
-        value.responseHead.add(.server, name, from: &loop.state.value.blocks)
+        value.responseHead.add(line, from: &loop.state.value.blocks)
       }
     case .passThrough: return
     }

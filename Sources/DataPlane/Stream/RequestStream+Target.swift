@@ -21,7 +21,7 @@ extension Ref where Value == RequestStream {
     // Two hosts, or one that is none, are how one proxy sees another site than the next one does
     // (RFC 9112 §3.2).
     if let host = value.requestHead[.host] {
-      guard value.requestHead.occurrences(of: .host) == 1, HostRules.isValid(host) else {
+      guard !value.requestHead.isRepeated(.host), HostRules.isValid(host) else {
         return refuseSyntax("http1.codec_error")
       }
     }
@@ -49,6 +49,7 @@ extension Ref where Value == RequestStream {
   /// `Connection` may not name what addresses the message, or says where it came from: whoever takes
   /// that away changes what the next hop believes.
   private func checkConnection() -> Bool {
+    guard value.requestHead.mayHave(anyOf: HeaderIDSet(.connection)) else { return true }
     var position = 0
     while let index = value.requestHead.find(
       HeaderID.connection.name, id: .connection, from: position)
@@ -148,7 +149,7 @@ extension Ref where Value == RequestStream {
 
   func normalizeHost() {
     let manager = self.manager
-    guard let index = value.requestHead.find(.authority) else { return }
+    guard manager.value.changesHost, let index = value.requestHead.find(.authority) else { return }
     var host = value.requestHead.value(index)
     if manager.value.stripsTrailingDot {
       if let dot = HostRules.dotBeforePort(host) {
@@ -181,14 +182,13 @@ extension Ref where Value == RequestStream {
   // MARK: Path
 
   func normalizePath() -> Bool {
-    guard let path = value.requestHead[.path] else { return true }
+    guard let path = value.requestHead[.path], !PathNormalizer.isPlain(path) else { return true }
     guard path.firstIndex(of: UInt8(ascii: "#")) == nil else {
       worker.value.stats.add(manager.value.stats.value.rqFailedNormalization)
       replyLocally(LocalReply(400, "", "path_normalization_failed", closes: true))
       return false
     }
     let rules = manager.value.pathRules
-    guard !rules.isInForm(path) else { return true }
     let block = loop.state.value.blocks.take(min(path.count * 3 + 64, BlockPool.largest))
     defer { loop.state.value.blocks.release(block) }
     var out = unsafe ByteWriter(base: block.base, capacity: block.capacity)

@@ -68,6 +68,7 @@ struct RequestStream: ~Copyable, Pooled {
   /// Filter callbacks on the stack: what they ask for is done when they have returned.
   var depth = 0
   var wanted = PendingActions()
+  var wantedFailure = FL_FAILURE_NONE
   /// The filter that answered: what comes from in front of a replaying filter, or from nowhere in the
   /// chain, is no attempt of its.
   var replyOrigin = Int.max
@@ -124,7 +125,8 @@ struct RequestStream: ~Copyable, Pooled {
   var upstreamLocal = SocketAddress()
   var localReplyBody = Bytes.empty
   var isHealthCheck = false
-  var idleTimer = TimerID.none
+  /// Stays with the slot: the next stream finds it armed.
+  var idleTimer = LazyTimer()
   var durationTimer = TimerID.none
   var requestTimer = TimerID.none
 
@@ -184,14 +186,14 @@ struct BodyPath: ~Copyable {
 }
 
 /// What filters asked for while one of them was running.
-struct PendingActions: BitwiseCopyable {
-  var reply = false
-  var reset = false
-  var resumeRequest = false
-  var resumeResponse = false
-  var failure: fl_failure?
-
-  var isEmpty: Bool { !reply && !reset && !resumeRequest && !resumeResponse && failure == nil }
+struct PendingActions: OptionSet, BitwiseCopyable {
+  let rawValue: UInt8
+  static let reply = PendingActions(rawValue: 1 << 0)
+  static let reset = PendingActions(rawValue: 1 << 1)
+  static let resumeRequest = PendingActions(rawValue: 1 << 2)
+  static let resumeResponse = PendingActions(rawValue: 1 << 3)
+  /// Giving up on the attempt, because of `wantedFailure`.
+  static let failure = PendingActions(rawValue: 1 << 4)
 }
 
 /// The attempt at hand, and what is kept for another one.
@@ -231,7 +233,10 @@ struct AttemptState: ~Copyable {
   var tried = AttemptedHosts.none
 
   var cluster: Ref<ClusterView>?
-  var host: HostHandle?
+  /// The endpoint, pinned for as long as the stream speaks of it.
+  var host: Ref<Host>?
+  /// Its address; known as long as `host` is.
+  var hostAddress = SocketAddress()
   var holdsRequest = false
   var holdsPending = false
   var framing = BodyFraming.none
@@ -241,12 +246,6 @@ struct AttemptState: ~Copyable {
   var askedDuration: UInt64?
   /// A filter has counted the route's timeout: its reply is the cluster's failure.
   var routeTimedOut = false
-}
-
-/// The endpoint of an attempt, pinned for as long as the stream speaks of it.
-struct HostHandle: BitwiseCopyable {
-  let host: Ref<Host>
-  let address: SocketAddress
 }
 
 extension Ref where Value == RequestStream {

@@ -147,8 +147,6 @@ extension Ref where Value == UpstreamConnection {
 
   /// Takes a request: its head goes out now.
   func attach(_ stream: Ref<RequestStream>) {
-    loop.cancel(value.timer)
-    value.timer = .none
     value.stream = stream
     value.phase = .head
     value.requests &+= 1
@@ -327,7 +325,7 @@ extension Ref where Value == UpstreamConnection {
       value.phase = .body
       value.decoder = BodyDecoder(framing.body)
     }
-    let isWhole = status != 101 && framing.body == .none
+    let isWhole = status != 101 && framing.body.isNone
     if isWhole { release(leftover: !isLast) }
     stream.responseHeadReceived(status: status, endStream: isWhole)
     return true
@@ -472,10 +470,12 @@ extension Ref where Value == UpstreamConnection {
 
   // MARK: Idle
 
-  /// In the pool: closes after the cluster's idle timeout.
+  /// In the pool: closes after the cluster's idle timeout. The timer stays armed while requests come
+  /// and go, and is looked at when it fires.
   func startIdleTimer() {
-    guard let limit = pool.value.cluster.value.config.value.http.idleTimeout else { return }
-    guard value.timer == .none else { return }
+    guard value.timer == .none,
+      let limit = pool.value.cluster.value.config.value.http.idleTimeout
+    else { return }
     let idle = (loop.now &- value.idleSince) / 1_000_000
     value.timer = unsafe loop.after(
       milliseconds: idle < limit ? limit - idle : 1, context: raw

@@ -16,6 +16,8 @@ struct HeaderAddition: BitwiseCopyable {
 
   let name: HeaderName
   let value: HeaderTemplate
+  /// The whole field, when its value is always the same.
+  let line: FieldLine?
   private let action: Action
   private let keepsEmptyValue: Bool
   /// A second value joins the first, with a comma, instead of becoming a field of its own.
@@ -32,6 +34,7 @@ struct HeaderAddition: BitwiseCopyable {
       return nil
     }
     self.value = value
+    line = value.literal.flatMap { [name] in .immortal(name.text, id: name.id, $0) }
     keepsEmptyValue = message.keepEmptyValue
     joins = Self.joinsValues(name, of: part)
     action =
@@ -63,6 +66,17 @@ struct HeaderAddition: BitwiseCopyable {
     case .addIfAbsent: return headers.find(name.text, id: name.id) == nil ? .add : .leave
     case .overwriteIfPresent:
       return headers.find(name.text, id: name.id) == nil ? .leave : .overwrite
+    }
+  }
+
+  /// Decides and does it, for a value that is always the same.
+  func carryOut(_ line: FieldLine, on headers: inout HeaderMap, pool: inout BlockPool) {
+    switch plan(for: headers, isEmpty: line.value.isEmpty) {
+    case .leave: break
+    case .overwrite: headers.set(line, from: &pool)
+    case .add where joins && name.id != .other:
+      headers.append(name.id, separator: ",", line.value, from: &pool)
+    case .add: headers.add(line, from: &pool)
     }
   }
 

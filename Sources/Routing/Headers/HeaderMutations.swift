@@ -33,6 +33,8 @@ package struct HeaderMutations: BitwiseCopyable {
     var removedMatches: Table<StringMatcher>
     var added: Table<HeaderAddition>
 
+    var removes: Bool { !removed.isEmpty || !removedMatches.isEmpty }
+
     init(
       removed: [HeaderName] = [], removedMatches: [StringMatcher] = [],
       added: [HeaderAddition] = []
@@ -125,14 +127,12 @@ package struct HeaderMutations: BitwiseCopyable {
   ) {
     var index = 0
     while index < groups.count {
-      let group = groups[index]
-      remove(group, from: &headers)
-      if group.added.count == 1, let literal = group.added[0].value.literal {
-        let addition = group.added[0]
-        let plan = addition.plan(for: headers, isEmpty: literal.isEmpty)
-        addition.carryOut(plan, literal, on: &headers, pool: &pool)
-      } else if !group.added.isEmpty {
-        add(group.added, to: &headers, source, renderer, pool: &pool)
+      let group = groups.handle(index)
+      if group.value.removes { remove(group.value, from: &headers) }
+      if group.value.added.count == 1, let line = group.value.added[0].line {
+        group.value.added[0].carryOut(line, on: &headers, pool: &pool)
+      } else if !group.value.added.isEmpty {
+        add(group.value.added, to: &headers, source, renderer, pool: &pool)
       }
       index &+= 1
     }

@@ -38,10 +38,13 @@ package struct PathNormalizer: BitwiseCopyable {
     self.escapedSlashes = escapedSlashes
   }
 
-  /// Nothing is to be done for nearly every path there is, which is seen without any memory.
-  package func isInForm(_ path: Bytes) -> Bool {
-    guard path.count > 0, path[0] == UInt8(ascii: "/") else { return true }
-    return !Self.mayChange(path[0, path.firstIndex(of: UInt8(ascii: "?")) ?? path.count])
+  /// Nothing is to be done for nearly every path there is, whatever the rules: it has plain
+  /// characters only, no two slashes, no segment that starts with a dot, and no fragment.
+  package static func isPlain(_ path: Bytes) -> Bool {
+    let end = plainEnd(of: path)
+    if end == path.count { return end > 0 && path[0] == UInt8(ascii: "/") }
+    return end > 0 && path[0] == UInt8(ascii: "/") && path[end] == UInt8(ascii: "?")
+      && path.firstIndex(of: UInt8(ascii: "#"), from: end) == nil
   }
 
   /// Decides what becomes of `path`. `writer` must be empty, and hold three times the path's
@@ -51,7 +54,7 @@ package struct PathNormalizer: BitwiseCopyable {
     guard path.count > 0, path[0] == UInt8(ascii: "/") else { return .unchanged }
     let query = path.firstIndex(of: UInt8(ascii: "?")) ?? path.count
     let segments = path[0, query]
-    guard Self.mayChange(segments) else { return .unchanged }
+    guard Self.plainEnd(of: segments) < segments.count else { return .unchanged }
     let hasEscapedSlash = escapedSlashes != .keep && Self.containsEscapedSlash(segments)
     let reader = SegmentReader(path: segments, unescapesSlashes: hasEscapedSlash)
     if hasEscapedSlash, escapedSlashes == .reject {
@@ -76,21 +79,22 @@ package struct PathNormalizer: BitwiseCopyable {
     return hasEscapedSlash && escapedSlashes == .redirect ? .redirect : .changed
   }
 
-  /// False for nearly every path there is: nothing but plain characters, no two slashes, and no
-  /// segment that starts with a dot.
-  private static func mayChange(_ path: Bytes) -> Bool {
-    var previous: UInt8 = 0
+  /// Where the first character stands that is not plain, or that is a second slash or the dot at a
+  /// segment's beginning.
+  @inline(__always)
+  private static func plainEnd(of path: Bytes) -> Int {
+    let classes = unsafe PathCharacter.classes
+    var needed = PathCharacter.plain
     var index = 0
     while index < path.count {
-      let byte = path[index]
-      guard PathCharacter.isPlain(byte) else { return true }
-      if previous == UInt8(ascii: "/"), byte == previous || byte == UInt8(ascii: ".") {
-        return true
-      }
-      previous = byte
+      let found = classes.value[Int(path[index])]
+      guard found & needed == needed else { break }
+      needed =
+        found & PathCharacter.slash == 0
+        ? PathCharacter.plain : PathCharacter.plain | PathCharacter.startsSegment
       index &+= 1
     }
-    return false
+    return index
   }
 
   private static func containsEscapedSlash(_ path: Bytes) -> Bool {
@@ -131,6 +135,24 @@ enum PathCharacter {
   static func isPlain(_ byte: UInt8) -> Bool {
     isMember(byte, 0x2FFF_FFD2_0000_0000, 0x47FF_FFFE_AFFF_FFFF)
   }
+
+  static let plain: UInt8 = 1
+  static let slash: UInt8 = 2
+  /// May stand behind a slash.
+  static let startsSegment: UInt8 = 4
+
+  /// For each byte, which of these it is.
+  nonisolated(unsafe) static let classes = Ref<InlineArray<256, UInt8>>.immortal(
+    InlineArray { index in
+      let byte = UInt8(truncatingIfNeeded: index)
+      var found: UInt8 = isPlain(byte) ? plain : 0
+      if byte == UInt8(ascii: "/") {
+        found |= slash
+      } else if byte != UInt8(ascii: ".") {
+        found |= startsSegment
+      }
+      return found
+    })
 
   /// Its escaped form is replaced by itself: letters, digits, `-._~` (RFC 3986 §2.3).
   static func isUnreserved(_ byte: UInt8) -> Bool {

@@ -48,6 +48,12 @@ struct RouteConditions: BitwiseCopyable {
       ? RuntimeFraction(message.runtimeFraction, runtime: context.options.runtime) : nil
   }
 
+  /// Whether a path may fit: the index's question, for one route.
+  @inline(__always)
+  func mayMatch(_ path: Bytes) -> Bool {
+    pattern.mayMatch(path, isCaseSensitive: isCaseSensitive)
+  }
+
   /// Whether a request fits whose path the index found under this pattern.
   @inline(__always)
   func accept(_ query: RouteQuery, _ headers: borrowing HeaderMap) -> Bool {

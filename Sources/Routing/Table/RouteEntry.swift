@@ -23,6 +23,15 @@ package struct RouteEntry: BitwiseCopyable {
   let requestMutations: Table<HeaderMutations>
   let responseMutations: Table<HeaderMutations>
   let filters: FilterConfigs
+
+  /// The request's head stays as it is, unless a weighted cluster changes it.
+  @inline(__always)
+  var leavesRequest: Bool {
+    guard requestMutations.isEmpty else { return false }
+    guard case .forward(let action) = action else { return true }
+    if case .none = action.value.hostRewrite, case .none = action.value.pathRewrite { return true }
+    return false
+  }
 }
 
 /// What a route's virtual host adds to it.

@@ -7,9 +7,23 @@ package enum PathPattern: BitwiseCopyable {
   /// A prefix that ends where the path ends or a slash follows.
   case separatedPrefix(Bytes)
   case regex(Regex)
+
+  /// Whether a path starts as this asks, or is it. The rest of a separated prefix, and expressions,
+  /// are left to `RouteConditions.accept`, as they are by the index.
+  @inline(__always)
+  func mayMatch(_ path: Bytes, isCaseSensitive: Bool) -> Bool {
+    switch self {
+    case .exact(let text):
+      return isCaseSensitive ? path == text : path.equalsIgnoringCase(text)
+    case .prefix(let text), .separatedPrefix(let text):
+      return isCaseSensitive ? path.hasPrefix(text) : path.hasPrefixIgnoringCase(text)
+    case .regex: return true
+    }
+  }
 }
 
-/// Finds the first route of a virtual host that matches, looking only at those whose path can.
+/// Finds the first route of a virtual host that matches, looking only at those whose path can. Worth
+/// its while for more than a few.
 ///
 /// Exact paths and prefixes are found by hash, so their number does not matter; only routes by
 /// regular expression are tried one after the other. The order of the configuration decides among
@@ -20,6 +34,9 @@ struct RouteIndex: BitwiseCopyable {
     var start: Int
     var count: Int
   }
+
+  /// So many routes are tried one after the other faster than one of them is found by hash.
+  static let fewRoutes = 4
 
   private let exact: ByteIndex
   private let exactFolded: ByteIndex

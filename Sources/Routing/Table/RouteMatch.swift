@@ -96,6 +96,7 @@ package struct RouteMatch: BitwiseCopyable {
   package func prepareRequest<Source: LogSource>(
     _ headers: inout HeaderMap, _ source: Source, renderer: LogRenderer, pool: inout BlockPool
   ) -> Bool {
+    if choice == nil, entry.value.leavesRequest { return true }
     if let weighted {
       weighted.value.requestMutations.apply(to: &headers, source, renderer, pool: &pool)
       if let host = weighted.value.hostRewrite { headers.set(.authority, host, from: &pool) }
@@ -112,6 +113,7 @@ package struct RouteMatch: BitwiseCopyable {
   package func prepareResponse<Source: LogSource>(
     _ headers: inout HeaderMap, _ source: Source, renderer: LogRenderer, pool: inout BlockPool
   ) {
+    if choice == nil, entry.value.responseMutations.isEmpty { return }
     if let weighted {
       weighted.value.responseMutations.apply(to: &headers, source, renderer, pool: &pool)
     }

@@ -73,9 +73,12 @@ package struct RouteTable: BitwiseCopyable {
     in host: Ref<Host>, _ request: borrowing HeaderMap, _ query: RouteQuery
   ) -> Decision {
     let routes = host.value.routes
-    let found = host.value.index.first(for: query.path) { position in
-      routes.handle(position).value.conditions.accept(query, request)
-    }
+    let found =
+      routes.count <= RouteIndex.fewRoutes
+      ? firstOfFew(routes, request, query)
+      : host.value.index.first(for: query.path) { position in
+        routes.handle(position).value.conditions.accept(query, request)
+      }
     guard let found else { return .notFound }
     let entry = routes.handle(found)
     var choice: Int?
@@ -87,6 +90,24 @@ package struct RouteTable: BitwiseCopyable {
     return .route(RouteMatch(root: root, entry: entry, choice: choice))
   }
 
+  @inline(__always)
+  private func firstOfFew(
+    _ routes: Table<RouteEntry>, _ request: borrowing HeaderMap, _ query: RouteQuery
+  ) -> Int? {
+    var position = 0
+    while position < routes.count {
+      let route = routes.handle(position)
+      if route.value.conditions.mayMatch(query.path),
+        route.value.conditions.accept(query, request)
+      {
+        return position
+      }
+      position &+= 1
+    }
+    return nil
+  }
+
+  @inline(__always)
   private static func needsTLS(
     _ requirement: VirtualHost.TLSRequirement, _ request: borrowing HeaderMap
   ) -> Bool {

@@ -8,6 +8,8 @@ struct VirtualHostIndex: BitwiseCopyable {
   private let prefixes: ByteIndex
   private let catchAll: UInt32
   private let ignoresPort: Bool
+  /// There is no domain but `*`.
+  private let isCatchAll: Bool
 
   /// - Parameter domains: each with the position of its virtual host. Of equal domains the first
   ///   counts; the configuration's check refuses them.
@@ -27,6 +29,7 @@ struct VirtualHostIndex: BitwiseCopyable {
         exact.append((.immortal(domain), host))
       }
     }
+    isCatchAll = exact.isEmpty && suffixes.isEmpty && prefixes.isEmpty
     self.exact = ByteIndex(exact, ignoresCase: true)
     self.suffixes = ByteIndex(suffixes, ignoresCase: true, side: .end)
     self.prefixes = ByteIndex(prefixes, ignoresCase: true)
@@ -36,11 +39,15 @@ struct VirtualHostIndex: BitwiseCopyable {
 
   /// The position of the virtual host for `authority`.
   func find(_ authority: Bytes) -> Int? {
+    if !isCatchAll, let found = findDomain(authority) { return found }
+    return catchAll == ByteIndex.absent ? nil : Int(catchAll)
+  }
+
+  private func findDomain(_ authority: Bytes) -> Int? {
     let host = ignoresPort ? authority.withoutPort : authority
     if let found = exact.find(host) { return Int(found) }
     if let found = longest(in: suffixes, of: host) { return found }
-    if let found = longest(in: prefixes, of: host) { return found }
-    return catchAll == ByteIndex.absent ? nil : Int(catchAll)
+    return longest(in: prefixes, of: host)
   }
 
   /// The star stands for at least one character.
