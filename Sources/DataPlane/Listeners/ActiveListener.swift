@@ -81,6 +81,9 @@ extension Ref where Value == ActiveListener {
     }
     guard let chain = value.config.value.chains.find(facts) else {
       stats.add(value.config.value.stats.value.noChain)
+      let loop = worker.value.loop
+      value.config.value.accessLogs.write(
+        UnmatchedConnectionLogSource(facts: facts, loop: loop), on: worker)
       _ = CLinux.close(fd)
       return
     }

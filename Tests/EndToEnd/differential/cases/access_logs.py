@@ -2,7 +2,7 @@
 
 from harness.upstream import chunked, reply, stall
 
-from ..model import bytes_of, case, get, prefix, req, says, to, typed
+from ..model import ROUTER, bytes_of, case, get, prefix, req, says, to, typed
 
 OPERATORS = {
     "numbers": {
@@ -180,7 +180,8 @@ def _connections(name, *steps, filter_=None, **parts):
         log_format={"text_format_source": {"inline_string": fields + "\n"}})}
     if filter_:
         log["filter"] = filter_
-    case(f"a listener's access log {name}", *steps, listener={"access_log": [log]}, **parts)
+    parts["listener"] = {"access_log": [log], **parts.get("listener", {})}
+    case(f"a listener's access log {name}", *steps, **parts)
 
 
 _connections("has one line for two requests", get("/p", on="a"), get("/q", on="a"))
@@ -193,6 +194,14 @@ _connections("tells of a client that leaves", scenario=lambda run: _leave(run),
              upstreams={"up": stall()})
 _connections("tells of a client that resets", scenario=lambda run: _leave(run, "reset"),
              upstreams={"up": stall()})
+_connections("tells of a connection that no filter chain takes",
+             scenario=lambda run: run.note("ends", run.connect().ends_within(3)),
+             listener={"filter_chains": [{
+                 "filter_chain_match": {"destination_port": 1},
+                 "filters": [{"name": "http", "typed_config": typed(
+                     "envoy.extensions.filters.network.http_connection_manager.v3"
+                     ".HttpConnectionManager", stat_prefix="@@other",
+                     route_config={"name": "none"}, http_filters=[ROUTER])}]}]})
 _connections("tells of what is not HTTP", bytes_of(b"GET / HTTP/1.1\r\nhost: a\r\nbad line\r\n\r\n"))
 _connections("tells of what is not HTTP behind what is", get("/p", on="a"),
              bytes_of(b"GET / HTTP/1.1\r\nhost: a\r\nbad line\r\n\r\n", on="a"))
