@@ -2,6 +2,7 @@
 #include "linux_shim.h"
 
 #include <ifaddrs.h>
+#include <linux/filter.h>
 #include <malloc.h>
 #include <net/if.h>
 #include <stdio.h>
@@ -11,6 +12,18 @@ int fl_accept(int fd, struct sockaddr_storage *address, socklen_t *length) {
   *length = sizeof *address;
   int r = accept4(fd, (struct sockaddr *)address, length, SOCK_NONBLOCK | SOCK_CLOEXEC);
   return r >= 0 ? r : -errno;
+}
+
+void fl_ignore_new_connections(int fd) {
+  // The program sees a segment from its TCP header on. Byte 13 holds the flags; 0x02 is SYN.
+  struct sock_filter drop_syn[] = {
+      BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 13),
+      BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x02, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, 0),
+      BPF_STMT(BPF_RET | BPF_K, 0xffffffff),
+  };
+  struct sock_fprog program = {.len = 4, .filter = drop_syn};
+  setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
 int fl_set_thread_name(const char *name) { return pthread_setname_np(pthread_self(), name); }

@@ -89,6 +89,11 @@ int32_t fl_regex_full_match(const fl_regex *regex, const uint8_t *text, size_t l
   return regex->expression.Match(whole, 0, length, re2::RE2::ANCHOR_BOTH, nullptr, 0) ? 1 : 0;
 }
 
+int32_t fl_regex_partial_match(const fl_regex *regex, const uint8_t *text, size_t length) {
+  const re2::StringPiece whole = piece(text, length);
+  return regex->expression.Match(whole, 0, length, re2::RE2::UNANCHORED, nullptr, 0) ? 1 : 0;
+}
+
 int32_t fl_regex_check_substitution(const fl_regex *regex, const uint8_t *substitution,
                                     size_t length, char *error, size_t error_capacity) {
   std::string message;

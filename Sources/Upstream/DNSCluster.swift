@@ -61,12 +61,14 @@ final class DNSCluster {
     case .records(let records) where !records.isEmpty || config.value.discovery == .strictDNS:
       counters.add(stats.value.updates.success)
       target.failures = 0
+      target.isFailing = false
       target.addresses = Self.ordered(records.map(\.address))
       if !publish(targets.flatMap(wanted)) { counters.add(stats.value.updates.noRebuild) }
       let ttl = records.map(\.ttl).min() ?? 0
       if dns.respectsTTL, ttl > 0 { wait = UInt64(ttl) * 1000 }
     case .records, .failure:
       counters.add(stats.value.updates.failure)
+      tell(answer, about: target)
       if let backoff = dns.failureBackoff { wait = target.nextBackoff(backoff, loop) }
     }
     if isFirstAnswer {
@@ -75,6 +77,15 @@ final class DNSCluster {
       whenInitialized = nil
     }
     target.askAgain(after: wait, on: loop)
+  }
+
+  /// Failures are logged once until the name is answered for again.
+  private func tell(_ answer: DNSAnswer, about target: DNSTarget) {
+    let level = target.isFailing ? ProcessLogLevel.debug : .warning
+    target.isFailing = true
+    var reason = "it has no address"
+    if case .failure(let sentence) = answer { reason = sentence }
+    ProcessLog.shared.log(level, .dns, "cluster '\(config.value.name.string)': \(reason)")
   }
 
   private func wanted(_ target: DNSTarget) -> [HostPublisher.Wanted] {
@@ -108,6 +119,8 @@ private final class DNSTarget {
   var query: DNSQuery?
   /// Failures in a row.
   var failures: UInt64 = 0
+  /// The last answer was none.
+  var isFailing = false
   private var timer = TimerID.none
   private var loop: EventLoop?
 

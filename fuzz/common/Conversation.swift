@@ -117,7 +117,7 @@ final class Conversation {
   /// Understands a head that has been parsed; false when its framing is refused.
   private func take(_ text: Bytes) -> Bool {
     var map = HeaderMap()
-    map.load(text, parser.entries, count: parser.count, from: &pool)
+    map.load(text, parser.found, from: &pool)
     defer { map.release(into: &pool) }
     checkFields(map)
     let (framing, error) = framing(of: map, parser)
@@ -196,7 +196,7 @@ final class Conversation {
       preconditionFailure("what we write is not one head")
     }
     var again = HeaderMap()
-    again.load(Bytes(base: memory, count: used), reader.entries, count: reader.count, from: &pool)
+    again.load(Bytes(base: memory, count: used), reader.found, from: &pool)
     defer { again.release(into: &pool) }
     let (second, error) = self.framing(of: again, reader)
     // What we write is HTTP/1.1 and leaves the hop's own fields out, so only the body must agree.
@@ -253,7 +253,7 @@ final class Conversation {
     case .complete(let used):
       guard used <= Limits.trailerBytes else { return fail() }
       var map = HeaderMap()
-      map.load(Bytes(base: memory, count: used), parser.entries, count: parser.count, from: &pool)
+      map.load(Bytes(base: memory, count: used), parser.found, from: &pool)
       checkFields(map)
       note("\n+")
       noteFields(map)

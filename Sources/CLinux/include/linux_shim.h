@@ -396,6 +396,10 @@ static inline void fl_fill_random(void *p, size_t n) {
 
 int fl_set_thread_name(const char *name);
 
+// Lets the kernel drop the first packet of every new connection to this TCP listener, as if it had
+// been lost; handshakes that have begun go on. A Unix listener is left as it is.
+void fl_ignore_new_connections(int fd);
+
 // Raises the descriptor limit to the hard limit; returns what holds now.
 uint64_t fl_raise_descriptor_limit(void);
 

@@ -16,6 +16,9 @@ fl_regex *fl_regex_compile(const char *pattern, size_t length, char *error, size
 /// 1 when the whole text matches, else 0. Safe to call from several threads at once.
 int32_t fl_regex_full_match(const fl_regex *regex, const uint8_t *text, size_t length);
 
+/// 1 when a part of the text matches, else 0. Safe to call from several threads at once.
+int32_t fl_regex_partial_match(const fl_regex *regex, const uint8_t *text, size_t length);
+
 /// 1 when `substitution` names only groups that the expression has, and escapes nothing but digits
 /// and backslashes; else 0, with a sentence in `error`.
 int32_t fl_regex_check_substitution(const fl_regex *regex, const uint8_t *substitution,

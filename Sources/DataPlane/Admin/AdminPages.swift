@@ -1,5 +1,6 @@
 import CLinux
 import Engine
+import Routing
 import Telemetry
 
 /// The paths of the administration listener, under Envoy's names.
@@ -14,15 +15,29 @@ enum AdminPages {
     .init(path: "/certs", help: "print certs on machine") { _, _ in
       AdminResponse(json: .object([("certificates", .array([]))]))
     },
-    .init(path: "/clusters", help: "upstream cluster status", parameters: [formats]) {
-      admin, request in
+    .init(
+      path: "/clusters", help: "upstream cluster status",
+      parameters: [
+        formats, ("filter", "Regular expression (Google re2) for filtering clusters by name"),
+      ]
+    ) { admin, request in
       guard let clusters = admin.server.clusters else { return AdminResponse(text: "") }
-      let page = ClustersPage(manager: clusters)
-      return answer(request, text: page.text, json: page.document)
+      do throws(Regex.Refusal) {
+        let page = ClustersPage(manager: clusters, filter: try request.search("filter"))
+        return answer(request, text: page.text, json: page.document)
+      } catch {
+        return AdminResponse(status: 400, text: "Invalid re2 regex: \(error.message)\n")
+      }
     },
-    .init(path: "/config_dump", help: "dump current configuration") { admin, _ in
-      AdminResponse(
-        json: ConfigDump(tree: admin.server.config.tree, lastUpdated: admin.startedAt).document)
+    .init(
+      path: "/config_dump", help: "dump current configuration",
+      parameters: [
+        ("resource", "The resource to dump, such as static_clusters"),
+        ("mask", "The fields to show, by their paths; with a resource, of each element"),
+        ("name_regex", "Only what has a name that matches as a whole"),
+      ]
+    ) { admin, request in
+      ConfigDump(tree: admin.server.config.tree, lastUpdated: admin.startedAt).respond(to: request)
     },
     .init(path: "/help", help: "print out list of admin commands") { _, _ in
       AdminResponse(text: "admin commands are:\n" + help)
@@ -58,6 +73,7 @@ enum AdminPages {
         ("usedonly", "Only include stats that have been written by system since restart"),
         ("filter", "Regular expression (Google re2) for filtering stats"),
         ("format", "Format to use; One of (text, json, prometheus)"),
+        ("invert_filter", "Invert the filter regex"),
         (
           "type", "Stat types to include.; One of (All, Counters, Histograms, Gauges, TextReadouts)"
         ),
@@ -71,7 +87,10 @@ enum AdminPages {
       path: "/stats/prometheus", help: "print server stats in prometheus format",
       parameters: [
         ("usedonly", "Only include stats that have been written by system since restart"),
+        ("text_readouts", "Show texts too, as gauges with a label"),
         ("filter", "Regular expression (Google re2) for filtering stats"),
+        ("invert_filter", "Invert the filter regex"),
+        ("histogram_buckets", "Histogram bucket display mode; One of (cumulative, summary)"),
       ]
     ) { admin, request in StatsPages.prometheus(admin, request) },
   ]

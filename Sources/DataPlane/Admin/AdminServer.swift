@@ -100,6 +100,7 @@ final class AdminServer {
       return AdminResponse(
         status: 405, text: "Method \(request.method) not allowed, POST required.")
     }
+    ProcessLog.shared.debug(.admin, "\(request.method) \(request.path)")
     return page.handler(self, request)
   }
 }

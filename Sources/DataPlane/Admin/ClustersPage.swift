@@ -1,9 +1,18 @@
 import Engine
+import Routing
 import Upstream
 
 /// `/clusters`: every cluster with its hosts and what was counted for them.
 struct ClustersPage {
   let manager: ClusterManager
+  /// Only clusters in whose name this is found.
+  var filter: RegexQuery?
+
+  private var shown: [Int] {
+    (0..<manager.clusters.count).filter { index in
+      filter?.isFound(in: manager.clusters[index].value.name.string) ?? true
+    }
+  }
 
   /// The counters and gauges of a host in the order in which Envoy prints them. We have no number for
   /// requests that wait for a connection to one host: they wait for the cluster's next.
@@ -12,10 +21,17 @@ struct ClustersPage {
     .requestsSucceeded, .requestsTimedOut, .requestsTotal,
   ]
 
+  /// The same in the order of the JSON document.
+  private static let counters: [HostStat] = [
+    .connectFailures, .connectionsTotal, .requestsFailed, .requestsSucceeded, .requestsTimedOut,
+    .requestsTotal,
+  ]
+  private static let gauges: [HostStat] = [.connectionsActive, .requestsActive]
+
   /// `name::host::key::value`, a line each.
   var text: String {
     var out = ""
-    for index in 0..<manager.clusters.count {
+    for index in shown {
       let config = manager.clusters[index]
       let name = config.value.name.string
       out += "\(name)::observability_name::\(config.value.statName.string)\n"
@@ -69,7 +85,7 @@ struct ClustersPage {
 
   /// `envoy.admin.v3.Clusters`.
   var document: AdminJSON {
-    let clusters = (0..<manager.clusters.count).map { index in
+    let clusters = shown.map { index in
       let config = manager.clusters[index]
       return AdminJSON.object([
         ("name", .string(config.value.name.string)),
@@ -112,22 +128,24 @@ struct ClustersPage {
       ("region", locality.value.region), ("zone", locality.value.zone),
       ("sub_zone", locality.value.subZone),
     ].filter { !$0.1.isEmpty }.map { ($0.0, .string($0.1.string)) }
-    let stats = Self.order.map { stat in
-      let isGauge = stat == .connectionsActive || stat == .requestsActive
-      let value = String(entry.host.value.total(stat))
+    // As in protobuf's JSON, what is zero or empty is left out.
+    let stats = (Self.counters + Self.gauges).map { stat in
+      let value = entry.host.value.total(stat)
       return AdminJSON.object(
-        (isGauge ? [("type", .string("GAUGE"))] : [])
-          + [("name", .string("\(stat.name)")), ("value", .string(value))])
+        (Self.gauges.contains(stat) ? [("type", .string("GAUGE"))] : [])
+          + [("name", .string("\(stat.name)"))]
+          + (value == 0 ? [] : [("value", .string(String(value)))]))
     }
-    return .object([
+    var members: [(name: String, value: AdminJSON)] = [
       ("address", entry.addresses.array.first.map(AdminJSON.init(address:)) ?? .null),
       ("stats", .array(stats)),
       ("health_status", .object([("eds_health_status", .string(Self.status(entry.health)))])),
       ("weight", .integer(Int64(entry.weight))),
-      ("hostname", .string(entry.host.value.hostname.string)),
-      ("priority", .integer(Int64(entry.priority))),
-      ("locality", .object(places)),
-    ])
+    ]
+    let hostname = entry.host.value.hostname
+    if !hostname.isEmpty { members.append(("hostname", .string(hostname.string))) }
+    if entry.priority != 0 { members.append(("priority", .integer(Int64(entry.priority)))) }
+    return .object(members + [("locality", .object(places))])
   }
 
   private static func status(_ health: HostHealth) -> String {

@@ -8,39 +8,68 @@ struct ConfigDump {
   /// When the configuration was loaded: the process loads it once.
   let lastUpdated: String
 
-  /// Every part, in Envoy's order.
-  var document: AdminJSON {
-    let parts: [AdminJSON] = [
-      part(
-        "BootstrapConfigDump",
-        [("bootstrap", Self.json(tree.root)), ("last_updated", .string(lastUpdated))]),
-      part(
-        "ClustersConfigDump",
-        list("static_clusters", resources("clusters"), as: "cluster")),
-      part(
-        "ListenersConfigDump",
-        list("static_listeners", resources("listeners"), as: "listener")),
-      part("ScopedRoutesConfigDump", []),
-      part("RoutesConfigDump", list("static_route_configs", routeConfigs, as: "route_config")),
-      part("SecretsConfigDump", []),
+  typealias Members = [(name: String, value: AdminJSON)]
+
+  /// One of the dump's messages: its plain fields, and its lists of resources.
+  struct Part {
+    let kind: String
+    var plain: Members = []
+    var lists: [List] = []
+  }
+
+  /// A list of resources of one kind; `element` is the message of an item, which holds the resource
+  /// in its field `member`.
+  struct List {
+    let name: String
+    let element: String
+    let member: String
+    var resources: [ConfigNode] = []
+  }
+
+  /// Every part, in Envoy's order. There is no dynamic configuration yet.
+  var parts: [Part] {
+    [
+      Part(
+        kind: "BootstrapConfigDump",
+        plain: [("bootstrap", Self.json(tree.root)), ("last_updated", .string(lastUpdated))]),
+      Part(
+        kind: "ClustersConfigDump",
+        lists: [
+          List(
+            name: "static_clusters", element: "StaticCluster", member: "cluster",
+            resources: resources("clusters")),
+          List(name: "dynamic_active_clusters", element: "DynamicCluster", member: "cluster"),
+          List(name: "dynamic_warming_clusters", element: "DynamicCluster", member: "cluster"),
+        ]),
+      Part(
+        kind: "ListenersConfigDump",
+        lists: [
+          List(
+            name: "static_listeners", element: "StaticListener", member: "listener",
+            resources: resources("listeners")),
+          List(name: "dynamic_listeners", element: "DynamicListener", member: "listener"),
+        ]),
+      Part(kind: "ScopedRoutesConfigDump"),
+      Part(
+        kind: "RoutesConfigDump",
+        lists: [
+          List(
+            name: "static_route_configs", element: "StaticRouteConfig", member: "route_config",
+            resources: routeConfigs),
+          List(
+            name: "dynamic_route_configs", element: "DynamicRouteConfig", member: "route_config"),
+        ]),
+      Part(kind: "SecretsConfigDump"),
     ]
-    return .object([("configs", .array(parts))])
   }
 
-  private typealias Members = [(name: String, value: AdminJSON)]
-
-  private func part(_ kind: String, _ members: Members) -> AdminJSON {
-    .object([("@type", .string("type.googleapis.com/envoy.admin.v3." + kind))] + members)
-  }
-
-  private func list(_ name: String, _ nodes: [ConfigNode], as member: String) -> Members {
-    guard !nodes.isEmpty else { return [] }
-    let items = nodes.map { node in
-      AdminJSON.object([
-        (member, Self.json(node, named: true)), ("last_updated", .string(lastUpdated)),
-      ])
+  /// The items of a list whose resource has a name that fits.
+  func items(_ list: List, named fits: ((String) -> Bool)?) -> [Members] {
+    list.resources.filter { node in
+      fits?(node.field("name")?.stringValue ?? "") ?? true
+    }.map { node in
+      [(list.member, Self.json(node, named: true)), ("last_updated", .string(lastUpdated))]
     }
-    return [(name, .array(items))]
   }
 
   private func resources(_ name: String) -> [ConfigNode] {

@@ -13,7 +13,7 @@ enum LoggingPage {
   private static var active: String {
     "active loggers:\n"
       + ProcessLogComponent.allCases.map {
-        "  \($0.rawValue): \(ProcessLog.shared.level(of: $0).name)\n"
+        "  \($0.name): \(ProcessLog.shared.level(of: $0).name)\n"
       }.joined()
   }
 

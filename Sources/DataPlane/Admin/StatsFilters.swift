@@ -1,4 +1,3 @@
-import Engine
 import Routing
 import Telemetry
 
@@ -6,30 +5,39 @@ import Telemetry
 enum StatsFilters {
   /// What is wrong with them, or nil.
   static func apply(_ request: AdminRequest, to query: inout StatsQuery) -> String? {
-    if let pattern = request.parameter("filter"), !pattern.isEmpty {
-      do throws(Regex.Refusal) {
-        // Envoy searches anywhere in the name.
-        let regex = try Regex(".*(?:\(pattern)).*")
-        query.filter = { name in Bytes.with(name) { regex.matches($0) } }
-      } catch {
-        return "Invalid regex: \(error.message)\n"
+    do throws(Regex.Refusal) {
+      if let search = try request.search("filter") {
+        // With `invert_filter`, the names that do not match.
+        let wanted = request.parameter("invert_filter") == nil
+        query.filter = { search.isFound(in: $0) == wanted }
       }
+    } catch {
+      return "Invalid re2 regex: \(error.message)\n"
     }
     if let text = request.parameter("histogram_buckets") {
       guard let known = StatsQuery.Histograms(rawValue: text) else {
-        let names = StatsQuery.Histograms.allCases.map(\.rawValue).joined(separator: ", ")
+        let names = StatsQuery.Histograms.allCases.map(\.rawValue).joined(separator: "|")
         return "usage: /stats?histogram_buckets=(\(names))\n"
       }
       query.histograms = known
     }
-    switch request.parameter("type")?.lowercased() {
-    case nil, "", "all": break
-    case "counters": query.type = .counter
-    case "gauges": query.type = .gauge
-    case "histograms": query.type = .histogram
-    case "textreadouts": query.showsTexts = true
-    case let other?: return "invalid &type=\(other)\n"
+    query.showsTexts = request.parameter("text_readouts") != nil
+    switch request.parameter("type") {
+    case nil, "", "All": break
+    case "Counters": query.type = .counter
+    case "Gauges": query.type = .gauge
+    case "Histograms": query.type = .histogram
+    case "TextReadouts": query.type = .textReadout
+    case let other?: return "invalid &type= param: '\(other)'\n"
     }
     return nil
+  }
+}
+
+extension AdminRequest {
+  /// The expression that a parameter gives; nil when it is absent or empty.
+  func search(_ name: String) throws(Regex.Refusal) -> RegexQuery? {
+    guard let pattern = parameter(name), !pattern.isEmpty else { return nil }
+    return try RegexQuery(pattern)
   }
 }

@@ -14,6 +14,8 @@ struct ActiveListener {
   var isDraining = false
   /// How long to wait before accepting is tried again after it has failed.
   static let restMilliseconds: UInt64 = 50
+  /// How long connections whose handshake has begun have to arrive before the socket is closed.
+  static let lastCallMilliseconds: UInt64 = 20
 
   init(config: Ref<ListenerConfig>, worker: Ref<Worker>, fd: Int32) {
     self.config = config
@@ -30,20 +32,37 @@ extension Ref where Value == ActiveListener {
       value.config.value.address.isUnix ? FL_EPOLL_LISTEN_EXCLUSIVE : FL_EPOLL_LISTEN
     value.registration = unsafe value.worker.value.loop.register(
       value.fd, events: events, context: raw
-    ) { raw, _ in unsafe Ref<ActiveListener>(raw: raw).acceptAll() }
+    ) { raw, _ in unsafe _ = Ref<ActiveListener>(raw: raw).acceptAll() }
   }
 
-  /// Stops accepting; what was accepted goes on.
+  /// Stops accepting, without cutting anybody off: closing the socket resets connections that nobody
+  /// has accepted yet. So new ones are turned away first: a client that hears nothing asks again, and
+  /// meets whoever listens by then. A moment later, when what was under way has arrived, it is closed.
   func stop() {
+    guard value.fd >= 0 else { return }
+    if !value.config.value.address.isUnix { fl_ignore_new_connections(value.fd) }
+    acceptAll()
+    _ = unsafe value.worker.value.loop.after(
+      milliseconds: ActiveListener.lastCallMilliseconds, context: raw
+    ) { raw, _ in unsafe Ref<ActiveListener>(raw: raw).close() }
+  }
+
+  private func close() {
+    // It ends: nothing new joins the queue.
+    while value.fd >= 0, !acceptAll() {}
     if let registration = value.registration {
       value.worker.value.loop.unregister(registration)
       value.registration = nil
     }
-    if value.fd >= 0 { _ = CLinux.close(value.fd) }
+    guard value.fd >= 0 else { return }
+    _ = CLinux.close(value.fd)
     value.fd = -1
+    value.worker.value.countListening(-1)
   }
 
-  private func acceptAll() {
+  /// Takes what waits, up to the number for one turn. False when there may be more.
+  @discardableResult
+  private func acceptAll() -> Bool {
     let worker = value.worker
     let config = value.config
     var left = config.value.acceptsPerTurn
@@ -53,13 +72,14 @@ extension Ref where Value == ActiveListener {
       if fd == -ECONNABORTED || fd == -EINTR { continue }
       guard fd >= 0 else {
         if fd != -EAGAIN { rest() }
-        return
+        return true
       }
       let local =
         config.value.isWildcard ? ListenSocket.localAddress(of: fd) : config.value.address
       receive(fd, ConnectionFacts(local: local, remote: peer), on: worker)
       left -= 1
     }
+    return false
   }
 
   /// A connection has come: the listener's filters look at it, or its chain is chosen at once.

@@ -22,8 +22,7 @@ extension Server {
     let now = fl_monotonic_ns()
     drainDeadline = now &+ UInt64(clamping: max(0, options.drainSeconds)) &* 1_000_000_000
     later(Self.idleGraceMilliseconds) { $0.closeIdleConnections() }
-    // Not at once: workers need a moment to take what is in their listeners' backlogs.
-    later(Self.checkMilliseconds * 2) { $0.endWhenDrained() }
+    later(Self.checkMilliseconds) { $0.endWhenDrained() }
   }
 
   /// `/drain_listeners`: the process stays.
@@ -75,8 +74,9 @@ extension Server {
   }
 
   private func endWhenDrained() {
-    let open = links.reduce(Int64(0)) { $0 + $1.openConnections }
-    guard open > 0, fl_monotonic_ns() < drainDeadline else { return loop.stop() }
+    // Workers may be late: what waits in a backlog is seen only when they have closed it.
+    let isDrained = links.allSatisfy(\.isDrained)
+    guard !isDrained, fl_monotonic_ns() < drainDeadline else { return loop.stop() }
     later(Self.checkMilliseconds) { $0.endWhenDrained() }
   }
 

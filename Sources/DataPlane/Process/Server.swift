@@ -172,6 +172,7 @@ package final class Server {
         OpenListener(config: listener, address: address, active: open.active))
       for (index, worker) in workers.enumerated() {
         worker.value.listeners.append(open.active[index])
+        if open.active[index].value.fd >= 0 { worker.value.countListening(1) }
       }
     }
   }
@@ -269,6 +270,7 @@ package final class Server {
   var isEnding: Bool { stage == .draining }
 
   private func finish() {
+    watchdog?.stop()
     for link in links {
       link.mailbox.post { loop in loop.stop() }
     }

@@ -4,23 +4,26 @@ import ResourceModel
 import Resources
 import Telemetry
 
-/// Looks from the main loop whether every worker comes back to its loop in time, and names the one
-/// that does not. The main loop's own stalls show in how late it comes to look.
-final class Watchdog {
-  private unowned let server: Server
-  private let mainLimits: Limits
-  private let workerLimits: Limits
+/// Looks whether the main thread and every worker come back to their loops in time, and names the
+/// one that does not. On a thread of its own: whoever is stuck cannot say so.
+///
+/// `@unchecked`: between `start` and `stop` only its own thread touches what changes here; the thread
+/// sanitizer's end-to-end run would catch another use.
+final class Watchdog: @unchecked Sendable {
+  private let loop = EventLoop()
+  private let stats: WorkerStats
   private let interval: UInt64
-  private var expected: UInt64 = 0
-  private let everyWorker: Counters
-  private let mainThread: Counters
-  private let mainThreadOfServer: Counters
-  private var workers: [Watched] = []
+  private var watched: [Watched]
+  private var thread = pthread_t()
 
-  /// What counts as a stall and as a long one, in nanoseconds.
+  /// How long a thread may be busy, in nanoseconds.
   private struct Limits {
+    /// A stall.
     let miss: UInt64
+    /// A long one.
     let megaMiss: UInt64
+    /// One that nobody can wait for; 0 for never.
+    let kill: UInt64
 
     init(_ message: Envoy_Config_Bootstrap_V3_Watchdog) {
       let missDefault = UInt64(Defaults.watchdogMiss / .milliseconds(1))
@@ -30,93 +33,121 @@ final class Watchdog {
         message.hasMegamissTimeout ? message.megamissTimeout.milliseconds : megaMissDefault
       self.miss = miss &* 1_000_000
       self.megaMiss = megaMiss &* 1_000_000
+      kill = message.killTimeout.milliseconds &* 1_000_000
     }
   }
 
-  /// `….watchdog_miss` and `….watchdog_mega_miss`.
+  /// `….watchdog_miss` and `….watchdog_mega_miss`: of all threads of a kind, and of one.
   private struct Counters {
-    let miss: CounterID
-    let megaMiss: CounterID
+    let misses: [CounterID]
+    let megaMisses: [CounterID]
 
-    init(_ scope: String, in store: StatsStore) {
-      miss = store.counter("\(scope).watchdog_miss")
-      megaMiss = store.counter("\(scope).watchdog_mega_miss")
+    init(_ scopes: [String], in store: StatsStore) {
+      misses = scopes.map { store.counter("\($0).watchdog_miss") }
+      megaMisses = scopes.map { store.counter("\($0).watchdog_mega_miss") }
     }
   }
 
-  /// One worker, and what has been told about the wake-up that it is busy with.
+  /// One thread, and what has been told about the wake-up that it is busy with.
   private struct Watched {
+    let name: String
+    let thread: pthread_t
+    let busySince: Ref<fl_cell>
+    let limits: Limits
     let counters: Counters
     var wakeUp: UInt64 = 0
     var isMissed = false
     var isMegaMissed = false
   }
 
+  /// Begins to watch. Called on the main thread, with all workers running.
   init(_ server: Server) {
-    self.server = server
     let store = server.config.store
-    let watchdogs = server.config.bootstrap.watchdogs
-    mainLimits = Limits(watchdogs.mainThreadWatchdog)
-    workerLimits = Limits(watchdogs.workerWatchdog)
+    let message = server.config.bootstrap.watchdogs
+    let mainLimits = Limits(message.mainThreadWatchdog)
+    let workerLimits = Limits(message.workerWatchdog)
     // Half the time that is tolerated, so that a stall is seen before it is twice as long.
     interval = max(min(mainLimits.miss, workerLimits.miss) / 2, 10_000_000)
-    everyWorker = Counters("workers", in: store)
-    mainThread = Counters("main_thread", in: store)
-    mainThreadOfServer = Counters("server.main_thread", in: store)
-    workers = server.workers.indices.map {
-      Watched(counters: Counters("server.worker_\($0)", in: store))
+    watched = [
+      Watched(
+        name: "main thread", thread: pthread_self(),
+        busySince: server.loop.state.value.busySince, limits: mainLimits,
+        counters: Counters(["main_thread", "server.main_thread"], in: store))
+    ]
+    for (index, link) in server.links.enumerated() {
+      watched.append(
+        Watched(
+          name: "worker_\(index)", thread: server.threads[index], busySince: link.busySince,
+          limits: workerLimits,
+          counters: Counters(["workers", "server.worker_\(index)"], in: store)))
     }
+    stats = store.makeWorker()
+    start()
+  }
+
+  private func start() {
     schedule()
+    // SAFETY: `stop` waits for the thread before the server lets go of its watchdog.
+    let status = unsafe pthread_create(
+      &thread, nil,
+      { raw in
+        guard let raw = unsafe raw else { return nil }
+        fl_block_signals()
+        fl_prepare_thread_for_crash()
+        _ = unsafe fl_set_thread_name("watchdog")
+        unsafe Unmanaged<Watchdog>.fromOpaque(raw).takeUnretainedValue().loop.run()
+        return nil
+      }, Unmanaged.passUnretained(self).toOpaque())
+    precondition(status == 0, "a thread can be started")
+  }
+
+  /// Ends the thread.
+  func stop() {
+    loop.mailbox.post { loop in loop.stop() }
+    _ = pthread_join(thread, nil)
   }
 
   private func schedule() {
-    expected = fl_monotonic_ns() &+ interval
-    // SAFETY: the server keeps its watchdog for as long as the loop runs.
-    _ = unsafe server.loop.after(
+    // SAFETY: the loop runs no longer than this object lives.
+    _ = unsafe loop.after(
       milliseconds: interval / 1_000_000, context: Unmanaged.passUnretained(self).toOpaque()
     ) { raw, _ in unsafe Unmanaged<Watchdog>.fromOpaque(raw).takeUnretainedValue().look() }
   }
 
   private func look() {
     let now = fl_monotonic_ns()
-    lookAtMainThread(now)
-    for index in workers.indices { look(at: index, now) }
+    for index in watched.indices { look(at: index, now) }
     schedule()
   }
 
-  private func lookAtMainThread(_ now: UInt64) {
-    let late = now > expected ? now - expected : 0
-    guard late > mainLimits.miss else { return }
-    count(\.miss, mainThread, mainThreadOfServer)
-    if late > mainLimits.megaMiss { count(\.megaMiss, mainThread, mainThreadOfServer) }
-    ProcessLog.shared.warning(.main, "main thread was busy for \(late / 1_000_000) ms")
-  }
-
   private func look(at index: Int, _ now: UInt64) {
-    let since = server.links[index].busyTime
+    let since = unsafe fl_flag_get(watched[index].busySince.pointer)
     guard since != 0, now > since else { return }
-    if workers[index].wakeUp != since {
-      workers[index].wakeUp = since
-      workers[index].isMissed = false
-      workers[index].isMegaMissed = false
+    if watched[index].wakeUp != since {
+      watched[index].wakeUp = since
+      watched[index].isMissed = false
+      watched[index].isMegaMissed = false
     }
     let busy = now - since
-    if busy > workerLimits.miss, !workers[index].isMissed {
-      workers[index].isMissed = true
-      count(\.miss, everyWorker, workers[index].counters)
-      ProcessLog.shared.warning(
-        .main, "worker_\(index) is busy for \(busy / 1_000_000) ms with one wake-up")
+    let (name, limits) = (watched[index].name, watched[index].limits)
+    if busy > limits.miss, !watched[index].isMissed {
+      watched[index].isMissed = true
+      for counter in watched[index].counters.misses { stats.add(counter) }
+      tell(.warning, "\(name) is busy for \(busy / 1_000_000) ms with one wake-up")
     }
-    if busy > workerLimits.megaMiss, !workers[index].isMegaMissed {
-      workers[index].isMegaMissed = true
-      count(\.megaMiss, everyWorker, workers[index].counters)
-      ProcessLog.shared.error(
-        .main, "worker_\(index) is stuck: busy for \(busy / 1_000_000) ms with one wake-up")
+    if busy > limits.megaMiss, !watched[index].isMegaMissed {
+      watched[index].isMegaMissed = true
+      for counter in watched[index].counters.megaMisses { stats.add(counter) }
+      tell(.error, "\(name) is stuck: busy for \(busy / 1_000_000) ms with one wake-up")
+    }
+    if limits.kill > 0, busy > limits.kill {
+      tell(.critical, "\(name) is stuck for \(busy / 1_000_000) ms: ending the process")
+      // In that thread, so that the crash report names it and its stream.
+      _ = pthread_kill(watched[index].thread, SIGABRT)
     }
   }
 
-  private func count(_ which: KeyPath<Counters, CounterID>, _ first: Counters, _ second: Counters) {
-    server.config.store.main.add(first[keyPath: which])
-    server.config.store.main.add(second[keyPath: which])
+  private func tell(_ level: ProcessLogLevel, _ message: String) {
+    ProcessLog.shared.log(level, .main, message)
   }
 }

@@ -29,6 +29,8 @@ struct Worker: ~Copyable {
   var listeners: [Ref<ActiveListener>] = []
   /// Open connections of clients; the main thread looks at it.
   let openCount = Ref<fl_cell>.immortal(fl_cell())
+  /// Sockets that listen; the main thread looks at it.
+  let listeningCount = Ref<fl_cell>.immortal(fl_cell())
   let logs: LogProducer
   let renderer = LogRenderer()
   /// Open connections of clients, for a drain to reach.
@@ -151,6 +153,12 @@ extension Worker {
   /// Connections of clients that are open; any thread may ask.
   var openConnections: Int64 { unsafe Int64(clamping: fl_flag_get(openCount.pointer)) }
 
+  /// A listening socket has been opened or closed.
+  func countListening(_ change: Int) {
+    let cell = unsafe listeningCount.pointer
+    unsafe fl_flag_set(cell, fl_flag_get(cell) &+ UInt64(bitPattern: Int64(change)))
+  }
+
   private func count(_ change: UInt64) {
     unsafe fl_flag_set(openCount.pointer, fl_flag_get(openCount.pointer) &+ change)
   }
@@ -190,20 +198,23 @@ extension Worker {
 struct WorkerLink {
   let mailbox: Mailbox
   private let openCount: Ref<fl_cell>
-  private let busySince: Ref<fl_cell>
+  private let listeningCount: Ref<fl_cell>
+  /// When the wake-up at hand began, in monotonic nanoseconds; 0 while the worker waits.
+  let busySince: Ref<fl_cell>
 
   /// Taken before the worker's thread starts.
   init(_ worker: Ref<Worker>) {
     mailbox = worker.value.loop.mailbox
     openCount = worker.value.openCount
+    listeningCount = worker.value.listeningCount
     busySince = worker.value.loop.state.value.busySince
   }
 
   /// Connections of clients that are open.
   var openConnections: Int64 { unsafe Int64(clamping: fl_flag_get(openCount.pointer)) }
 
-  /// When the wake-up at hand began, in monotonic nanoseconds; 0 while the worker waits.
-  var busyTime: UInt64 { unsafe fl_flag_get(busySince.pointer) }
+  /// Nothing can come any more, and nothing is under way.
+  var isDrained: Bool { unsafe fl_flag_get(listeningCount.pointer) == 0 && openConnections == 0 }
 }
 
 /// What the main thread and all workers know; it changes only through atomic flags.

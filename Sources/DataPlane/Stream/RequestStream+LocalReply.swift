@@ -54,6 +54,7 @@ extension Ref where Value == RequestStream {
     // A filter answers in the place of a response that the upstream did give.
     if !value.attempt.isUncountedFailure { countPassed() }
     dropAttempt()
+    ProcessLog.shared.debug(.http, "local reply \(status): \(details.string)")
     value.details = details
     value.flags.formUnion(flags)
     value.attempt.localReply = true

@@ -197,6 +197,11 @@ extension Ref where Value == HostPool {
     stats.add(cluster.value.stats.value.connections.connectFail)
     if timedOut { stats.add(cluster.value.stats.value.connections.connectTimeout) }
     value.host.value.add(.connectFailures, worker: value.worker.value.index)
+    ProcessLog.shared.debug(
+      .pool,
+      "cluster '\(cluster.value.config.value.name.string)': no connection to "
+        + "\(value.address.description): "
+        + (timedOut ? "timed out" : unsafe String(cString: strerror(error))))
     upstream.value.phase = .idle
     discard(upstream, byPeer: !timedOut)
     // Envoy fails everything that waits for this host at once: it would fare no better.

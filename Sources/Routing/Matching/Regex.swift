@@ -1,7 +1,7 @@
 import CRE2
 import Engine
 
-/// A compiled RE2 expression that lasts as long as the process. The only file that sees its pointer.
+/// A compiled RE2 expression that lasts as long as the process. The only file that sees such pointers.
 ///
 /// Matching takes time linear in the text, whatever the expression; any thread may use it.
 @safe
@@ -57,6 +57,40 @@ package struct Regex: BitwiseCopyable {
       block.used += length
       return true
     }
+  }
+}
+
+/// A compiled RE2 expression that goes when nobody needs it any more: for what people ask for while
+/// the process runs, such as a filter of `/stats`.
+@safe
+package final class RegexQuery {
+  private let raw: OpaquePointer
+
+  /// Compiles an expression.
+  package init(_ pattern: String) throws(Regex.Refusal) {
+    var message = ErrorText()
+    let bytes = Array(pattern.utf8)
+    let compiled = unsafe bytes.withUnsafeBufferPointer { text in
+      // SAFETY: RE2 keeps a copy of the text, and writes no more of a sentence than it is told.
+      unsafe text.withMemoryRebound(to: CChar.self) { text in
+        unsafe fl_regex_compile(text.baseAddress, text.count, &message.bytes, ErrorText.capacity)
+      }
+    }
+    guard let compiled = unsafe compiled else { throw Regex.Refusal(message: message.string) }
+    // SAFETY: fresh and unshared; released once, in `deinit`.
+    unsafe raw = compiled
+  }
+
+  deinit { unsafe fl_regex_free(raw) }
+
+  /// Whether the whole text matches.
+  package func matches(_ text: String) -> Bool {
+    Bytes.with(text) { unsafe fl_regex_full_match(raw, $0.base, $0.count) == 1 }
+  }
+
+  /// Whether a part of the text matches.
+  package func isFound(in text: String) -> Bool {
+    Bytes.with(text) { unsafe fl_regex_partial_match(raw, $0.base, $0.count) == 1 }
   }
 }
 

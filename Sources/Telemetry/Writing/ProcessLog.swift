@@ -26,21 +26,21 @@ package enum ProcessLogLevel: UInt8, CaseIterable, Comparable, Sendable {
 }
 
 /// The parts of the proxy that can be told apart in its log, under Envoy's names.
-package enum ProcessLogComponent: String, CaseIterable, Sendable {
+package enum ProcessLogComponent: UInt8, CaseIterable, Sendable {
   case admin
   case config
   case connection
-  case connectionHandler = "conn_handler"
+  case connectionHandler
   case dns
   case file
   case filter
   case grpc
-  case healthCheck = "hc"
+  case healthCheck
   case http
   case http2
-  case initialization = "init"
+  case initialization
   case io
-  case localRateLimit = "local_rate_limit"
+  case localRateLimit
   case lua
   case main
   case matcher
@@ -53,6 +53,22 @@ package enum ProcessLogComponent: String, CaseIterable, Sendable {
   case stats
   case tracing
   case upstream
+
+  /// Envoy's name for it.
+  package var name: String {
+    switch self {
+    case .connectionHandler: "conn_handler"
+    case .healthCheck: "hc"
+    case .initialization: "init"
+    case .localRateLimit: "local_rate_limit"
+    default: "\(self)"
+    }
+  }
+
+  init?(name: String) {
+    guard let known = Self.allCases.first(where: { $0.name == name }) else { return nil }
+    self = known
+  }
 }
 
 /// The proxy's own log, in Envoy's form:
@@ -62,7 +78,7 @@ package enum ProcessLogComponent: String, CaseIterable, Sendable {
 /// it (a stopped reader of standard error), it is dropped and counted, and the thread goes on.
 @safe
 package final class ProcessLog: Sendable {
-  // SAFETY: the levels are atomic cells that live as long as the log.
+  // SAFETY: the levels are atomic cells, one for each component, that live as long as the log.
   private nonisolated(unsafe) let levels: UnsafeMutablePointer<UInt64>
   private let output = Mutex(Output())
   private let droppedLines = Atomic<UInt64>(0)
@@ -99,12 +115,12 @@ package final class ProcessLog: Sendable {
 
   /// Sets the level of one component (`POST /logging?upstream=debug`).
   package func setLevel(_ level: ProcessLogLevel, of component: ProcessLogComponent) {
-    unsafe telemetry_store(levels + Self.index(component), UInt64(level.rawValue))
+    unsafe telemetry_store(levels + Int(component.rawValue), UInt64(level.rawValue))
   }
 
   /// The level of a component.
   package func level(of component: ProcessLogComponent) -> ProcessLogLevel {
-    let raw = unsafe telemetry_load(levels + Self.index(component))
+    let raw = unsafe telemetry_load(levels + Int(component.rawValue))
     return ProcessLogLevel(rawValue: UInt8(truncatingIfNeeded: raw)) ?? .info
   }
 
@@ -116,8 +132,8 @@ package final class ProcessLog: Sendable {
     for entry in list.split(separator: ",") {
       let parts = entry.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
       guard parts.count == 2 else { return "“\(entry)” is not of the form component:level" }
-      guard let component = ProcessLogComponent(rawValue: parts[0]) else {
-        let names = ProcessLogComponent.allCases.map(\.rawValue)
+      guard let component = ProcessLogComponent(name: parts[0]) else {
+        let names = ProcessLogComponent.allCases.map(\.name)
         let hint = NearestName.of(parts[0], among: names).map { "; did you mean \($0)?" } ?? ""
         return "there is no log component “\(parts[0])”\(hint)"
       }
@@ -129,10 +145,6 @@ package final class ProcessLog: Sendable {
     }
     for (component, level) in changes { setLevel(level, of: component) }
     return nil
-  }
-
-  private static func index(_ component: ProcessLogComponent) -> Int {
-    ProcessLogComponent.allCases.firstIndex(of: component) ?? 0
   }
 
   // MARK: Output
@@ -207,7 +219,7 @@ package final class ProcessLog: Sendable {
   ) -> [UInt8] {
     var line: [UInt8] = []
     line.append("[" + timestamp() + "][\(telemetry_thread_id())][\(level.name)]")
-    line.append("[\(component.rawValue)] ")
+    line.append("[\(component.name)] ")
     for byte in message.utf8.prefix(lineBytes) {
       // A message may quote a peer: it must not be able to begin a line of its own.
       if byte >= 0x20 && byte != 0x7F {
