@@ -159,8 +159,10 @@ package struct Bytes: BitwiseCopyable {
   }
 
   /// A copy that lasts until the process ends: configuration text.
-  package static func immortal(_ text: String) -> Bytes {
-    let utf8 = Array(text.utf8)
+  package static func immortal(_ text: String) -> Bytes { immortal(Array(text.utf8)) }
+
+  /// A copy that lasts until the process ends.
+  package static func immortal(_ utf8: [UInt8]) -> Bytes {
     let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: max(utf8.count, 1))
     for index in utf8.indices { unsafe memory[index] = utf8[index] }
     return unsafe Bytes(base: UnsafePointer(memory), count: utf8.count)

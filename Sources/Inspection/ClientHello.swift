@@ -16,6 +16,9 @@ package struct ClientHello: BitwiseCopyable {
     private var storage = InlineArray<255, UInt8>(repeating: 0)
     private var length: UInt8 = 0
 
+    /// No text.
+    package init() {}
+
     package var count: Int { Int(length) }
 
     /// False when it is full.

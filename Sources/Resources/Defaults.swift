@@ -28,6 +28,15 @@ package enum Defaults {
   /// `enable_reuse_port`: each worker has its own queue of new connections.
   package static let enableReusePort = true
 
+  // MARK: Network filters
+
+  /// `idle_timeout` of a TCP proxy: a session without a byte in either direction.
+  package static let tcpIdleTimeout = Duration.seconds(3600)
+  /// `max_connect_attempts` of a TCP proxy.
+  package static let maxConnectAttempts: UInt32 = 1
+  /// The longest `response` of a direct response.
+  package static let directResponseBytes = 64 * 1024
+
   // MARK: HTTP connection manager
 
   /// `common_http_protocol_options.idle_timeout`, of listeners and of clusters: a connection

@@ -280,8 +280,12 @@ struct BootstrapLoaderTests {
     #expect(
       lines == [
         "24:143: static_resources.listeners[1].filter_chains[0].filters[0].typed_config: "
-          + "'envoy.type.v3.Percent' does not belong here; expected "
-          + "'envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager'"
+          + "'envoy.type.v3.Percent' does not belong here; expected one of "
+          + [
+            "http_connection_manager.v3.HttpConnectionManager",
+            "connection_limit.v3.ConnectionLimit", "direct_response.v3.Config", "echo.v3.Echo",
+            "sni_cluster.v3.SniCluster", "tcp_proxy.v3.TcpProxy",
+          ].map { "envoy.extensions.filters.network." + $0 }.joined(separator: ", ")
       ])
   }
 

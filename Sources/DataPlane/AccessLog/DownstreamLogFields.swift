@@ -9,6 +9,9 @@ extension Ref where Value == DownstreamConnection {
     of field: LogField, client: SocketAddress, _ scratch: inout ByteSink
   ) -> LogValue? {
     switch field {
+    case .filterChainName:
+      value.chain.map { $0.value.name }.flatMap { $0.isEmpty ? nil : .bytes(LogBytes($0)) }
+        ?? .absent
     case .downstreamLocalAddress: value.local.logValue(.whole, &scratch)
     case .downstreamLocalAddressWithoutPort: value.local.logValue(.withoutPort, &scratch)
     case .downstreamLocalPort: value.local.logValue(.port, &scratch)

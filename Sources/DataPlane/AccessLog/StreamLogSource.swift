@@ -183,14 +183,7 @@ struct StreamLogSource: LoggedExchange {
   /// Why the last connection attempt failed, in one word.
   private func transportFailure(_ scratch: inout ByteSink) -> LogValue {
     guard stream.value.attempt.failure == FL_FAILURE_CONNECT else { return .absent }
-    let text = stream.connectErrorText
-    let mark = scratch.count
-    var index = 0
-    while index < text.count {
-      scratch.append(text[index] == UInt8(ascii: " ") ? UInt8(ascii: "_") : text[index])
-      index += 1
-    }
-    return .bytes(scratch.bytes(since: mark))
+    return ConnectError.logValue(stream.value.attempt.errorNumber, &scratch)
   }
 
   private func downstream(_ field: LogField, _ scratch: inout ByteSink) -> LogValue {

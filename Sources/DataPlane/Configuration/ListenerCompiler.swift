@@ -74,26 +74,13 @@ struct ListenerCompiler {
   }
 
   private mutating func compile(
-    _ chain: Envoy_Config_Listener_V3_FilterChain, at path: ConfigPath, scope: String,
-    bufferLimit: Int
+    _ chain: NetworkChainCompiler.Chain, at path: ConfigPath, scope: String, bufferLimit: Int
   ) -> Ref<NetworkChain>? {
-    guard let last = chain.filters.last,
-      let message = try? ManagerCompiler.Message(serializedBytes: last.typedConfig.value)
-    else { return nil }
-    let place = path.field("filters").index(chain.filters.count - 1).field("typed_config")
-    let compiled = ManagerCompiler(
-      context: context, index: managers.count, bufferLimit: bufferLimit
-    ).compile(message, at: place)
-    managers.append(compiled)
-    return .immortal(
-      NetworkChain(
-        name: .immortal(chain.name),
-        terminal: .http(
-          HTTPTerminal(
-            manager: compiled.manager,
-            stats: .immortal(
-              ListenerHTTPStats(
-                scope: scope, managerPrefix: message.statPrefix, in: context.store))))))
+    let compiler = NetworkChainCompiler(
+      context: context, scope: scope, bufferLimit: bufferLimit, managerCount: managers.count)
+    guard let result = compiler.compile(chain, at: path) else { return nil }
+    if let manager = result.manager { managers.append(manager) }
+    return result.chain
   }
 
   private func options(_ listener: Listener) -> ListenSocket.Options {

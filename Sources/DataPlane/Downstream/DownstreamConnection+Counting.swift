@@ -24,6 +24,7 @@ extension Ref where Value == DownstreamConnection {
     guard let counters, let listener = value.listener else { return }
     let lifetime = (held.value.loop.now &- value.openedAt) / 1_000_000
     listener.countClosed(lifetime: lifetime)
+    value.chain?.value.filters.release(stats)
     stats.gaugeAdd(counters.value.cxActive, -1)
     stats.gaugeAdd(counters.value.cxHTTP1Active, -1)
     stats.add(counters.value.cxDestroy)

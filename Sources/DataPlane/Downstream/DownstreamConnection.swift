@@ -33,6 +33,7 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var previousOpen: Ref<DownstreamConnection>?
   var worker: Ref<Worker>?
   var listener: Ref<ActiveListener>?
+  var chain: Ref<NetworkChain>?
   var terminal: HTTPTerminal?
   /// Who asks, as far as a proxy in front of us is believed.
   var remote = SocketAddress()
@@ -141,12 +142,13 @@ extension Ref where Value == DownstreamConnection {
 
   /// Takes over an accepted socket. False when the loop cannot watch it.
   func open(
-    _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, terminal: HTTPTerminal,
-    facts: borrowing ConnectionFacts
+    _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, chain: Ref<NetworkChain>,
+    terminal: HTTPTerminal, facts: borrowing ConnectionFacts
   ) -> Bool {
     let remote = facts.remote
     value.worker = worker
     value.listener = listener
+    value.chain = chain
     value.terminal = terminal
     value.remote = remote
     value.directRemote = facts.directRemote

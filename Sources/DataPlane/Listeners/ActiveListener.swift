@@ -107,14 +107,43 @@ extension Ref where Value == ActiveListener {
       _ = CLinux.close(fd)
       return
     }
+    if let delay = chain.value.filters.refuse(stats) {
+      return serve(fd, as: .waits(delay), chain: nil)
+    }
     switch chain.value.terminal {
     case .http(let terminal):
       let downstream = worker.value.downstreams.take()
-      if !downstream.open(fd, on: worker, listener: self, terminal: terminal, facts: facts) {
-        _ = CLinux.close(fd)
-        worker.value.downstreams.release(downstream)
-      }
+      guard
+        !downstream.open(
+          fd, on: worker, listener: self, chain: chain, terminal: terminal, facts: facts)
+      else { return }
+      worker.value.downstreams.release(downstream)
+      giveUp(fd, chain)
+    case .tcp(let proxy):
+      let session = worker.value.tcpSessions.take()
+      guard
+        !session.open(fd, on: worker, listener: self, chain: chain, proxy: proxy, facts: facts)
+      else { return }
+      worker.value.tcpSessions.release(session)
+      giveUp(fd, chain)
+    case .echo: serve(fd, as: .echoes, chain: chain)
+    case .directResponse(let text): serve(fd, as: .says(text), chain: chain)
     }
+  }
+
+  private func serve(_ fd: Int32, as kind: PlainConnection.Kind, chain: Ref<NetworkChain>?) {
+    let plain = value.worker.value.plains.take()
+    guard !plain.open(fd, on: value.worker, listener: self, chain: chain, kind: kind) else {
+      return
+    }
+    value.worker.value.plains.release(plain)
+    giveUp(fd, chain)
+  }
+
+  /// The loop cannot watch the socket.
+  private func giveUp(_ fd: Int32, _ chain: Ref<NetworkChain>?) {
+    if let chain { chain.value.filters.release(stats) }
+    _ = CLinux.close(fd)
   }
 
   /// Out of descriptors or memory: connections wait in the backlog. Since that keeps the socket

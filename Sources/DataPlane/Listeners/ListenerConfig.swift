@@ -32,11 +32,16 @@ struct ListenerConfig {
 /// A filter chain of a listener, compiled: what becomes of a connection that it takes.
 struct NetworkChain {
   let name: Bytes
+  /// Those in front of the last one.
+  let filters: NetworkFilters
   let terminal: Terminal
 
   /// The last network filter.
   enum Terminal {
     case http(HTTPTerminal)
+    case tcp(Ref<TCPProxy>)
+    case echo
+    case directResponse(Bytes)
   }
 }
 

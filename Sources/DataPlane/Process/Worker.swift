@@ -17,6 +17,8 @@ struct Worker: ~Copyable {
   var streams = Pool<RequestStream>()
   var pendings = Pool<PendingConnection>(pageCount: 16)
   var downstreams = Pool<DownstreamConnection>()
+  var tcpSessions = Pool<TCPSession>(pageCount: 16)
+  var plains = Pool<PlainConnection>(pageCount: 16)
   var upstreams = Pool<UpstreamConnection>()
   var tickets = Pool<FilterTicket>()
   var calls = Pool<InternalCall>()
@@ -159,14 +161,15 @@ extension Worker {
     unsafe fl_flag_set(cell, fl_flag_get(cell) &+ UInt64(bitPattern: Int64(change)))
   }
 
-  private func count(_ change: UInt64) {
-    unsafe fl_flag_set(openCount.pointer, fl_flag_get(openCount.pointer) &+ change)
+  func countOpenConnection(_ change: Int64) {
+    unsafe fl_flag_set(
+      openCount.pointer, fl_flag_get(openCount.pointer) &+ UInt64(bitPattern: change))
   }
 
   mutating func link(_ downstream: Ref<DownstreamConnection>) {
     downstream.value.nextOpen = firstDownstream
     downstream.value.previousOpen = nil
-    count(1)
+    countOpenConnection(1)
     firstDownstream?.value.previousOpen = downstream
     firstDownstream = downstream
   }
@@ -178,7 +181,7 @@ extension Worker {
       firstDownstream = downstream.value.nextOpen
     }
     downstream.value.nextOpen?.value.previousOpen = downstream.value.previousOpen
-    count(UInt64.max)
+    countOpenConnection(-1)
   }
 
   /// The clients' connections; each may be closed while they are walked.

@@ -20,7 +20,8 @@ extension Ref where Value == RequestStream {
       replyLocally(.upstreamMaxDuration, isAttempt: true)
     case FL_FAILURE_CONNECT:
       reply(
-        "remote connection failure", .upstreamConnectionFailure, transport: connectErrorText)
+        "remote connection failure", .upstreamConnectionFailure,
+        transport: ConnectError.text(value.attempt.errorNumber))
     case FL_FAILURE_CONNECT_TIMEOUT:
       reply("connection timeout", .upstreamConnectionFailure)
     case FL_FAILURE_OVERFLOW:
@@ -81,20 +82,6 @@ extension Ref where Value == RequestStream {
       index += 1
     }
     value.details = block.bytes()
-  }
-
-  /// What the kernel said of a failed connection attempt, as Envoy words it.
-  var connectErrorText: Bytes {
-    switch value.attempt.errorNumber {
-    case ECONNREFUSED: Bytes("delayed connect error: Connection refused")
-    case ENETUNREACH: Bytes("immediate connect error: Network is unreachable")
-    case EHOSTUNREACH: Bytes("delayed connect error: No route to host")
-    case ECONNRESET: Bytes("delayed connect error: Connection reset by peer")
-    case ENOENT: Bytes("immediate connect error: No such file or directory")
-    case EMFILE, ENFILE: Bytes("immediate connect error: Too many open files")
-    case EADDRNOTAVAIL: Bytes("immediate connect error: Cannot assign requested address")
-    default: Bytes("delayed connect error")
-    }
   }
 }
 

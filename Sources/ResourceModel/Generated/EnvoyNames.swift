@@ -60,10 +60,13 @@ envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit descriptors=8 st
 envoy.extensions.filters.http.router.v3.Router start_child_span=2 upstream_log=3 upstream_log_options=9 suppress_grpc_request_failure_code_stats=7 upstream_http_filters=8 reject_connect_request_early_data=10
 envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol rules=1 pass_through_tlvs=3 tlv_location=6
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector enable_ja3_fingerprinting=1 enable_ja4_fingerprinting=3 initial_read_buffer_size=2
+envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit runtime_enabled=4
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager rds=3 scoped_routes=31 tracing=7 http1_safe_max_connection_duration=58 http2_protocol_options=9 http3_protocol_options=44 scheme_header_transformation=48 stream_flush_timeout=59 access_log_flush_interval=54 flush_access_log_on_new_request=55 access_log_options=56 original_ip_detection_extensions=46 early_header_mutation_extensions=52 forward_client_cert_details=16 set_current_client_cert_details=17 forward_client_cert_matcher=60 represent_ipv4_remote_address_as_ipv4_mapped_ipv6=20 request_id_extension=36 path_normalization_options=43 proxy_status_config=49 typed_header_validation_config=50 append_local_overload=57 add_proxy_protocol_connection_state=53 drain_timeout_jitter=62 forward_proto_config=61 record_route_resolution_stats=63
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType HTTP2=2 HTTP3=3
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig filters=2
 envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter config_discovery=5
+envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy on_demand=14 metadata_match=9 downstream_idle_timeout=3 upstream_idle_timeout=4 backoff_options=18 hash_policy=11 tunneling_config=12 max_downstream_connection_duration_jitter_percentage=20 access_log_flush_interval=15 flush_access_log_on_connected=16 access_log_options=17 proxy_protocol_tlvs=19 upstream_connect_mode=21 max_early_data_bytes=22
+envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight metadata_match=3
 envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig use_resolvers_as_fallback=3 filter_unroutable_families=4 dns_resolver_options=2 udp_max_queries=5 rotate_nameservers=8 edns0_max_payload_size=9 max_udp_channel_duration=10 reinit_channel_on_timeout=11 qcache_max_ttl=12
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions upstream_http_protocol_options=2 use_downstream_protocol_config=4 auto_config=5 http_filters=6 header_validation_config=7 outlier_detection=8 request_mirror_policies=9 hash_policy=10 retry_policy=11
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig http2_protocol_options=2 http3_protocol_options=3
@@ -338,8 +341,6 @@ envoy.extensions.filters.listener.dynamic_modules.v3.DynamicModuleListenerFilter
 envoy.extensions.filters.listener.local_ratelimit.v3.LocalRateLimit
 envoy.extensions.filters.listener.original_src.v3.OriginalSrc
 envoy.extensions.filters.listener.set_filter_state.v3.Config
-envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
-envoy.extensions.filters.network.direct_response.v3.Config
 envoy.extensions.filters.network.dubbo_proxy.router.v3.Router
 envoy.extensions.filters.network.dubbo_proxy.v3.Drds
 envoy.extensions.filters.network.dubbo_proxy.v3.DubboFilter
@@ -351,7 +352,6 @@ envoy.extensions.filters.network.dubbo_proxy.v3.RouteAction
 envoy.extensions.filters.network.dubbo_proxy.v3.RouteConfiguration
 envoy.extensions.filters.network.dubbo_proxy.v3.RouteMatch
 envoy.extensions.filters.network.dynamic_modules.v3.DynamicModuleNetworkFilter
-envoy.extensions.filters.network.echo.v3.Echo
 envoy.extensions.filters.network.ext_authz.v3.ExtAuthz
 envoy.extensions.filters.network.ext_proc.v3.MetadataOptions
 envoy.extensions.filters.network.ext_proc.v3.NetworkExternalProcessor
@@ -392,10 +392,8 @@ envoy.extensions.filters.network.reverse_tunnel.v3.DrainAwareHttpConnectionManag
 envoy.extensions.filters.network.reverse_tunnel.v3.ReverseTunnel
 envoy.extensions.filters.network.reverse_tunnel.v3.Validation
 envoy.extensions.filters.network.set_filter_state.v3.Config
-envoy.extensions.filters.network.sni_cluster.v3.SniCluster
 envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3.FilterConfig
 envoy.extensions.filters.network.tcp_bandwidth_limit.v3.TcpBandwidthLimit
-envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
 envoy.extensions.filters.network.thrift_proxy.filters.header_to_metadata.v3.HeaderToMetadata
 envoy.extensions.filters.network.thrift_proxy.filters.payload_to_metadata.v3.PayloadToMetadata
 envoy.extensions.filters.network.thrift_proxy.filters.ratelimit.v3.RateLimit

@@ -787,6 +787,13 @@ message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
 message envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
 5 google.protobuf.UInt32Value max_client_hello_size gt=255 lte=16384
 4 bool close_connection_on_client_hello_parsing_errors
+message envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
+1 string stat_prefix min_len=1
+2 google.protobuf.UInt64Value max_connections gte=1
+3 google.protobuf.Duration delay
+message envoy.extensions.filters.network.direct_response.v3.Config
+1 envoy.config.core.v3.DataSource response
+message envoy.extensions.filters.network.echo.v3.Echo
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
 oneof route_specifier required
 oneof strip_port_mode
@@ -859,6 +866,21 @@ oneof config_type
 4 google.protobuf.Any typed_config oneof=0
 6 bool is_optional
 7 bool disabled
+message envoy.extensions.filters.network.sni_cluster.v3.SniCluster
+message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
+oneof cluster_specifier required
+1 string stat_prefix min_len=1
+2 string cluster oneof=0
+10 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster weighted_clusters oneof=0
+5 []envoy.config.accesslog.v3.AccessLog access_log
+7 google.protobuf.UInt32Value max_connect_attempts gte=1
+8 google.protobuf.Duration idle_timeout
+13 google.protobuf.Duration max_downstream_connection_duration gte=1000000
+message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster
+1 []envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight clusters min_items=1
+message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight
+1 string name min_len=1
+2 uint32 weight gte=1
 message envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
 1 []envoy.config.core.v3.Address resolvers
 6 google.protobuf.UInt64Value query_timeout_seconds gte=1

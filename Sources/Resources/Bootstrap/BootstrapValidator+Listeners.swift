@@ -3,6 +3,9 @@ import ResourceModel
 extension BootstrapValidator {
   typealias ConnectionManager =
     Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager
+  private typealias ConnectionLimit =
+    Envoy_Extensions_Filters_Network_ConnectionLimit_V3_ConnectionLimit
+  private typealias TCPProxy = Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy
   typealias HTTPFilter = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter
 
   func validate(
@@ -87,17 +90,54 @@ extension BootstrapValidator {
     }
     for (position, filter) in chain.filters.enumerated() {
       let at = filters.index(position)
-      guard let manager = content(filter.typedConfig, as: ConnectionManager.self) else {
-        if filter.configType == nil, diagnostics.tree?.isWritten(at.field("typed_config")) != true {
+      if filter.configType == nil {
+        if diagnostics.tree?.isWritten(at.field("typed_config")) != true {
           diagnostics.error(at: at.field("typed_config"), "missing")
         }
         continue
       }
-      if position < chain.filters.count - 1 {
+      let isLast = position == chain.filters.count - 1
+      if isLast == Self.networkFiltersInFront.contains(where: filter.typedConfig.typeURL.hasSuffix)
+      {
         diagnostics.error(
-          at: at, "'\(filter.name)' ends the chain of network filters, and has to be its last")
+          at: at,
+          isLast
+            ? "'\(filter.name)' is the last network filter; expected one after it that takes the "
+              + "connection"
+            : "'\(filter.name)' ends the chain of network filters, and has to be its last")
       }
-      validate(manager, at: at.field("typed_config"), clusters: clusters)
+      if let manager = content(filter.typedConfig, as: ConnectionManager.self) {
+        validate(manager, at: at.field("typed_config"), clusters: clusters)
+      } else if let proxy = content(filter.typedConfig, as: TCPProxy.self) {
+        validate(proxy, at: at.field("typed_config"), clusters: clusters)
+      } else if let limit = content(filter.typedConfig, as: ConnectionLimit.self),
+        !limit.hasMaxConnections
+      {
+        diagnostics.error(at: at.field("typed_config").field("max_connections"), "missing")
+      }
+    }
+  }
+
+  /// Network filters that hand a connection on; all others take it.
+  private static let networkFiltersInFront = [
+    "/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
+    "/envoy.extensions.filters.network.sni_cluster.v3.SniCluster",
+  ]
+
+  /// As in Envoy, a cluster may be missing: the connections that need it are closed.
+  private func validate(_ proxy: TCPProxy, at path: ConfigPath, clusters: Set<String>) {
+    var named: [(name: String, path: ConfigPath)] = []
+    switch proxy.clusterSpecifier {
+    case .cluster(let name): named.append((name, path.field("cluster")))
+    case .weightedClusters(let weighted):
+      for (position, one) in weighted.clusters.enumerated() {
+        let at = path.field("weighted_clusters").field("clusters").index(position)
+        named.append((one.name, at.field("name")))
+      }
+    case nil: break
+    }
+    for (name, at) in named where !clusters.contains(name) {
+      diagnostics.warning(at: at, unknownCluster(name, clusters))
     }
   }
 

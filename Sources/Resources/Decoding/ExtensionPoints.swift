@@ -27,7 +27,15 @@ enum ExtensionPoints {
   private static let connectionManager =
     "envoy.extensions.filters.network.http_connection_manager.v3."
   private static let filters = "envoy.extensions.filters.http."
-  private static let networkFilters = [connectionManager + "HttpConnectionManager"]
+  private static let network = "envoy.extensions.filters.network."
+  private static let networkFilters = [
+    connectionManager + "HttpConnectionManager",
+    network + "connection_limit.v3.ConnectionLimit",
+    network + "direct_response.v3.Config",
+    network + "echo.v3.Echo",
+    network + "sni_cluster.v3.SniCluster",
+    network + "tcp_proxy.v3.TcpProxy",
+  ]
 
   private static let listenerFilters = [
     "envoy.extensions.filters.listener.http_inspector.v3.HttpInspector",

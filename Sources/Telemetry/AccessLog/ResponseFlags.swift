@@ -130,14 +130,18 @@ package struct ResponseFlags: OptionSet, Sendable, Hashable {
   package static var allLetters: [String] { names.map(\.short.description) }
 
   /// Envoy prints flags in the order in which they were set. A delay comes before everything
-  /// else, and the spent retries before the reason of the last attempt: `DI,URX,UF`.
+  /// else, and a request's spent retries before the reason of the last attempt: `DI,URX,UF`.
   private static let early: [ResponseFlags] = [.delayInjected, .upstreamRetryLimitExceeded]
+  /// No flag, but a mark that spent retries were noted last: `UF,URX`, as for TCP sessions.
+  package static let retriesSpentLast = ResponseFlags(rawValue: 1 << 31)
 
   /// Appends the flags, separated by commas; `-` for none.
   @usableFromInline
   package func append(to sink: inout ByteSink, long: Bool = false) {
     guard !isEmpty else { return sink.append(UInt8(ascii: "-")) }
-    var rest = self
+    let spentLast: ResponseFlags = [.retriesSpentLast, .upstreamRetryLimitExceeded]
+    let endsSpent = isSuperset(of: spentLast)
+    var rest = endsSpent ? subtracting(spentLast) : self
     var isFirst = true
     for flag in Self.early where rest.remove(flag) != nil {
       Self.append(flag, to: &sink, long: long, isFirst: &isFirst)
@@ -146,6 +150,9 @@ package struct ResponseFlags: OptionSet, Sendable, Hashable {
       let lowest = ResponseFlags(rawValue: rest.rawValue & (~rest.rawValue &+ 1))
       rest.remove(lowest)
       Self.append(lowest, to: &sink, long: long, isFirst: &isFirst)
+    }
+    if endsSpent {
+      Self.append(.upstreamRetryLimitExceeded, to: &sink, long: long, isFirst: &isFirst)
     }
   }
 

@@ -104,6 +104,7 @@ ELSEWHERE = (
     r"|SocketAddress\.protocol|core\.v3\.ProxyProtocolConfig"
     # What a listener decides before HTTP: test_filter_chains.py.
     r"|FilterChain\.(name|filter_chain_match)|FilterChainMatch\.|\.ListenerFilter\."
+    r"|filters\.network\.(connection_limit|direct_response|echo|sni_cluster|tcp_proxy)\."
     r"|filters\.listener\.|Listener\.(default_filter_chain|use_original_dst|listener_filters|bind_to)"
     r"|Listener\.(deprecated_v1|DeprecatedV1|transparent|freebind|traffic_direction|max_connections)"
     r"|Listener\.continue_on"

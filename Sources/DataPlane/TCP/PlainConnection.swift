@@ -1,0 +1,154 @@
+import CLinux
+import Engine
+import Telemetry
+
+/// A connection that is answered here, without an upstream: `direct_response`, `echo`, or one that a
+/// network filter has refused and lets wait.
+struct PlainConnection: ~Copyable, Pooled {
+  enum Kind: BitwiseCopyable {
+    case says(Bytes)
+    case echoes
+    /// Closed after so many milliseconds.
+    case waits(UInt64)
+  }
+
+  /// Must stay first: a handle to it is a handle to the whole.
+  var connection = Connection()
+  var generation: UInt32 = 0
+  var nextFree: Ref<Self>?
+
+  var worker: Ref<Worker>?
+  var listener: Ref<ActiveListener>?
+  /// Whose filters have let it pass; nil when they have not.
+  var chain: Ref<NetworkChain>?
+  var kind = Kind.echoes
+  var openedAt: UInt64 = 0
+  var hasEnded = false
+  var timer = TimerID.none
+}
+
+extension Ref where Value == PlainConnection {
+  /// SAFETY: `connection` is the first stored property.
+  private var connection: Ref<Connection> { unsafe Ref<Connection>(raw: raw) }
+
+  private var worker: Ref<Worker> {
+    guard let worker = value.worker else { preconditionFailure("an open connection has a worker") }
+    return worker
+  }
+
+  private var loop: EventLoop { worker.value.loop }
+
+  /// How long a client has to take what it was told and to close its side; milliseconds.
+  private static var goodbyeLimit: UInt64 { 1000 }
+
+  /// Takes over an accepted socket. False when the loop cannot watch it.
+  func open(
+    _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, chain: Ref<NetworkChain>?,
+    kind: PlainConnection.Kind
+  ) -> Bool {
+    guard unsafe connection.open(fd, on: worker.value.loop, events: Self.events, owner: raw) else {
+      return false
+    }
+    value.worker = worker
+    value.listener = listener
+    value.chain = chain
+    value.kind = kind
+    value.openedAt = loop.now
+    value.connection.highWatermark = listener.value.config.value.bufferLimit
+    listener.countOpened()
+    worker.value.countOpenConnection(1)
+    begin()
+    return true
+  }
+
+  private func begin() {
+    switch value.kind {
+    case .echoes: break
+    case .says(let text):
+      connection.write(text, on: loop)
+      if value.connection.queuedBytes == 0 { sayGoodbye() }
+    case .waits(let milliseconds):
+      connection.pauseReading()
+      closeAfter(milliseconds)
+    }
+  }
+
+  private func closeAfter(_ milliseconds: UInt64) {
+    loop.cancel(value.timer)
+    value.timer = unsafe loop.after(milliseconds: milliseconds, context: raw) { raw, _ in
+      let plain = unsafe Ref<PlainConnection>(raw: raw)
+      plain.value.timer = .none
+      plain.close()
+    }
+  }
+
+  /// Everything is said: the client's own words are thrown away for a while, so that the kernel does
+  /// not answer them with a reset that destroys ours.
+  private func sayGoodbye() {
+    connection.shutdownWrite()
+    closeAfter(Self.goodbyeLimit)
+  }
+
+  private func readable() {
+    while value.connection.isOpen, !value.connection.isReadPaused {
+      let scratch = unsafe loop.state.value.receiveScratch
+      switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
+      case .bytes(let n): echo(unsafe Bytes(base: UnsafePointer(scratch), count: n))
+      case .wait: return
+      case .failed: return close()
+      case .end:
+        value.hasEnded = true
+        if value.connection.queuedBytes == 0 { close() }
+        return
+      }
+    }
+  }
+
+  private func echo(_ bytes: Bytes) {
+    guard case .echoes = value.kind else { return }
+    connection.write(bytes, on: loop)
+    if value.connection.isAboveHighWatermark { connection.pauseReading() }
+  }
+
+  private func drained() {
+    if value.connection.isReadPaused { connection.resumeReading(on: loop) }
+    guard value.connection.queuedBytes == 0 else { return }
+    if value.hasEnded { return close() }
+    if case .says = value.kind { sayGoodbye() }
+  }
+
+  private func close() {
+    guard value.connection.isOpen else { return }
+    loop.cancel(value.timer)
+    value.timer = .none
+    connection.close(on: loop)
+    if let chain = value.chain { chain.value.filters.release(worker.value.stats) }
+    value.listener?.countClosed(lifetime: (loop.now &- value.openedAt) / 1_000_000)
+    worker.value.countOpenConnection(-1)
+    // Callers may still be on the stack with this handle.
+    unsafe loop.later(context: raw) { raw, _ in
+      let plain = unsafe Ref<PlainConnection>(raw: raw)
+      let worker = plain.worker
+      plain.value.reset()
+      worker.value.plains.release(plain)
+    }
+  }
+
+  nonisolated(unsafe) private static let events = Ref<ConnectionEvents>.immortal(
+    unsafe ConnectionEvents(
+      readable: { unsafe Ref<PlainConnection>(raw: $0).readable() },
+      drained: { unsafe Ref<PlainConnection>(raw: $0).drained() },
+      connected: { _, _ in },
+      hungUp: { unsafe Ref<PlainConnection>(raw: $0).close() }))
+}
+
+extension PlainConnection {
+  /// Blank again, but for the slot's own fields.
+  fileprivate mutating func reset() {
+    let generation = self.generation
+    let next = nextFree
+    self = PlainConnection()
+    self.generation = generation
+    nextFree = next
+  }
+}

@@ -1,0 +1,139 @@
+import Engine
+import Telemetry
+
+// Bytes from one side to the other, and the ends of both.
+extension Ref where Value == TCPSession {
+  /// One of a session's two connections.
+  enum Side {
+    case downstream
+    case upstream
+
+    var other: Side { self == .downstream ? .upstream : .downstream }
+  }
+
+  /// Reads of one connection before the others have their turn.
+  private static var readsPerTurn: Int { 16 }
+
+  func connection(_ side: Side) -> Ref<Connection> {
+    side == .downstream ? downstream : upstream
+  }
+
+  func readable(_ side: Side) {
+    let source = connection(side)
+    let sink = connection(side.other)
+    var reads = 0
+    while value.phase == .relaying, source.value.isOpen, !source.value.isReadPaused {
+      guard reads < Self.readsPerTurn else { return source.yieldReading(on: loop) }
+      reads += 1
+      let scratch = unsafe loop.state.value.receiveScratch
+      switch unsafe source.read(into: scratch, capacity: EventLoop.scratchBytes) {
+      case .bytes(let n):
+        value.lastActivity = loop.now
+        sink.write(unsafe Bytes(base: UnsafePointer(scratch), count: n), on: loop)
+        guard sink.value.isStillWritable else { return broke(side.other) }
+        if sink.value.isAboveHighWatermark { pause(side) }
+      case .wait: return
+      case .end: return ended(side)
+      case .failed: return broke(side)
+      }
+    }
+  }
+
+  // MARK: Flow control
+
+  private func pause(_ side: Side) {
+    guard !isPaused(side) else { return }
+    setPaused(side, true)
+    connection(side).pauseReading()
+    countPaused(side)
+  }
+
+  private func resume(_ side: Side) {
+    guard isPaused(side) else { return }
+    setPaused(side, false)
+    connection(side).resumeReading(on: loop)
+    countResumed(side)
+  }
+
+  private func isPaused(_ side: Side) -> Bool {
+    side == .downstream ? value.downstreamPaused : value.upstreamPaused
+  }
+
+  private func setPaused(_ side: Side, _ paused: Bool) {
+    if side == .downstream {
+      value.downstreamPaused = paused
+    } else {
+      value.upstreamPaused = paused
+    }
+  }
+
+  /// What was queued for this side has gone, or most of it.
+  func drained(_ side: Side) {
+    let connection = connection(side)
+    guard connection.value.isStillWritable else { return broke(side) }
+    value.lastActivity = loop.now
+    resume(side.other)
+    guard connection.value.queuedBytes == 0 else { return }
+    if value.phase == .flushing { return close() }
+    if hasEnded(side.other) { passEnd(to: side) }
+  }
+
+  // MARK: Ends
+
+  private func hasEnded(_ side: Side) -> Bool {
+    side == .downstream ? value.downstreamEnded : value.upstreamEnded
+  }
+
+  /// This side has said everything; the other may go on talking.
+  private func ended(_ side: Side) {
+    if side == .downstream {
+      value.downstreamEnded = true
+    } else {
+      value.upstreamEnded = true
+      value.upstreamEndedIt = value.downstreamEnded
+    }
+    if connection(side.other).value.queuedBytes == 0 { passEnd(to: side.other) }
+  }
+
+  private func passEnd(to side: Side) {
+    connection(side).shutdownWrite()
+    if value.downstreamEnded, value.upstreamEnded, value.downstream.queuedBytes == 0,
+      value.upstream.queuedBytes == 0
+    {
+      close()
+    }
+  }
+
+  /// This side's connection is no more. The other is told so: what it got may not be all.
+  func broke(_ side: Side) {
+    guard value.phase == .relaying || value.phase == .flushing else { return close() }
+    if side == .upstream {
+      value.upstreamEndedIt = true
+      return close(resetting: true)
+    }
+    guard value.phase == .relaying, value.upstream.queuedBytes > 0 else {
+      return close(resetting: true)
+    }
+    beginFlushing()
+  }
+
+  /// The client is gone: the upstream gets what the client had said.
+  private func beginFlushing() {
+    value.phase = .flushing
+    countFlush(1)
+    closeDownstream()
+    if !isPaused(.upstream) { upstream.pauseReading() }
+  }
+
+  /// A connection that is not read has hung up; what it said before waits in the socket.
+  func hungUp(_ side: Side) {
+    let sink = connection(side.other)
+    switch value.phase {
+    // Nobody is there yet to whom its words would go.
+    case .connecting where side == .downstream: return
+    case .flushing: close()
+    case .relaying where sink.value.queuedBytes == 0: resume(side)
+    default: return
+    }
+  }
+}

@@ -1,0 +1,272 @@
+import CLinux
+import Engine
+import Inspection
+import Telemetry
+import Upstream
+
+/// A client's connection whose bytes go to an upstream as they come, and back. Its life is told in the
+/// order in which it happens: `open`, a cluster and an endpoint, the connection, then
+/// `TCPSession+Relay`, and `TCPSession+End`.
+struct TCPSession: ~Copyable, Pooled {
+  enum Phase: UInt8 {
+    case connecting
+    case relaying
+    /// The client is gone; what it said last is still on its way to the upstream.
+    case flushing
+    case over
+  }
+
+  /// Must stay first: a handle to it is a handle to the whole.
+  var downstream = Connection()
+  var upstream = Connection()
+  var generation: UInt32 = 0
+  var nextFree: Ref<Self>?
+
+  var worker: Ref<Worker>?
+  var listener: Ref<ActiveListener>?
+  var chain: Ref<NetworkChain>?
+  var proxy: Ref<TCPProxy>?
+  var remote = SocketAddress()
+  var directRemote = SocketAddress()
+  var local = SocketAddress()
+  var serverName = ClientHello.Text()
+  var id: UInt64 = 0
+  var openedAt: UInt64 = 0
+  var lastActivity: UInt64 = 0
+
+  var phase = Phase.connecting
+  var cluster: Ref<ClusterView>?
+  /// Pinned for as long as the session speaks of it.
+  var host: Ref<Host>?
+  var hostAddress = SocketAddress()
+  var attempts: UInt32 = 0
+  var connectStartedAt: UInt64 = 0
+  var upstreamID: UInt64 = 0
+  var upstreamLocal = SocketAddress()
+  /// The cluster's circuit breaker counts the connection.
+  var holdsConnection = false
+  var connectError: Int32 = 0
+  var flags = ResponseFlags()
+
+  var connectTimer = TimerID.none
+  var idleTimer = TimerID.none
+  var durationTimer = TimerID.none
+  /// That side has said everything.
+  var downstreamEnded = false
+  var upstreamEnded = false
+  /// That side is not read, because the other does not take what it said.
+  var downstreamPaused = false
+  var upstreamPaused = false
+  /// The upstream, and not we, brought its connection to an end.
+  var upstreamEndedIt = false
+}
+
+extension Ref where Value == TCPSession {
+  /// SAFETY: `downstream` is the first stored property.
+  var downstream: Ref<Connection> { unsafe Ref<Connection>(raw: raw) }
+
+  /// SAFETY: a slot never moves, so that a stored property of it has one address.
+  var upstream: Ref<Connection> {
+    unsafe withUnsafeMutablePointer(to: &value.upstream) { unsafe Ref<Connection>($0) }
+  }
+
+  var worker: Ref<Worker> {
+    guard let worker = value.worker else { preconditionFailure("an open session has a worker") }
+    return worker
+  }
+
+  var proxy: Ref<TCPProxy> {
+    guard let proxy = value.proxy else { preconditionFailure("an open session has a proxy") }
+    return proxy
+  }
+
+  var loop: EventLoop { worker.value.loop }
+  var stats: WorkerStats { worker.value.stats }
+
+  // MARK: The client
+
+  /// Takes over an accepted socket. False when the loop cannot watch it.
+  func open(
+    _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, chain: Ref<NetworkChain>,
+    proxy: Ref<TCPProxy>, facts: borrowing ConnectionFacts
+  ) -> Bool {
+    guard
+      unsafe downstream.open(fd, on: worker.value.loop, events: Self.downstreamEvents, owner: raw)
+    else { return false }
+    value.worker = worker
+    value.listener = listener
+    value.chain = chain
+    value.proxy = proxy
+    value.remote = facts.remote
+    value.directRemote = facts.directRemote
+    value.local = facts.local
+    if let hello = facts.hello { value.serverName = hello.serverName }
+    value.downstream.highWatermark = listener.value.config.value.bufferLimit
+    value.id = worker.value.nextConnectionID()
+    value.openedAt = loop.now
+    value.lastActivity = loop.now
+    countOpened()
+    startTimers()
+    // Nothing is read before somebody is there to take it.
+    downstream.pauseReading()
+    chooseCluster()
+    return true
+  }
+
+  private func startTimers() {
+    armIdleTimer()
+    let limit = proxy.value.maxDuration
+    guard limit > 0 else { return }
+    value.durationTimer = unsafe loop.after(milliseconds: limit, context: raw) { raw, _ in
+      let session = unsafe Ref<TCPSession>(raw: raw)
+      session.value.durationTimer = .none
+      session.stats.add(session.proxy.value.stats.value.maxDuration)
+      session.close()
+    }
+  }
+
+  /// One timer for the session's life, looked at when it fires: bytes do not touch it.
+  private func armIdleTimer() {
+    let limit = proxy.value.idleTimeout
+    guard limit > 0 else { return }
+    let idle = (loop.now &- value.lastActivity) / 1_000_000
+    value.idleTimer = unsafe loop.after(
+      milliseconds: idle < limit ? limit - idle : 1, context: raw
+    ) { raw, _ in
+      let session = unsafe Ref<TCPSession>(raw: raw)
+      session.value.idleTimer = .none
+      session.checkIdle()
+    }
+  }
+
+  private func checkIdle() {
+    guard (loop.now &- value.lastActivity) / 1_000_000 >= proxy.value.idleTimeout else {
+      return armIdleTimer()
+    }
+    stats.add(proxy.value.stats.value.idleTimeout)
+    close()
+  }
+
+  // MARK: The upstream
+
+  private func chooseCluster() {
+    let named = value.serverName.withBytes { name in
+      proxy.value.takesClusterFromServerName && !name.isEmpty
+        ? worker.value.cluster(named: name) : nil
+    }
+    let isNamed = proxy.value.takesClusterFromServerName && value.serverName.count > 0
+    let random = loop.state.value.random.next()
+    value.cluster =
+      isNamed ? named : worker.value.cluster(named: proxy.value.cluster(random: random))
+    guard value.cluster != nil else {
+      stats.add(proxy.value.stats.value.cxNoRoute)
+      value.flags.insert(.noClusterFound)
+      return closeLater()
+    }
+    connect()
+  }
+
+  /// Picks an endpoint and begins to connect to it.
+  private func connect() {
+    guard let cluster = value.cluster else { return }
+    let breaker = cluster.value.breakers.value[.normal]
+    guard breaker.admitConnection() else {
+      stats.add(cluster.value.stats.value.connections.overflow)
+      value.flags.insert(.upstreamOverflow)
+      return closeLater()
+    }
+    value.holdsConnection = true
+    guard let pick = cluster.value.pick(random: &loop.state.value.random) else {
+      releaseBreaker()
+      value.flags.insert(.noHealthyUpstream)
+      return closeLater()
+    }
+    value.attempts += 1
+    adoptHost(cluster.value.hosts.value.hosts[pick.index])
+    value.connectStartedAt = loop.now
+    value.upstreamID = worker.value.nextConnectionID()
+    countConnecting()
+    startConnecting(cluster)
+  }
+
+  private func adoptHost(_ entry: HostEntry) {
+    releaseHost()
+    entry.host.value.pin(worker: worker.value.index)
+    value.host = entry.host
+    value.hostAddress = entry.addresses[0]
+  }
+
+  private func startConnecting(_ cluster: Ref<ClusterView>) {
+    let address = value.hostAddress
+    let config = cluster.value.config
+    let error = unsafe upstream.connect(
+      to: address, on: loop, events: Self.upstreamEvents, owner: raw)
+    guard error == 0 else {
+      // Told later, so that whoever opened the session finds it as it was.
+      return unsafe loop.later(
+        context: raw, tag: UInt64(UInt32(bitPattern: error))
+      ) { raw, tag in
+        let session = unsafe Ref<TCPSession>(raw: raw)
+        guard session.value.phase == .connecting else { return }
+        session.connectFailed(Int32(bitPattern: UInt32(truncatingIfNeeded: tag)))
+      }
+    }
+    value.upstream.highWatermark = config.value.connectionBufferLimit
+    if let keepalive = config.value.keepalive, !address.isUnix {
+      upstream.keepAlive(
+        probes: keepalive.probes, idleSeconds: keepalive.time, intervalSeconds: keepalive.interval)
+    }
+    value.connectTimer = unsafe loop.after(
+      milliseconds: config.value.connectTimeout, context: raw
+    ) { raw, _ in
+      let session = unsafe Ref<TCPSession>(raw: raw)
+      session.value.connectTimer = .none
+      session.connectFailed(ETIMEDOUT)
+    }
+  }
+
+  private func connected(_ error: Int32) {
+    guard error == 0 else { return connectFailed(error) }
+    loop.cancel(value.connectTimer)
+    value.connectTimer = .none
+    value.upstreamLocal = ListenSocket.localAddress(of: value.upstream.fd)
+    value.phase = .relaying
+    value.lastActivity = loop.now
+    countConnected()
+    downstream.resumeReading(on: loop)
+  }
+
+  /// This endpoint cannot be reached: another attempt, or the end.
+  private func connectFailed(_ error: Int32) {
+    guard let cluster = value.cluster else { return }
+    loop.cancel(value.connectTimer)
+    value.connectTimer = .none
+    value.connectError = error
+    countConnectFailed(timedOut: error == ETIMEDOUT)
+    upstream.close(on: loop)
+    releaseBreaker()
+    value.flags.insert(.upstreamConnectionFailure)
+    guard value.attempts < proxy.value.maxConnectAttempts else {
+      stats.add(cluster.value.stats.value.connections.connectAttemptsExceeded)
+      value.flags.formUnion([.upstreamRetryLimitExceeded, .retriesSpentLast])
+      return close()
+    }
+    connect()
+  }
+
+  // MARK: Events
+
+  nonisolated(unsafe) private static let downstreamEvents = Ref<ConnectionEvents>.immortal(
+    unsafe ConnectionEvents(
+      readable: { unsafe Ref<TCPSession>(raw: $0).readable(.downstream) },
+      drained: { unsafe Ref<TCPSession>(raw: $0).drained(.downstream) },
+      connected: { _, _ in },
+      hungUp: { unsafe Ref<TCPSession>(raw: $0).hungUp(.downstream) }))
+
+  nonisolated(unsafe) private static let upstreamEvents = Ref<ConnectionEvents>.immortal(
+    unsafe ConnectionEvents(
+      readable: { unsafe Ref<TCPSession>(raw: $0).readable(.upstream) },
+      drained: { unsafe Ref<TCPSession>(raw: $0).drained(.upstream) },
+      connected: { unsafe Ref<TCPSession>(raw: $0).connected($1) },
+      hungUp: { unsafe Ref<TCPSession>(raw: $0).hungUp(.upstream) }))
+}
