@@ -47,7 +47,7 @@ package struct ByteWriter: ~Copyable {
   package mutating func append(_ bytes: Bytes) {
     guard bytes.count <= capacity &- count else { return setOverflowed() }
     // SAFETY: it fits, as was just asked, and a view never overlaps what is written here.
-    unsafe memcpy(base + count, bytes.base, bytes.count)
+    unsafe fl_copy(base + count, bytes.base, bytes.count)
     advance(bytes.count)
   }
 

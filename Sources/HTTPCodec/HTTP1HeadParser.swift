@@ -118,8 +118,7 @@ package struct HTTP1HeadParser: ~Copyable {
     method = 0..<(p &- start)
     p &+= 1
     let targetStart = p
-    // Visible ASCII only: a raw byte beyond it has no place in a target (RFC 3986 §2).
-    while p < n, unsafe bytes[p] > 32, unsafe bytes[p] < 127 { p &+= 1 }
+    p = unsafe fl_scan_target(bytes, p, n)
     guard p < n else { return .incomplete }
     guard unsafe bytes[p] == 32, p > targetStart else {
       return unsafe .invalid(Self.isControl(bytes[p]) ? .target : .startLine)
@@ -162,7 +161,7 @@ package struct HTTP1HeadParser: ~Copyable {
     status = Int(hundreds) &* 100 &+ Int(tens) &* 10 &+ Int(ones)
     var p = unsafe bytes[12] == 32 ? 13 : 12
     let reasonStart = p
-    unsafe p &+= fl_scan_field_value(bytes + p, n &- p)
+    p = unsafe fl_find_control(bytes, p, n)
     reason = reasonStart..<p
     guard p &+ 1 < n else {
       return unsafe p < n && bytes[p] != 13 ? .invalid(.startLine) : .incomplete
@@ -232,7 +231,8 @@ package struct HTTP1HeadParser: ~Copyable {
         return unsafe bytes[p &+ 1] == 10 ? .complete(p &+ 2) : .invalid(.field)
       }
       let nameStart = p
-      unsafe p &+= fl_lower_plain_name(bytes + p, n &- p)
+      var lineEnd = 0
+      p = unsafe fl_scan_field_line(bytes, p, n, &lineEnd)
       guard p < n else { return .incomplete }
       // The other bytes of a token are rare in names.
       while case let lower = unsafe tokens[Int(bytes[p])], lower != 0 {
@@ -247,7 +247,7 @@ package struct HTTP1HeadParser: ~Copyable {
       p &+= 1
       while p < n, unsafe ASCII.isBlank(bytes[p]) { p &+= 1 }
       let valueStart = p
-      unsafe p &+= fl_scan_field_value(bytes + p, n &- p)
+      p = lineEnd
       guard p < n else { return .incomplete }
       guard unsafe bytes[p] == 13 else { return .invalid(.field) }
       guard p &+ 1 < n else { return .incomplete }

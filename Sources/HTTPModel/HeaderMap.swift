@@ -574,10 +574,10 @@ package struct HeaderMap: ~Copyable {
     precondition(valueEnd &+ 2 <= block.capacity, "room for the line")
     let base = unsafe block.base
     // SAFETY: the line fits, as was just asked, and nothing that is lent lies behind the text.
-    unsafe memcpy(base + start, name.base, name.count)
+    unsafe fl_copy(base + start, name.base, name.count)
     unsafe base[nameEnd] = UInt8(ascii: ":")
     unsafe base[nameEnd &+ 1] = UInt8(ascii: " ")
-    unsafe memcpy(base + (nameEnd &+ 2), value.base, value.count)
+    unsafe fl_copy(base + (nameEnd &+ 2), value.base, value.count)
     unsafe base[valueEnd] = 13
     unsafe base[valueEnd &+ 1] = 10
     block.used = valueEnd &+ 2

@@ -323,66 +323,7 @@ static inline void fl_flag_set_release(fl_cell *flag, uint64_t value) {
   __atomic_store_n(&flag->value, value, __ATOMIC_RELEASE);
 }
 
-// ---- scanning
-
-typedef uint8_t fl_u8x16 __attribute__((vector_size(16)));
-typedef char fl_i8x16 __attribute__((vector_size(16)));
-
-// Index of the first byte that is set in the outcome of a comparison, or 16.
-static inline unsigned fl_first_set(fl_i8x16 outcome) {
-#if defined(__SSE2__)
-  unsigned mask = (unsigned)__builtin_ia32_pmovmskb128(outcome);
-  return mask ? (unsigned)__builtin_ctz(mask) : 16;
-#else
-  // Little-endian, as every machine that we build for.
-  uint64_t half[2];
-  __builtin_memcpy(half, &outcome, 16);
-  if (half[0]) return (unsigned)__builtin_ctzll(half[0]) / 8;
-  return half[1] ? 8 + (unsigned)__builtin_ctzll(half[1]) / 8 : 16;
-#endif
-}
-
-// Index of the first byte a field value may not hold (RFC 9110 §5.5: CTLs but HTAB, and DEL), or n.
-static inline size_t fl_scan_field_value(const uint8_t *p, size_t n) {
-  size_t i = 0;
-  while (i + 16 <= n) {
-    fl_u8x16 v;
-    __builtin_memcpy(&v, p + i, 16);
-    unsigned bad = fl_first_set((fl_i8x16)(((v < 0x20) & (v != 9)) | (v == 0x7f)));
-    i += bad;
-    if (bad < 16) return i;
-  }
-  for (; i < n; i++) {
-    uint8_t c = p[i];
-    if ((c < 0x20 && c != 9) || c == 0x7f) return i;
-  }
-  return n;
-}
-
-// Makes the letters of a field's name small, in place, up to the first byte that is no letter, digit
-// or hyphen: its index, or n. What follows is not touched.
-static inline size_t fl_lower_plain_name(uint8_t *p, size_t n) {
-  static const fl_u8x16 places = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-  size_t i = 0;
-  while (i + 16 <= n) {
-    fl_u8x16 v;
-    __builtin_memcpy(&v, p + i, 16);
-    fl_u8x16 lower = v | ((fl_u8x16)((v - 'A') < 26) & 0x20);
-    fl_u8x16 fine = (fl_u8x16)((lower - 'a') < 26) | (fl_u8x16)((v - '0') < 10) | (fl_u8x16)(v == '-');
-    unsigned end = fl_first_set((fl_i8x16)~fine);
-    fl_u8x16 name = (fl_u8x16)(places < (uint8_t)end);
-    v = (lower & name) | (v & ~name);
-    __builtin_memcpy(p + i, &v, 16);
-    i += end;
-    if (end < 16) return i;
-  }
-  for (; i < n; i++) {
-    uint8_t c = p[i], lower = c | 0x20;
-    if ((uint8_t)(lower - 'a') < 26) p[i] = lower;
-    else if ((uint8_t)(c - '0') >= 10 && c != '-') return i;
-  }
-  return n;
-}
+// ---- bytes
 
 static inline const void *fl_memchr(const void *p, int c, size_t n) { return memchr(p, c, n); }
 
