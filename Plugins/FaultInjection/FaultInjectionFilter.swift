@@ -26,7 +26,9 @@ public struct FaultInjectionFilter: RouteConfigurable, RequestHeadFilter, Respon
     _ head: borrowing RequestHeadView, config: borrowing Config, _ context: borrowing StreamContext
   ) -> Verdict {
     guard let route = context.routeConfig(of: Self.self) else {
-      return config.isInert ? .continue : inject(config, head, config, context)
+      guard config.isInert else { return inject(config, head, config, context) }
+      context.leave(Self.self)
+      return .continue
     }
     return inject(route.value, head, config, context)
   }

@@ -45,12 +45,15 @@ public struct LocalRateLimitFilter: RouteConfigurable, RequestHeadFilter, Respon
     _ context: borrowing StreamContext
   ) -> Verdict {
     guard context.isPicked(config.enabled), let bucket = bucket(config, context) else {
+      context.leave(Self.self)
       return .continue
     }
     outcome = .passed
     context.add(to: config.statistics.enabled)
     guard !bucket.take(now: context.monotonicNanoseconds) else {
       context.add(to: config.statistics.ok)
+      // The response need not know.
+      if !config.announces { context.leave(Self.self) }
       return .continue
     }
     context.add(to: config.statistics.rateLimited)

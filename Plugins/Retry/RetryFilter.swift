@@ -53,6 +53,9 @@ public struct RetryFilter: RouteConfigurable, ReplayingFilter, RequestHeadFilter
     limitByRequestHeaders(head)
     announcePerTryTimeout(head, context)
 
+    guard !state.conditions.isEmpty || perTryMilliseconds > 0 || perTryIdleMilliseconds > 0 else {
+      return leave(context)
+    }
     if !state.conditions.isEmpty {
       context.retainBody(limit: config.bodyLimit ?? context.bufferLimit)
     }
@@ -116,8 +119,7 @@ public struct RetryFilter: RouteConfigurable, ReplayingFilter, RequestHeadFilter
   }
 
   public mutating func onEnd(config: borrowing Config, _ context: borrowing StreamContext) {
-    retriableStatuses.release()
-    retriableHeaderNames.release()
+    releaseTexts()
   }
 }
 
@@ -131,6 +133,17 @@ extension RetryFilter {
     state.conditions = policy.conditions
     perTryMilliseconds = policy.perTryMilliseconds
     perTryIdleMilliseconds = policy.perTryIdleMilliseconds
+  }
+
+  /// Nobody asks for anything of this filter, as on most routes.
+  private mutating func leave(_ context: borrowing StreamContext) {
+    releaseTexts()
+    context.leave(Self.self)
+  }
+
+  private mutating func releaseTexts() {
+    retriableStatuses.release()
+    retriableHeaderNames.release()
   }
 
   /// Takes out the fields with which a trusted caller adds to the policy. They are for us alone:

@@ -55,6 +55,8 @@ public struct TimeoutFilter: RouteConfigurable, RequestHeadFilter, RequestBodyFi
       head.set("x-envoy-expected-rq-timeout-ms", number: boundMilliseconds)
     }
     if let bound = config.idleMilliseconds, bound > 0 { watchIdle(bound, context) }
+    // Neither bound: nothing to wait for.
+    guard boundMilliseconds > 0 || idle != nil else { return context.leave(Self.self) }
     if head.endsStream { startWaiting(context) }
   }
 

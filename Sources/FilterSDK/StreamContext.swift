@@ -23,6 +23,19 @@ public struct StreamContext: ~Copyable {
   @inlinable init(_ stream: OpaquePointer) { unsafe self.stream = stream }
 }
 
+// MARK: leaving
+
+extension StreamContext {
+  /// The filter has nothing more to do on this stream: its timers and calls are cancelled, and the
+  /// host calls it no more, not even `onEnd`. What most streams do not need then costs them nothing.
+  ///
+  /// Only for a state that is a plain value and keeps nothing that `onEnd` gives back.
+  @inlinable public func leave<Filter: HTTPFilter>(_: Filter.Type) {
+    precondition(_isPOD(Filter.self), "a filter that leaves is a plain value")
+    unsafe Host.table.leave.unsafelyUnwrapped(stream)
+  }
+}
+
 // MARK: time and chance
 
 extension StreamContext {

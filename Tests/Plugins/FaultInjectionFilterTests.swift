@@ -30,6 +30,13 @@ struct FaultInjectionFilterTests {
     #expect(rig["http.test.fault.active_faults"] == 0)
   }
 
+  @Test("without a fault to inject the filter leaves the stream")
+  func inert() throws {
+    let stream = try rig([:]).stream()
+    #expect(stream.requestHead() == .continue)
+    #expect(stream.hasLeft)
+  }
+
   @Test("a gRPC status goes with a 200")
   func grpc() throws {
     let stream = try rig(["abort": ["grpc_status": 14, "percentage": .percent(100)]]).stream()

@@ -48,7 +48,11 @@ struct LocalRateLimitFilterTests {
   func enabling() throws {
     let off = try FilterRig(
       localRateLimitFilter, ["stat_prefix": "p", "token_bucket": Self.bucket])
-    for _ in 1...3 { #expect(off.stream().requestHead() == .continue) }
+    for _ in 1...3 {
+      let stream = off.stream()
+      #expect(stream.requestHead() == .continue)
+      #expect(stream.hasLeft)
+    }
     #expect(off["p.http_local_rate_limit.enabled"] == 0)
 
     let shadow = try FilterRig(

@@ -21,6 +21,27 @@ struct RetryFilterTests {
     #expect(stream.responseHead(503) == .continue)
     #expect(stream.replayDelay == nil)
     #expect(stream.count(.retry) == 0)
+    #expect(stream.hasLeft)
+  }
+
+  @Test(
+    "who asks for something keeps the filter on its stream",
+    arguments: [
+      ("x-envoy-retry-on", "5xx"), ("x-envoy-retry-grpc-on", "internal"),
+      ("x-envoy-upstream-rq-per-try-timeout-ms", "20"),
+    ])
+  func stays(name: String, value: String) throws {
+    let stream = try stream()
+    _ = stream.requestHead([(name, value)])
+    #expect(!stream.hasLeft)
+  }
+
+  @Test("codes to retry on without a condition to do so keep nothing")
+  func codesAlone() throws {
+    let stream = try stream()
+    _ = stream.requestHead([("x-envoy-retriable-status-codes", "418")])
+    #expect(stream.hasLeft)
+    #expect(stream.request("x-envoy-retriable-status-codes") == nil)
   }
 
   @Test(

@@ -34,6 +34,15 @@ struct TimeoutFilterTests {
     #expect(stream.requestHead() == .continue)
     #expect(stream.timers.isEmpty)
     #expect(stream.request("x-envoy-expected-rq-timeout-ms") == nil)
+    #expect(stream.hasLeft)
+  }
+
+  @Test("an idle timeout alone keeps the filter on its stream")
+  func idleAloneStays() throws {
+    let stream = try stream(["idle_timeout": .milliseconds(1_000)], routeMilliseconds: 0)
+    _ = stream.requestHead()
+    #expect(!stream.hasLeft)
+    #expect(stream.timers.count == 1)
   }
 
   @Test("the time runs from the end of the request", arguments: [true, false])

@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define FL_ABI_MAJOR 0u
-#define FL_ABI_MINOR 1u
+#define FL_ABI_MINOR 2u
 
 typedef struct fl_bytes {
   const uint8_t *data;
@@ -401,6 +401,13 @@ typedef struct fl_host {
   /// streams on it: `first` until somebody writes to it. All of them run on one thread. NULL where
   /// there is no connection.
   uint64_t *(*connection_number)(fl_stream *, uint64_t first);
+
+  // ---- the chain, continued
+  /// The filter has nothing to do on this stream, or nothing more: its timers and calls are
+  /// cancelled, and none of its callbacks is called again, `on_end` neither, until `stream_new`
+  /// begins another attempt. Then a stream pays for it no longer. The state must hold nothing that
+  /// `on_end` would have to give back.
+  void (*leave)(fl_stream *);
 } fl_host;
 
 /// The host that this image's filters talk to; NULL until somebody adopts one. Each shared object

@@ -128,7 +128,8 @@ extension Ref where Value == RequestStream {
   /// The slot of the filter at `index`.
   @inline(__always)
   func slot(_ index: Int) -> Ref<FilterSlot> {
-    precondition(index >= 0 && index < value.slotCount, "a filter of the stream")
+    // One comparison for both ends: a negative number is a very large one.
+    precondition(UInt(bitPattern: index) < UInt(bitPattern: value.slotCount), "a filter's place")
     guard let first = value.slots else { preconditionFailure("a stream with filters has slots") }
     return unsafe Ref<FilterSlot>(first.pointer + index)
   }
@@ -159,56 +160,61 @@ extension Ref where Value == RequestStream {
   }
 
   private func makeFilters(from start: Int, in block: Block) {
+    guard start < value.slotCount, let first = value.slots else { return }
     // Most routes say nothing about filters.
     let hasConfigs = value.route.match?.hasFilterConfigs ?? false
     let chain = manager.value.chain
-    var index = start
-    while index < value.slotCount {
-      let entry = chain.value[index]
-      if hasConfigs {
-        let (config, isDisabled) = unsafe routeConfig(of: entry)
-        unsafe makeFilter(index, entry, config, isDisabled: isDisabled, in: block)
-      } else {
-        unsafe makeFilter(index, entry, nil, isDisabled: entry.value.isDisabled, in: block)
+    // SAFETY: slots and entries are `slotCount` each, from the first to the last.
+    var slot = unsafe first.pointer + start
+    let end = unsafe first.pointer + value.slotCount
+    var entry = unsafe chain.value[start].pointer
+    var index = Int32(truncatingIfNeeded: start)
+    while unsafe slot < end {
+      let one = unsafe Ref<FilterEntry>(entry)
+      var isDisabled = one.value.isDisabled
+      var config: UnsafeRawPointer?
+      if hasConfigs { unsafe (config, isDisabled) = unsafe routeConfig(of: one) }
+      unsafe slot.initialize(
+        to: FilterSlot(
+          stream: self, entry: one,
+          state: UnsafeMutableRawPointer(block.base + one.value.stateOffset),
+          index: index, mayReplay: one.value.mayReplay,
+          isEnabled: !isDisabled, routeConfig: config, tickets: nil))
+      if !isDisabled, let prepare = unsafe one.value.table.streamNew {
+        unsafe call(Ref<FilterSlot>(slot)) { unsafe prepare($0, $1, $2) }
       }
+      unsafe slot += 1
+      unsafe entry += 1
       index &+= 1
-    }
-  }
-
-  @inline(__always)
-  private func makeFilter(
-    _ index: Int, _ entry: Ref<FilterEntry>, _ routeConfig: UnsafeRawPointer?, isDisabled: Bool,
-    in block: Block
-  ) {
-    let slot = self.slot(index)
-    unsafe slot.pointer.initialize(
-      to: FilterSlot(
-        stream: self, entry: entry,
-        state: UnsafeMutableRawPointer(block.base + entry.value.stateOffset),
-        index: Int32(truncatingIfNeeded: index), mayReplay: entry.value.mayReplay,
-        isEnabled: !isDisabled, routeConfig: routeConfig, tickets: nil))
-    if !isDisabled, let prepare = unsafe entry.value.table.streamNew {
-      unsafe call(slot) { unsafe prepare($0, $1, $2) }
     }
   }
 
   /// Ends the filters from `index` on: their timers and calls are cancelled, and they hear so.
   func endFilters(from index: Int) {
-    var index = index
-    while index < value.slotCount {
-      let slot = self.slot(index)
-      if slot.value.isEnabled {
-        if let callback = unsafe slot.value.entry.value.table.onEnd {
+    guard index < value.slotCount, let first = value.slots else { return }
+    // SAFETY: the slots are `slotCount`.
+    var slot = unsafe first.pointer + index
+    let end = unsafe first.pointer + value.slotCount
+    while unsafe slot < end {
+      let one = unsafe Ref<FilterSlot>(slot)
+      if one.value.isEnabled {
+        if let callback = unsafe one.value.entry.value.table.onEnd {
           // A last look and a last count: it is too late to ask for anything.
           let wanted = value.wanted
-          unsafe call(slot) { unsafe callback($0, $1, $2) }
+          unsafe call(one) { unsafe callback($0, $1, $2) }
           value.wanted = wanted
         }
-        if slot.value.tickets != nil { cancelTickets(of: slot) }
-        slot.value.isEnabled = false
+        close(one)
       }
-      index += 1
+      unsafe slot += 1
     }
+  }
+
+  /// The filter in `slot` hears no more of this stream.
+  @inline(__always)
+  func close(_ slot: Ref<FilterSlot>) {
+    if slot.value.tickets != nil { cancelTickets(of: slot) }
+    slot.value.isEnabled = false
   }
 
   /// Makes the filters behind `index` anew: an attempt's filters know nothing of the last one.

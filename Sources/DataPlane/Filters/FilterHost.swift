@@ -136,6 +136,10 @@ enum FilterHost {
       if stream.value.depth == 0 { _ = stream.settle() }
     }
     unsafe host.clear_route_cache = { raw in unsafe FilterHost.stream(raw)?.matchRoute() }
+    unsafe host.leave = { raw in
+      guard let slot = unsafe FilterHost.slot(raw) else { return }
+      slot.value.stream.close(slot)
+    }
   }
 
   // MARK: Attempts

@@ -125,6 +125,7 @@ enum FakeHost {
     table.pointee.resume_request = { FakeStream.at($0).resumeRequest() }
     table.pointee.resume_response = { FakeStream.at($0).resumeResponse() }
     table.pointee.reset = { FakeStream.at($0).record(reset: $1.string) }
+    table.pointee.leave = { FakeStream.at($0).recordLeaving() }
     table.pointee.retain_body = { FakeStream.at($0).record(retain: $1) }
     table.pointee.attempt = { $1!.pointee = FakeStream.at($0).attempt }
     table.pointee.replay_after = { FakeStream.at($0).record(replayAfter: $1) }

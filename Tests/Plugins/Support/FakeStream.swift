@@ -71,6 +71,9 @@ final class FakeStream {
 
   private let state: UnsafeMutableRawPointer
   private var hasEnded = false
+  private(set) var hasLeft = false
+  /// The table, until the filter has left: then the host calls it no more.
+  private var live: fl_filter? { hasLeft ? nil : rig.table.pointee }
 
   init(_ rig: FilterRig) {
     self.rig = rig
@@ -103,29 +106,29 @@ extension FakeStream {
   ) -> Verdict {
     self.fields[FL_REQUEST_HEAD.rawValue] =
       [(":method", "GET"), (":path", path), (":authority", "test")] + fields
-    return verdict(rig.table.pointee.on_request_head?(state, rig.config, pointer, end))
+    return verdict(live?.on_request_head?(state, rig.config, pointer, end))
   }
 
   func requestBody(_ text: String, end: Bool) -> Verdict {
     numbers[FL_REQUEST_BODY_BYTES.rawValue, default: 0] += UInt64(text.utf8.count)
     return verdict(
-      rig.table.pointee.on_request_body?(state, rig.config, pointer, lender.lend(text), end))
+      live?.on_request_body?(state, rig.config, pointer, lender.lend(text), end))
   }
 
   func requestTrailers() -> Verdict {
-    verdict(rig.table.pointee.on_request_trailers?(state, rig.config, pointer))
+    verdict(live?.on_request_trailers?(state, rig.config, pointer))
   }
 
   func responseHead(_ status: Int, _ fields: [(String, String)] = [], end: Bool = true) -> Verdict {
     self.fields[FL_RESPONSE_HEAD.rawValue] = [(":status", "\(status)")] + fields
     numbers[FL_RESPONSE_CODE.rawValue] = UInt64(status)
-    return verdict(rig.table.pointee.on_response_head?(state, rig.config, pointer, end))
+    return verdict(live?.on_response_head?(state, rig.config, pointer, end))
   }
 
   func responseBody(_ text: String, end: Bool) -> Verdict {
     numbers[FL_RESPONSE_BODY_BYTES.rawValue, default: 0] += UInt64(text.utf8.count)
     return verdict(
-      rig.table.pointee.on_response_body?(state, rig.config, pointer, lender.lend(text), end))
+      live?.on_response_body?(state, rig.config, pointer, lender.lend(text), end))
   }
 
   /// Time passes, and timers run out in order.
@@ -134,7 +137,7 @@ extension FakeStream {
     while let next = timers.filter({ $0.due <= end }).min(by: { $0.due < $1.due }) {
       timers.removeAll { $0.ticket == next.ticket }
       now = max(now, next.due)
-      rig.table.pointee.on_timer?(state, rig.config, pointer, next.tag)
+      live?.on_timer?(state, rig.config, pointer, next.tag)
     }
     now = end
   }
@@ -143,7 +146,7 @@ extension FakeStream {
     guard !hasEnded else { return }
     hasEnded = true
     timers = []
-    rig.table.pointee.on_end?(state, rig.config, pointer)
+    live?.on_end?(state, rig.config, pointer)
   }
 
   subscript(part: fl_part, name: String) -> String? {
@@ -201,6 +204,10 @@ extension FakeStream {
   func record(retain limit: UInt64) { retainedLimit = limit }
   func record(avoid attempts: UInt32) { avoidedAttempts = attempts }
   func record(bufferLimit limit: UInt64) { bufferLimit = limit }
+  func recordLeaving() {
+    hasLeft = true
+    timers = []
+  }
   func markHealthCheck() { isMarkedHealthCheck = true }
   func resumeRequest() { requestResumptions += 1 }
   func resumeResponse() { responseResumptions += 1 }
