@@ -180,8 +180,9 @@ extension Ref where Value == DownstreamConnection {
 
   // MARK: Reading
 
-  /// Reads of one connection before the others have their turn.
-  static var readsPerTurn: Int { 16 }
+  /// Reads of one connection before the others have their turn. More than one would let a peer that
+  /// cuts its body into chunks of one byte keep everybody waiting.
+  static var readsPerTurn: Int { 1 }
 
   private func readable() {
     let loop = self.loop
@@ -421,7 +422,7 @@ extension Ref where Value == DownstreamConnection {
   ) {
     guard let stream = value.stream else { return }
     while value.phase == .body || value.phase == .tunnel, value.stream == stream {
-      switch value.decoder.next(input, at: &position) {
+      switch unsafe value.decoder.nextJoined(memory, input.count, at: &position) {
       case .data(let data):
         // A body of known length ends with its last byte, and saying so at once saves a packet.
         let isLast = value.decoder.isDone

@@ -6,9 +6,14 @@ import Telemetry
 /// announce (`Connection: close` in every answer), stop listening, and let go of connections that
 /// have nothing under way.
 extension Server {
-  /// How long clients with an idle connection have to use it once more and be told to go. Closing at
-  /// once would cut off requests that are on their way.
-  static let idleGraceMilliseconds: UInt64 = 500
+  /// How long clients with an idle connection have to use it once more and be told to go: half the
+  /// drain, at most this. Closing at once would cut off requests that are on their way.
+  private static let longestIdleGraceMilliseconds: UInt64 = 5000
+
+  private var idleGraceMilliseconds: UInt64 {
+    let half = UInt64(clamping: max(0, options.drainSeconds)) &* 500
+    return min(half, Self.longestIdleGraceMilliseconds)
+  }
 
   private static let checkMilliseconds: UInt64 = 20
 
@@ -21,7 +26,7 @@ extension Server {
     stopListening()
     let now = fl_monotonic_ns()
     drainDeadline = now &+ UInt64(clamping: max(0, options.drainSeconds)) &* 1_000_000_000
-    later(Self.idleGraceMilliseconds) { $0.closeIdleConnections() }
+    later(idleGraceMilliseconds) { $0.closeIdleConnections() }
     later(Self.checkMilliseconds) { $0.endWhenDrained() }
   }
 

@@ -338,7 +338,7 @@ extension Ref where Value == UpstreamConnection {
     while value.connection.isOpen, value.phase == .body || value.phase == .tunnel,
       value.stream == stream
     {
-      switch value.decoder.next(input, at: &position) {
+      switch unsafe value.decoder.nextJoined(memory, input.count, at: &position) {
       case .data(let data):
         let isLast = value.decoder.isDone
         if isLast { release(leftover: position < input.count) }

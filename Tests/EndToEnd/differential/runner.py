@@ -137,11 +137,13 @@ class Run:
 
     def normalised(self, value):
         """Ports and names become those of the case, random ids a mark."""
-        text = str(value).replace(f"{self.case.tag}_", "").replace(self.case.tag, "<case>")
+        # Random ids first: a case's tag is all hexadecimal digits, and may stand in one of them.
+        text = _UUID.sub("<uuid>", str(value))
+        text = text.replace(f"{self.case.tag}_", "").replace(self.case.tag, "<case>")
         for name, port in self.ports.items():
             mark = f"<{name or 'listener'}>"
             text = mark if text == str(port) else text.replace(f":{port}", f":{mark}")
-        return _UUID.sub("<uuid>", text)
+        return text
 
     def play(self):
         """Runs the case."""

@@ -223,6 +223,10 @@ REQUESTS = {
     "a chunk size with 0x": (with_chunks(b"0x5\r\nhello\r\n0\r\n\r\n"), Refused()),
     "a chunk size with an underscore": (with_chunks(b"0_5\r\nhello\r\n0\r\n\r\n"), Refused()),
     "a chunk size after a space": (with_chunks(b" 5\r\nhello\r\n0\r\n\r\n"), Refused()),
+    "a chunk size before a space and more": (
+        with_chunks(b"5 5\r\nhello\r\n0\r\n\r\n"), Refused()),
+    "a chunk size before a space and a letter": (
+        with_chunks(b"5 a\r\nhello\r\n0\r\n\r\n"), Refused()),
     "a chunk size before a space": (with_chunks(b"5 \r\nhello\r\n0\r\n\r\n"), Either(HELLO)),
     "a chunk size that is no number": (with_chunks(b"g\r\nhello\r\n0\r\n\r\n"), Refused()),
     "a chunk size that ends with a bare LF": (with_chunks(b"5\nhello\r\n0\r\n\r\n"), Refused()),

@@ -1,6 +1,7 @@
 """A process in trouble: threads that stall, a crash, the time a drain may take."""
 
 import signal
+import threading
 import time
 
 import pytest
@@ -120,3 +121,42 @@ def test_drain_listeners_that_skips_the_exit_only_says_close(proxy):
         assert kept.read_response().value("connection") == "close"
     for _ in range(8):
         assert fetch(proxy.port).value("connection") == "close"
+
+
+def test_a_restart_under_load_loses_nothing(proxy):
+    """The next process listens before the last one drains: every request of clients that come and
+    go is answered, and so is every one of those that stay until they are told to go."""
+    proxy.start(proxy.document, ("--concurrency", "2", "--drain-time-s", "5"))
+    done, answers, broken = threading.Event(), [], []
+
+    def client(stays):
+        connection = None
+        while not done.is_set():
+            try:
+                connection = connection or Connection(proxy.port, timeout=5)
+                connection.send(request_bytes())
+                response = connection.read_response()
+                answers.append(response.status)
+                if not stays or response.value("connection") == "close":
+                    connection.close()
+                    connection = None
+            except (AssertionError, OSError) as problem:
+                broken.append(problem)
+                return
+
+    threads = [threading.Thread(target=client, args=(n % 2 == 0,)) for n in range(6)]
+    for thread in threads:
+        thread.start()
+    until(lambda: len(answers) > 100, 10, "traffic")
+    document = bootstrap(proxy.document["static_resources"]["listeners"],
+                         proxy.document["static_resources"]["clusters"], free_port())
+    with Proxy("fairlead") as following:
+        following.start(document, ("--concurrency", "2"))
+        proxy.signal(signal.SIGTERM)
+        assert proxy.wait_exit(10) == 0
+        before = len(answers)
+        until(lambda: len(answers) > before + 100, 10, "traffic afterwards")
+        done.set()
+        for thread in threads:
+            thread.join()
+    assert not broken and set(answers) == {200}, broken[:3]
