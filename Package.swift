@@ -49,11 +49,13 @@ let package = Package(
     .systemLibrary(name: "CAres", pkgConfig: "libcares", providers: [.apt(["libc-ares-dev"])]),
     .systemLibrary(
       name: "CNghttp2", pkgConfig: "libnghttp2", providers: [.apt(["libnghttp2-dev"])]),
+    .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
     .target(name: "CRE2", linkerSettings: [.linkedLibrary("re2")]),
     .target(name: "CFilterABI"),
 
     // Floor 1
     floor("Engine", ["CLinux"]),
+    floor("TLS", ["COpenSSL"]),
     floor("Telemetry", ["CLinux"]),
     .target(name: "ResourceModel", dependencies: [protobuf]),
 
@@ -93,6 +95,7 @@ let package = Package(
       swiftSettings: strict),
   ] + [
     tests("Engine", ["Engine"]),
+    tests("TLS", ["TLS", "COpenSSL"]),
     tests("Telemetry", ["Telemetry"]),
     tests("Resources", ["Resources", "ResourceModel"]),
     tests("HTTPModel", ["HTTPModel", "Engine"]),

@@ -57,6 +57,11 @@ package struct Connection: ~Copyable {
   @usableFromInline internal var connecting = false
   @usableFromInline internal var writeFailed = false
   @usableFromInline internal var aboveHigh = false
+  /// What stands between this connection and its socket; nil for plain bytes.
+  @usableFromInline internal var transport: Ref<Transport>?
+  private var transportContext: UnsafeMutableRawPointer?
+  /// The socket is connected, and its two ends are still agreeing upon a transport's keys.
+  private var shakingHands = false
   /// Grows with every socket that this slot serves, so that a callback that closes one and opens the
   /// next is noticed even when the kernel hands out the same descriptor.
   private var turn: UInt32 = 0
@@ -74,6 +79,8 @@ package struct Connection: ~Copyable {
   /// More than the high watermark is waiting: its source should pause until `drained`.
   @inlinable package var isAboveHighWatermark: Bool { aboveHigh }
   @inlinable package var isReadPaused: Bool { readPauses > 0 }
+  /// Bytes go through a transport (TLS).
+  @inlinable package var isSecured: Bool { transport != nil }
   /// No write has failed so far.
   @inlinable package var isStillWritable: Bool { !writeFailed }
   /// The peer's last words may have been seen: it hung up, or writing to it failed.
@@ -133,6 +140,13 @@ extension Ref where Value == Connection {
     return 0
   }
 
+  /// Puts a transport between the connection and its socket, before any byte has passed; it belongs
+  /// to the connection from here on. `connected` is called, on a server too, when its handshake has
+  /// ended; what is written before waits, and `readable` comes only after.
+  package func secure(_ transport: Ref<Transport>, context: UnsafeMutableRawPointer) {
+    unsafe value.adopt(transport, context)
+  }
+
   private func start(
     _ fd: Int32, connecting: Bool, on loop: EventLoop, events: Ref<ConnectionEvents>,
     owner: UnsafeMutableRawPointer
@@ -151,22 +165,27 @@ extension Ref where Value == Connection {
     guard let events = value.eventTable, let owner = unsafe value.ownerContext else { return }
     let turn = value.currentTurn
     if flags & FL_EPOLLHANGUP != 0 { value.noteHangUp() }
+    if value.isSecured { value.wakeTransport(flags) }
+    var flags = flags
     if value.isConnecting {
-      guard flags & (FL_EPOLLOUT | FL_EPOLLHANGUP) != 0 else { return }
-      let error = fl_socket_error(value.fd)
+      guard let error = value.stepTowardsConnected(flags) else { return }
       value.noteConnected()
       unsafe events.value.connected(owner, error)
       // The same event may stand for room for what was written meanwhile, and for the peer's first
       // bytes: there will be no other. The owner may also have closed the connection.
       guard error == 0, value.isStill(turn) else { return }
+      // The handshake's last read may have taken the peer's first bytes with it.
+      if value.isSecured { flags |= FL_EPOLLIN | FL_EPOLLOUT }
     }
-    if flags & FL_EPOLLOUT != 0, value.queuedBytes > 0 {
+    // A transport's write may have waited for a read.
+    if flags & FL_EPOLLOUT != 0 || value.isSecured, value.queuedBytes > 0 {
       guard let loop = value.eventLoop else { return }
       if value.flush(blocks: &loop.state.value.blocks) { unsafe events.value.drained(owner) }
       // The owner may have closed it, or even handed the slot to another socket.
       guard value.isStill(turn) else { return }
     }
-    guard flags & ~FL_EPOLLOUT != 0 else { return }
+    // And its read for a write.
+    guard flags & ~FL_EPOLLOUT != 0 || value.transportMayRead else { return }
     value.noteReadable()
     if !value.isReadPaused {
       unsafe events.value.readable(owner)
@@ -216,13 +235,16 @@ extension Ref where Value == Connection {
   }
 
   /// Says that nothing more will be written, once the queue is empty.
-  package func shutdownWrite() { _ = fl_shutdown_write(value.fd) }
+  package func shutdownWrite() {
+    value.sayGoodbye()
+    _ = fl_shutdown_write(value.fd)
+  }
 
   /// Closes at once; what is queued is lost.
   /// - Parameter reset: the peer sees RST instead of an orderly end.
   package func close(on loop: EventLoop, reset: Bool = false) {
     guard value.isOpen else { return }
-    if reset { fl_reset_on_close(value.fd) }
+    if reset { fl_reset_on_close(value.fd) } else { value.sayGoodbye() }
     loop.unregister(value.registrationIndex)
     _ = CLinux.close(value.fd)
     value.forget(blocks: &loop.state.value.blocks)
@@ -268,6 +290,7 @@ extension Connection {
     events = nil
     unsafe owner = nil
     queue.removeAll(into: &blocks)
+    if transport != nil { releaseTransport() }
   }
 
   fileprivate mutating func noteHangUp() { sawHangUp = true }
@@ -285,6 +308,7 @@ extension Connection {
     into memory: UnsafeMutablePointer<UInt8>, capacity: Int
   ) -> ReadOutcome {
     guard mayRead else { return .wait }
+    if let transport { return unsafe read(through: transport, into: memory, capacity: capacity) }
     let n = unsafe fl_recv(fd, memory, capacity)
     if n > 0 {
       // A short read has emptied the socket, and the next byte brings an event of its own; but after
@@ -308,6 +332,7 @@ extension Connection {
       enqueue(first, second, blocks: &blocks)
       return
     }
+    if let transport { return write(first, second, through: transport, blocks: &blocks) }
     let n: Int
     if second.isEmpty {
       n = unsafe fl_send(fd, first.base, first.count)
@@ -347,6 +372,18 @@ extension Connection {
 
   /// Sends what is queued; true when the owner should hear `drained`.
   fileprivate mutating func flush(blocks: inout BlockPool) -> Bool {
+    if let transport {
+      flush(through: transport, blocks: &blocks)
+    } else {
+      flushSocket(blocks: &blocks)
+    }
+    let low = queue.count <= highWatermark / 2
+    let told = queue.isEmpty || (aboveHigh && low)
+    if low { aboveHigh = false }
+    return told
+  }
+
+  private mutating func flushSocket(blocks: inout BlockPool) {
     while !queue.isEmpty {
       let first = queue.front
       let second = queue.second
@@ -362,9 +399,118 @@ extension Connection {
       queue.drop(n, into: &blocks)
       if n < first.count &+ second.count { break }
     }
-    let low = queue.count <= highWatermark / 2
-    let told = queue.isEmpty || (aboveHigh && low)
-    if low { aboveHigh = false }
-    return told
+  }
+}
+
+// MARK: Through a transport
+
+extension Connection {
+  fileprivate mutating func adopt(
+    _ transport: Ref<Transport>, _ context: UnsafeMutableRawPointer
+  ) {
+    self.transport = transport
+    unsafe transportContext = context
+    shakingHands = !connecting
+    connecting = true
+  }
+
+  private var through: UnsafeMutableRawPointer {
+    guard let context = unsafe transportContext else {
+      preconditionFailure("a transport has a context")
+    }
+    return unsafe context
+  }
+
+  fileprivate func wakeTransport(_ flags: UInt32) {
+    guard let transport, flags & ~FL_EPOLLOUT != 0 else { return }
+    unsafe transport.value.wake(through, flags & FL_EPOLLHANGUP != 0)
+  }
+
+  fileprivate var transportMayRead: Bool {
+    guard let transport else { return false }
+    return unsafe transport.value.mayRead(through)
+  }
+
+  /// How connecting ended: 0 or an errno; nil while it goes on.
+  fileprivate mutating func stepTowardsConnected(_ flags: UInt32) -> Int32? {
+    if !shakingHands {
+      guard flags & (FL_EPOLLOUT | FL_EPOLLHANGUP) != 0 else { return nil }
+      let error = fl_socket_error(fd)
+      guard error == 0, transport != nil else { return error }
+      shakingHands = true
+    }
+    guard let transport else { return 0 }
+    let step = unsafe transport.value.handshake(through)
+    guard step != -Int(EAGAIN) else { return nil }
+    shakingHands = false
+    return Int32(truncatingIfNeeded: -step)
+  }
+
+  fileprivate mutating func read(
+    through transport: Ref<Transport>, into memory: UnsafeMutablePointer<UInt8>, capacity: Int
+  ) -> ReadOutcome {
+    let n = unsafe transport.value.read(through, memory, capacity)
+    if n > 0 {
+      mayRead = unsafe transport.value.mayRead(through)
+      bytesRead &+= UInt64(n)
+      return .bytes(n)
+    }
+    if n == 0 { return .end }
+    if n == -Int(EAGAIN) {
+      mayRead = false
+      return .wait
+    }
+    return .failed(Int32(truncatingIfNeeded: -n))
+  }
+
+  fileprivate mutating func write(
+    _ first: Bytes, _ second: Bytes, through transport: Ref<Transport>, blocks: inout BlockPool
+  ) {
+    let left = send(first, through: transport)
+    guard !writeFailed else { return }
+    guard left.isEmpty else { return enqueue(left, second, blocks: &blocks) }
+    guard !second.isEmpty else { return }
+    let rest = send(second, through: transport)
+    if !rest.isEmpty, !writeFailed { enqueue(rest, .empty, blocks: &blocks) }
+  }
+
+  /// Hands over as much as is taken; what is left has to be offered again as it stands, or with more
+  /// behind it. The queue does so: its first block begins with what was refused.
+  private mutating func send(_ bytes: Bytes, through transport: Ref<Transport>) -> Bytes {
+    var left = bytes
+    while !left.isEmpty {
+      let n = unsafe transport.value.write(through, left.base, left.count)
+      if n == -Int(EAGAIN) { break }
+      guard n >= 0 else {
+        writeFailed = true
+        break
+      }
+      left = left.dropFirst(n)
+    }
+    return left
+  }
+
+  private mutating func flush(through transport: Ref<Transport>, blocks: inout BlockPool) {
+    while !queue.isEmpty {
+      let front = queue.front
+      let left = send(front, through: transport)
+      guard !writeFailed else { return queue.removeAll(into: &blocks) }
+      queue.drop(front.count &- left.count, into: &blocks)
+      if !left.isEmpty { return }
+    }
+  }
+
+  /// Tells the peer that nothing more will come, where the transport has words for it.
+  fileprivate func sayGoodbye() {
+    guard let transport, !shakingHands, !writeFailed else { return }
+    unsafe transport.value.sayGoodbye(through)
+  }
+
+  private mutating func releaseTransport() {
+    guard let transport else { return }
+    unsafe transport.value.release(through)
+    self.transport = nil
+    unsafe transportContext = nil
+    shakingHands = false
   }
 }

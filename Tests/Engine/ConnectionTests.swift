@@ -3,7 +3,7 @@ import Glibc
 import Testing
 
 /// An owner of one connection that remembers what it was told.
-private final class Owner {
+final class Owner {
   let connection = Ref.immortal(Connection())
   let loop: EventLoop
   var received: [UInt8] = []

@@ -1,0 +1,62 @@
+import COpenSSL
+
+/// Sessions of a client that may be resumed, the latest first. Belongs to one thread: a worker has one
+/// for each cluster.
+@safe
+package final class SessionCache {
+  @safe private struct Entry {
+    let session: OpaquePointer
+    /// Whom the connection asked for.
+    let name: [UInt8]
+  }
+
+  // SAFETY: holds one reference to each session; used by the owning thread only.
+  private var entries: [Entry] = []
+  private let capacity: Int
+
+  /// - Parameter capacity: sessions kept (Envoy: `max_session_keys`); 0 keeps none.
+  package init(capacity: Int) { self.capacity = capacity }
+
+  deinit { removeAll() }
+
+  package var count: Int { entries.count }
+
+  /// Forgets them all: they were agreed upon under other rules.
+  package func removeAll() {
+    for entry in entries { unsafe SSL_SESSION_free(entry.session) }
+    entries.removeAll()
+  }
+
+  /// Has new sessions of `context` kept by the connection's own cache.
+  static func install(on context: OpaquePointer) {
+    unsafe SSL_CTX_sess_set_new_cb(context) { ssl, session in
+      guard let ssl = unsafe ssl, let session = unsafe session,
+        let link = unsafe fl_tls_link_of(ssl), let raw = unsafe link.pointee.sessions
+      else { return 0 }
+      // SAFETY: whoever opened the session keeps its cache for as long as the session lives.
+      let cache = unsafe Unmanaged<SessionCache>.fromOpaque(raw).takeUnretainedValue()
+      return unsafe cache.add(session, CertificateChoice.serverName(of: ssl) ?? []) ? 1 : 0
+    }
+  }
+
+  /// Takes over the session when there is room for any.
+  private func add(_ session: OpaquePointer, _ name: [UInt8]) -> Bool {
+    guard capacity > 0 else { return false }
+    if entries.count == capacity { unsafe SSL_SESSION_free(entries.removeLast().session) }
+    entries.insert(unsafe Entry(session: session, name: name), at: 0)
+    return true
+  }
+
+  /// Offers the latest session that was agreed upon for the same name. One of TLS 1.3 is offered once:
+  /// a second use would tell who watches that both are the same client (RFC 8446 §C.4).
+  func offer(to ssl: OpaquePointer, name: String) {
+    let wanted = Array(name.utf8)
+    guard let place = entries.firstIndex(where: { $0.name == wanted }) else { return }
+    let session = unsafe entries[place].session
+    unsafe _ = SSL_set_session(ssl, session)
+    if unsafe SSL_SESSION_get_protocol_version(session) == TLS1_3_VERSION {
+      entries.remove(at: place)
+      unsafe SSL_SESSION_free(session)
+    }
+  }
+}
