@@ -117,11 +117,6 @@ for each priority."""),
         reason="""Nothing is counted under names that requests bring, because each of them would take
 memory for as long as the process runs: `x-envoy-downstream-service-cluster` adds no
 statistics to fault injection, and `x-envoy-upstream-alt-stat-name` none to a cluster."""),
-    Difference(
-        cases=r"^buffer refuses chunks that are too many$",
-        lines=r"^log\[0\] received: ",
-        reason="""Bytes received are counted as they are read, and nothing is read of a body beyond the limit
-that refuses it."""),
 ]
 
 
