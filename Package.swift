@@ -77,7 +77,10 @@ let package = Package(
       ]),
     floor(
       "Upstream",
-      ["Engine", "Telemetry", "ResourceModel", "Resources", "CAres", "CLinux", protobuf]),
+      [
+        "HTTPCodec", "Engine", "Telemetry", "ResourceModel", "Resources", "CAres", "CLinux",
+        protobuf,
+      ]),
   ] + plugins.map(plugin) + [
     // Floor 6
     floor(

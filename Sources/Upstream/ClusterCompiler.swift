@@ -176,6 +176,7 @@ package struct ClusterCompiler {
   private func httpOptions(_ cluster: Message, at path: ConfigPath) -> UpstreamHTTPOptions {
     var common = cluster.commonHTTPProtocolOptions
     var http1 = cluster.httpProtocolOptions
+    var http2 = cluster.hasHTTP2ProtocolOptions ? cluster.http2ProtocolOptions : nil
     let typedPath = path.field("typed_extension_protocol_options")
     for (key, value) in cluster.typedExtensionProtocolOptions.sorted(by: { $0.key < $1.key }) {
       guard key == Self.httpOptionsName,
@@ -190,6 +191,10 @@ package struct ClusterCompiler {
       // As in Envoy, they take the place of the old fields altogether.
       common = typed.commonHTTPProtocolOptions
       http1 = typed.explicitHTTPConfig.httpProtocolOptions
+      http2 = nil
+      if case .http2ProtocolOptions(let options)? = typed.explicitHTTPConfig.protocolConfig {
+        http2 = options
+      }
     }
     var options = UpstreamHTTPOptions()
     if common.hasIdleTimeout { options.idleTimeout = common.idleTimeout.limit }
@@ -209,6 +214,11 @@ package struct ClusterCompiler {
       case .allow, .UNRECOGNIZED: .allow
       }
     options.enableTrailers = http1.enableTrailers
+    if let http2 {
+      options.isHTTP2 = true
+      options.http2 = HTTP2Compiler.options(http2, role: .client)
+      options.http2Keepalive = HTTP2Compiler.keepalive(http2)
+    }
     return options
   }
 

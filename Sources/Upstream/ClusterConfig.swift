@@ -1,4 +1,5 @@
 import Engine
+import HTTPCodec
 
 // Compiled once per configuration, read by every worker for as long as the process lives: plain
 // values and handles, nothing that counts references. Times are milliseconds; nil means no limit.
@@ -134,6 +135,10 @@ package struct UpstreamHTTPOptions: BitwiseCopyable {
   /// Trailers pass in both directions instead of being dropped.
   package var enableTrailers = false
   package var headersWithUnderscores = UnderscoreHandling.allow
+  /// What is spoken to the cluster's hosts; else HTTP/1.1.
+  package var isHTTP2 = false
+  package var http2 = HTTP2Options()
+  package var http2Keepalive = HTTP2Keepalive()
 
   package init() {}
 

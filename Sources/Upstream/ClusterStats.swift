@@ -2,7 +2,7 @@ import Engine
 import Telemetry
 
 /// The statistics of one cluster, `cluster.<name>.…`: places that every worker counts at. What is
-/// never counted here (HTTP/2, health checks, outliers) is not registered.
+/// never counted here (health checks, outliers) is not registered.
 package struct ClusterStats {
   package let connections: Connections
   package let requests: Requests
@@ -25,12 +25,15 @@ package struct ClusterStats {
   package let drained: CounterID
   package let internalRedirectsSucceeded: CounterID
   package let internalRedirectsFailed: CounterID
+  /// Only of a cluster that speaks HTTP/2.
+  package let http2: Ref<HTTP2Stats>?
 
   /// `upstream_cx_…`
   package struct Connections {
     package let total: CounterID
     package let active: GaugeID
     package let http1Total: CounterID
+    package let http2Total: CounterID
     package let connectFail: CounterID
     package let connectTimeout: CounterID
     package let idleTimeout: CounterID
@@ -162,6 +165,9 @@ extension ClusterStats {
     drained = names.counter("upstream_flow_control_drained_total")
     internalRedirectsSucceeded = names.counter("upstream_internal_redirect_succeeded_total")
     internalRedirectsFailed = names.counter("upstream_internal_redirect_failed_total")
+    http2 =
+      cluster.http.isHTTP2
+      ? .immortal(HTTP2Stats(scope: names.prefix, role: .client, in: store)) : nil
   }
 }
 
@@ -180,6 +186,7 @@ extension ClusterStats.Connections {
     total = names.counter("upstream_cx_total")
     active = names.gauge("upstream_cx_active")
     http1Total = names.counter("upstream_cx_http1_total")
+    http2Total = names.counter("upstream_cx_http2_total")
     connectFail = names.counter("upstream_cx_connect_fail")
     connectTimeout = names.counter("upstream_cx_connect_timeout")
     idleTimeout = names.counter("upstream_cx_idle_timeout")

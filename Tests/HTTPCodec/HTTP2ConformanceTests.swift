@@ -414,6 +414,21 @@ struct HTTP2ConformanceTests {
     #expect(end?.code == flowControl)
   }
 
+  @Test("a frame that waited for the socket goes with its stream")
+  func givenUpWhileBlocked() {
+    let peer = SessionPeer()
+    peer.talk()
+    peer.blocksBodies = true
+    peer.receive(Frame.headers(1))
+    peer.giveUp(1)
+    peer.blocksBodies = false
+    peer.receive(Frame.ping)
+    #expect(!peer.frames.contains { $0.type == 0 })
+    #expect(peer.frames.contains { $0.type == 3 && $0.stream == 1 })
+    #expect(peer.frames.contains { $0.type == 6 && $0.flags & 1 == 1 })
+    #expect(!peer.isOver)
+  }
+
   @Test("memory goes back when the session closes")
   func memory() {
     let peer = SessionPeer()

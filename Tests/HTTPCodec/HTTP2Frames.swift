@@ -114,6 +114,8 @@ final class SessionPeer {
   var consumes = true
   /// Whole requests are answered; else they wait.
   var answers = true
+  /// The socket takes no bodies for now.
+  var blocksBodies = false
   private var bodies: [Int32: Int] = [:]
   private var starts: [Int32: UInt64] = [:]
 
@@ -148,6 +150,12 @@ final class SessionPeer {
   func talk(_ frames: [UInt8]...) {
     receive(Frame.preface + Frame.settings)
     for frame in frames { receive(frame) }
+  }
+
+  /// Gives up on a stream, whose body is gone.
+  func giveUp(_ id: Int32) {
+    bodies[id] = 0
+    session.reset(id, 2)
   }
 
   private func answer(_ id: Int32) {
@@ -242,10 +250,12 @@ final class SessionPeer {
       writeBody: { owner, stream, head, length in
         let peer = unsafe SessionPeer.peer(owner)
         let id = unsafe SessionPeer.id(stream)
+        guard !peer.blocksBodies else { return HTTP2BodyWrite.blocked.rawValue }
+        guard peer.bodies[id] ?? 0 >= length else { return HTTP2BodyWrite.gone.rawValue }
         let buffer = unsafe UnsafeBufferPointer(start: head, count: 9)
         unsafe peer.sent.append(contentsOf: buffer)
         peer.sent.append(contentsOf: [UInt8](repeating: 120, count: length))
         peer.bodies[id] = (peer.bodies[id] ?? 0) - length
-        return true
+        return HTTP2BodyWrite.sent.rawValue
       }))
 }

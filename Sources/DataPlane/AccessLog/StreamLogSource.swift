@@ -16,7 +16,8 @@ struct StreamLogSource: LoggedExchange {
 
   func header(_ headers: LogHeaders, _ name: LogHeaderName) -> LogBytes? {
     let text = Bytes(name.bytes)
-    let id = HeaderID(rawValue: name.known)
+    // Telemetry does not know our numbers: a name that it asks for itself comes without one.
+    let id = name.known == 0 ? HeaderID.of(text) : HeaderID(rawValue: name.known)
     switch headers {
     case .request: return first(stream.value.requestHead, text, id)
     case .response: return first(stream.value.responseHead, text, id)
@@ -64,7 +65,7 @@ struct StreamLogSource: LoggedExchange {
   func value(of field: LogField, scratch: inout ByteSink) -> LogValue {
     switch field {
     case .accessLogType: text("DownstreamEnd")
-    case .protocolName: text(stream.value.minor == 0 ? "HTTP/1.0" : "HTTP/1.1")
+    case .protocolName: text(protocolName)
     case .responseCode: .number(Int64(stream.value.loggedStatus))
     case .responseCodeDetails: optional(stream.value.details)
     case .routeName: stream.value.route.name.map { .bytes(LogBytes($0)) } ?? .absent
@@ -88,6 +89,11 @@ struct StreamLogSource: LoggedExchange {
     case .upstreamTransportFailureReason: transportFailure(&scratch)
     default: downstream(field, &scratch)
     }
+  }
+
+  private var protocolName: StaticString {
+    if stream.value.client.isHTTP2 { return "HTTP/2" }
+    return stream.value.minor == 0 ? "HTTP/1.0" : "HTTP/1.1"
   }
 
   private func text(_ text: StaticString) -> LogValue { .bytes(LogBytes(text)) }
@@ -136,7 +142,8 @@ struct StreamLogSource: LoggedExchange {
     case .upstreamConnectionID:
       return number(stream.value.attempt.requestStarted ? stream.value.upstreamConnectionID : 0)
     case .upstreamProtocol:
-      return stream.value.upstreamStartedAt > 0 ? text("HTTP/1.1") : .absent
+      guard stream.value.upstreamStartedAt > 0 else { return .absent }
+      return text(stream.value.upstreamIsHTTP2 ? "HTTP/2" : "HTTP/1.1")
     case .upstreamLocalAddress, .upstreamLocalAddressWithoutPort, .upstreamLocalPort:
       return stream.value.upstreamLocal.logValue(
         field == .upstreamLocalPort

@@ -1,10 +1,12 @@
 import Engine
+import HTTPCodec
 import HTTPModel
 import ResourceModel
 import Resources
 import Routing
 import SwiftProtobuf
 import Telemetry
+import Upstream
 
 /// Compiles one HTTP connection manager with its chain and routes.
 struct ManagerCompiler {
@@ -70,7 +72,11 @@ struct ManagerCompiler {
       chain: .immortal(chain), routes: routes,
       accessLogs: .immortal(
         AccessLogCompiler(context: context).compile(m.accessLog, at: path.field("access_log"))),
-      localReplies: localReplies(m, at: path), maxHeadBytes: headKilobytes * 1024,
+      localReplies: localReplies(m, at: path), codec: codec(m),
+      http2: HTTP2Compiler.options(m.http2ProtocolOptions, role: .server),
+      http2Keepalive: HTTP2Compiler.keepalive(m.http2ProtocolOptions),
+      http2Stats: .immortal(HTTP2Stats(scope: "", role: .server, in: context.store)),
+      maxHeadBytes: headKilobytes * 1024,
       maxFields: common.hasMaxHeadersCount
         ? Int(common.maxHeadersCount.value) : Defaults.maxHeadersCount,
       bufferLimit: bufferLimit,
@@ -114,6 +120,14 @@ struct ManagerCompiler {
       countsAnswers: !router.hasDynamicStats || router.dynamicStats.value,
       strictHeaders: .immortal(router.strictCheckHeaders.compactMap(StrictHeader.init)),
       via: .immortal(m.via), returnsRequestID: m.alwaysSetRequestIDInResponse)
+  }
+
+  private func codec(_ message: Message) -> ConnectionManager.Codec {
+    switch message.codecType {
+    case .http1: .http1
+    case .http2: .http2
+    case .auto, .UNRECOGNIZED: .auto
+    }
   }
 
   private func time(

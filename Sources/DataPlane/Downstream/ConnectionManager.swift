@@ -1,11 +1,21 @@
 import Engine
+import HTTPCodec
 import HTTPModel
 import Routing
 import Telemetry
+import Upstream
 
 /// An HTTP connection manager's configuration, compiled: plain values and handles, read by every
 /// worker. Times are milliseconds, and 0 means no limit.
 struct ConnectionManager {
+  /// What clients may speak.
+  enum Codec {
+    /// What they begin with.
+    case auto
+    case http1
+    case http2
+  }
+
   enum ServerHeader {
     case overwrite
     case appendIfAbsent
@@ -26,6 +36,11 @@ struct ConnectionManager {
   let routes: RouteTable
   let accessLogs: Table<Ref<AccessLog>>
   let localReplies: Ref<LocalReplyConfig>?
+
+  let codec: Codec
+  let http2: HTTP2Options
+  let http2Keepalive: HTTP2Keepalive
+  let http2Stats: Ref<HTTP2Stats>
 
   // Limits
   let maxHeadBytes: Int
@@ -91,8 +106,10 @@ struct ConnectionManager {
 struct ConnectionManagerStats {
   let cxTotal: CounterID
   let cxHTTP1Total: CounterID
+  let cxHTTP2Total: CounterID
   let cxActive: GaugeID
   let cxHTTP1Active: GaugeID
+  let cxHTTP2Active: GaugeID
   let cxLength: HistogramID
   let cxDestroy: CounterID
   let cxDestroyLocal: CounterID
@@ -110,6 +127,8 @@ struct ConnectionManagerStats {
   let cxSentBytes: CounterID
   let rqTotal: CounterID
   let rqHTTP1Total: CounterID
+  let rqHTTP2Total: CounterID
+  let tooManyPrematureResets: CounterID
   let rqActive: GaugeID
   let rqCompleted: CounterID
   let rqClasses: InlineArray<5, CounterID>
@@ -148,8 +167,10 @@ struct ConnectionManagerStats {
     func counter(_ name: String) -> CounterID { store.counter(scope + name) }
     cxTotal = counter("downstream_cx_total")
     cxHTTP1Total = counter("downstream_cx_http1_total")
+    cxHTTP2Total = counter("downstream_cx_http2_total")
     cxActive = store.gauge(scope + "downstream_cx_active")
     cxHTTP1Active = store.gauge(scope + "downstream_cx_http1_active")
+    cxHTTP2Active = store.gauge(scope + "downstream_cx_http2_active")
     cxLength = store.histogram(scope + "downstream_cx_length_ms")
     cxDestroy = counter("downstream_cx_destroy")
     cxDestroyLocal = counter("downstream_cx_destroy_local")
@@ -167,6 +188,8 @@ struct ConnectionManagerStats {
     cxSentBytes = counter("downstream_cx_tx_bytes_total")
     rqTotal = counter("downstream_rq_total")
     rqHTTP1Total = counter("downstream_rq_http1_total")
+    rqHTTP2Total = counter("downstream_rq_http2_total")
+    tooManyPrematureResets = counter("downstream_rq_too_many_premature_resets")
     rqActive = store.gauge(scope + "downstream_rq_active")
     rqCompleted = counter("downstream_rq_completed")
     rqClasses = InlineArray { counter("downstream_rq_\($0 + 1)xx") }

@@ -20,13 +20,22 @@ extension Ref where Value == DownstreamConnection {
     if let counters { stats.add(counters.value.cxHTTP1Total) }
   }
 
+  /// It turned out to speak HTTP/2.
+  func countSession() {
+    guard let counters else { return }
+    stats.add(counters.value.cxHTTP2Total)
+    stats.gaugeAdd(counters.value.cxHTTP1Active, -1)
+    stats.gaugeAdd(counters.value.cxHTTP2Active, 1)
+  }
+
   func countClosed() {
     guard let counters, let listener = value.listener else { return }
     let lifetime = (held.value.loop.now &- value.openedAt) / 1_000_000
     listener.countClosed(lifetime: lifetime)
     value.chain?.value.filters.release(stats)
     stats.gaugeAdd(counters.value.cxActive, -1)
-    stats.gaugeAdd(counters.value.cxHTTP1Active, -1)
+    stats.gaugeAdd(
+      value.isHTTP2 ? counters.value.cxHTTP2Active : counters.value.cxHTTP1Active, -1)
     stats.add(counters.value.cxDestroy)
     stats.add(
       value.endOfInput || value.leftDuringRequest

@@ -27,6 +27,11 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var connection = Connection()
   var generation: UInt32 = 0
   var nextFree: Ref<Self>?
+  /// The client speaks HTTP/2: what it sends is the session's, and of all below only what opens,
+  /// closes and times the connection concerns it.
+  var session: Ref<HTTP2Connection>?
+  /// It has a session, or had one.
+  var isHTTP2 = false
 
   /// Links the open connections of the worker.
   var nextOpen: Ref<DownstreamConnection>?
@@ -168,6 +173,10 @@ extension Ref where Value == DownstreamConnection {
     value.idleSince = loop.now
     value.phase = .head
     countOpened()
+    if manager.value.codec == .http2, !startSession() {
+      close()
+      return true
+    }
     startIdleTimer()
     let limit = manager.value.maxConnectionDuration
     if limit > 0 {
@@ -189,6 +198,7 @@ extension Ref where Value == DownstreamConnection {
     var reads = 0
     while value.connection.isOpen, !value.connection.isReadPaused {
       if value.phase == .closing { return discard() }
+      if let session = value.session { return session.readable() }
       guard reads < Self.readsPerTurn else { return connection.yieldReading(on: loop) }
       guard value.stash == nil || !value.stashIsFresh else {
         consumeStash()
@@ -316,6 +326,11 @@ extension Ref where Value == DownstreamConnection {
   private func consumeHead(_ bytes: UnsafeMutablePointer<UInt8>, _ n: Int) -> Int {
     let worker = held
     let manager = self.manager
+    if value.requests == 0, manager.value.codec == .auto,
+      let used = unsafe consumePreface(bytes, n)
+    {
+      return used
+    }
     if value.headStartedAt == 0 {
       headBegan()
     } else if n < value.parseAgainAt, n <= manager.value.maxHeadBytes,
@@ -351,14 +366,19 @@ extension Ref where Value == DownstreamConnection {
     if value.requests == 0 { countProtocol() }
     value.headStartedAt = loop.now
     value.scanner = HeadScanner()
+    startHeadTimer()
+  }
+
+  /// Bounds the time until a head is whole.
+  func startHeadTimer() {
     let limit = manager.value.requestHeadersTimeout
-    guard limit > 0 else { return }
+    guard limit > 0, value.headTimer == .none else { return }
     value.headTimer = unsafe loop.after(milliseconds: limit, context: raw) { raw, _ in
       unsafe Downstream(raw: raw).headTimedOut()
     }
   }
 
-  private func headEnded() {
+  func headEnded() {
     value.headStartedAt = 0
     if value.headTimer != .none {
       loop.cancel(value.headTimer)
@@ -517,6 +537,7 @@ extension Ref where Value == DownstreamConnection {
   }
 
   private func drained() {
+    if let session = value.session, value.phase != .closing { return session.drained() }
     if value.phase == .closing {
       if value.connection.queuedBytes == 0 { finishClosing() }
       return
@@ -686,6 +707,7 @@ extension Ref where Value == DownstreamConnection {
   func close(reset: Bool = false) {
     guard value.connection.isOpen else { return }
     cancelTimers()
+    closeSession()
     held.value.output.forget(connection)
     if reset { value.closeType = "LocalReset" }
     if let listener = value.listener { log(to: listener) }
@@ -737,11 +759,13 @@ extension Ref where Value == DownstreamConnection {
   private func checkIdle() {
     value.idleTimer = .none
     let limit = manager.value.connectionIdleTimeout
-    if value.stream != nil { value.idleSince = loop.now }
-    guard value.stream == nil, (loop.now &- value.idleSince) / 1_000_000 >= limit else {
+    let isBusy = value.stream != nil || value.session.map { $0.value.streamCount > 0 } ?? false
+    if isBusy { value.idleSince = loop.now }
+    guard !isBusy, (loop.now &- value.idleSince) / 1_000_000 >= limit else {
       return startIdleTimer()
     }
     countIdleTimeout()
+    if let session = value.session { return session.endNow() }
     value.headStartedAt == 0 ? beginClosing() : close()
   }
 
@@ -759,12 +783,14 @@ extension Ref where Value == DownstreamConnection {
     value.durationTimer = .none
     countMaxDuration()
     value.keepAlive = false
+    if value.session != nil { return drainSession() }
     if value.stream == nil { beginClosing() }
   }
 
   /// The worker drains: an idle connection closes now, a busy one after its response.
   func drain() {
     value.keepAlive = false
+    if value.session != nil { return drainSession() }
     if value.stream == nil, value.phase == .head, value.headStartedAt == 0 { beginClosing() }
   }
 }

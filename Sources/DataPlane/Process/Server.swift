@@ -303,6 +303,7 @@ struct WorkerHandle: @unchecked Sendable {
 extension Ref where Value == Worker {
   /// After every wake-up.
   fileprivate func endOfBatch() {
+    sendSessions()
     value.output.flush(on: value.loop)
     if value.logs.hasPending { value.logs.flush(now: value.loop.now / 1_000_000) }
   }

@@ -22,6 +22,13 @@ struct Worker: ~Copyable {
   var upstreams = Pool<UpstreamConnection>()
   var tickets = Pool<FilterTicket>()
   var calls = Pool<InternalCall>()
+  var sessions = Pool<HTTP2Connection>()
+  var sessionStreams = Pool<HTTP2Stream>()
+  /// Sessions that have something to send at the end of the wake-up.
+  var firstToSend: Ref<HTTP2Connection>?
+  let http2Memory = Ref<HTTP2Memory>.immortal(HTTP2Memory())
+  /// Where header sections are put together for HPACK.
+  var fields = HTTP2FieldList()
   /// By index of the configuration.
   let clusters: Table<Ref<ClusterView>>
   let shared: Ref<SharedState>

@@ -13,7 +13,7 @@ extension Ref where Value == RequestStream {
     guard value.downstream != nil, !value.isCounted else { return }
     value.isCounted = true
     stats.add(ids.value.rqTotal)
-    stats.add(ids.value.rqHTTP1Total)
+    stats.add(value.client.isHTTP2 ? ids.value.rqHTTP2Total : ids.value.rqHTTP1Total)
     stats.gaugeAdd(ids.value.rqActive, 1)
   }
 
@@ -21,7 +21,7 @@ extension Ref where Value == RequestStream {
   func countRestarted() {
     guard value.isCounted else { return }
     stats.add(ids.value.rqTotal)
-    stats.add(ids.value.rqHTTP1Total)
+    stats.add(value.client.isHTTP2 ? ids.value.rqHTTP2Total : ids.value.rqHTTP1Total)
   }
 
   func countProtocolError() {
@@ -119,9 +119,13 @@ extension Ref where Value == RequestStream {
   }
 
   func countReset(_ failure: UpstreamFailure) {
-    // What Envoy counts as a reset by the upstream is a stream's, which HTTP/1 does not know.
     guard let cluster = value.attempt.cluster else { return }
-    if failure == .protocolError { stats.add(cluster.value.stats.value.connections.protocolError) }
+    switch failure {
+    case .protocolError: stats.add(cluster.value.stats.value.connections.protocolError)
+    // What Envoy counts as a reset by the upstream is a stream's, which HTTP/1 does not know.
+    case .remoteReset: stats.add(cluster.value.stats.value.requests.rxReset)
+    case .terminated, .reset, .refused: return
+    }
   }
 
   func countForCluster(_ stat: fl_cluster_stat, _ n: UInt64) {

@@ -20,6 +20,26 @@ extension Ref where Value == RequestStream {
     return true
   }
 
+  /// The same for a head of HTTP/2: nghttp2 has seen to what RFC 9113 §8.2 and §8.3 say of its form.
+  func admitHTTP2() -> Bool {
+    guard joinCookies(), checkHTTP2Syntax() else { return false }
+    guard let method = value.requestHead[.method] else { return refuseHTTP2Syntax() }
+    value.isHEAD = method == "HEAD"
+    if method == "CONNECT" {
+      guard value.requestHead.contains(.upgrade) else {
+        return admitConnect(value.requestHead[.authority] ?? .empty)
+      }
+      // Behind here an extended CONNECT (RFC 8441) is HTTP/1's upgrade, which filters and routes know.
+      value.wantsUpgrade = true
+      setField(.method, Bytes("GET"))
+      setField(.connection, Bytes("upgrade"))
+    }
+    guard takeHTTP2Host(), normalizePath() else { return false }
+    normalizeHost()
+    prepare()
+    return true
+  }
+
   /// No route can lead such a request anywhere yet, and what follows it is no HTTP.
   private func admitConnect(_ target: Bytes) -> Bool {
     setField(.authority, target)
@@ -57,6 +77,12 @@ extension Ref where Value == RequestStream {
 
   /// What x-forwarded-proto says, where it says one of the two that there are.
   private func setScheme() {
+    // An HTTP/2 client says it itself.
+    if value.client.isHTTP2, let named = value.requestHead[.scheme],
+      named == "http" || named == "https"
+    {
+      return
+    }
     guard !value.schemeIsSecure, let claimed = value.requestHead[.xForwardedProto] else {
       return setField(.scheme, value.schemeIsSecure ? Bytes("https") : Bytes("http"))
     }
@@ -72,9 +98,14 @@ extension Ref where Value == RequestStream {
     }
     guard !manager.value.proxies100Continue else { return }
     value.requestHead.remove(.expect)
-    guard value.minor == 1, !value.request.ended, let downstream = value.downstream else { return }
-    downstream.write(Bytes("HTTP/1.1 100 Continue\r\n\r\n"))
-    downstream.flushOutput()
+    guard value.minor == 1, !value.request.ended else { return }
+    switch value.client {
+    case .none: return
+    case .http1(let downstream):
+      downstream.write(Bytes("HTTP/1.1 100 Continue\r\n\r\n"))
+      downstream.flushOutput()
+    case .http2(let stream): stream.sendInterim(100, HeaderMap())
+    }
     countInterim()
   }
 

@@ -79,15 +79,16 @@ extension Ref where Value == RequestStream {
     value.attempt.holdsRequest = true
     value.attempt.onReusedConnection = upstream.value.requests > 0
     value.attempt.requestStarted = true
-    value.upstream = upstream
+    let link = upstream.attach(self)
+    value.upstream = link
+    value.upstreamIsHTTP2 = link != .http1(upstream)
     value.upstreamLocal = upstream.value.local
     value.upstreamConnectionID = upstream.value.id
-    upstream.attach(self)
     value.upstreamStartedAt = loop.now
     countAttempt(cluster)
     startDurationTimer(cluster)
-    sendRequestHead(to: upstream)
-    guard value.upstream == upstream else { return true }
+    sendRequestHead(to: link)
+    guard value.upstream == link else { return true }
     if value.request.mode == .held, value.request.position == value.slotCount {
       value.request.mode = .flowing
       flushRequestQueue(from: value.slotCount)
@@ -95,9 +96,24 @@ extension Ref where Value == RequestStream {
     return true
   }
 
-  private func sendRequestHead(to upstream: Ref<UpstreamConnection>) {
+  private func sendRequestHead(to link: UpstreamLink) {
     let endStream =
       value.request.endsWithHead && value.request.isFlowingOrAtRouter(value.slotCount)
+    switch link {
+    case .none: return
+    case .http1(let upstream): writeRequestHead(to: upstream, endStream: endStream)
+    case .http2(let stream):
+      value.requestHeadBytes = UInt32(truncatingIfNeeded: value.requestHead.textBytes)
+      let endsNow = endStream && !value.wantsUpgrade
+      // The connection goes away: another one takes the request, if anybody may repeat it.
+      guard stream.sendRequest(of: self, endStream: endsNow) else {
+        return upstreamBroke(.refused)
+      }
+      if endsNow { requestSent(link) }
+    }
+  }
+
+  private func writeRequestHead(to upstream: Ref<UpstreamConnection>, endStream: Bool) {
     frameRequest(endStream: endStream)
     let fits = worker.value.output.compose(for: upstream.connection, on: loop) { out in
       HTTP1Encoder.request(value.requestHead, to: &out)
@@ -106,7 +122,7 @@ extension Ref where Value == RequestStream {
     guard fits else { return replyLocally(.internalHeadTooLarge) }
     guard endStream else { return }
     if value.attempt.framing == .chunked { upstream.write(HTTP1Encoder.lastChunk) }
-    requestSent(upstream)
+    requestSent(.http1(upstream))
   }
 
   /// Decides how the upstream learns where the body ends.
@@ -142,10 +158,24 @@ extension Ref where Value == RequestStream {
     if value.request.mode == .held, value.request.position == value.slotCount {
       return holdRequest(piece, endStream: endStream, seen: false)
     }
-    guard let upstream = value.upstream else { return }
+    guard value.upstream != .none else { return }
     if value.keepsSentBody { keepSent(piece, endStream: endStream) }
+    if !piece.isEmpty { value.attempt.bodySent = true }
+    let isLast = endStream && (!value.wantsUpgrade || value.isUpgraded)
+    switch value.upstream {
+    case .none: return
+    case .http1(let upstream): write(piece, endStream: endStream, to: upstream)
+    case .http2(let stream): stream.send(piece, endStream: isLast)
+    }
+    if isLast {
+      requestSent(value.upstream)
+    } else if !endStream {
+      value.upstream.checkWatermark()
+    }
+  }
+
+  private func write(_ piece: Bytes, endStream: Bool, to upstream: Ref<UpstreamConnection>) {
     if !piece.isEmpty {
-      value.attempt.bodySent = true
       if value.attempt.framing == .chunked {
         var frame = InlineArray<24, UInt8>(repeating: 0)
         withChunkHead(piece.count, &frame) { upstream.write($0) }
@@ -155,12 +185,7 @@ extension Ref where Value == RequestStream {
         upstream.write(piece)
       }
     }
-    if endStream {
-      if value.attempt.framing == .chunked { upstream.write(HTTP1Encoder.lastChunk) }
-      if !value.wantsUpgrade || value.isUpgraded { requestSent(upstream) }
-    } else {
-      upstream.checkWatermark()
-    }
+    if endStream, value.attempt.framing == .chunked { upstream.write(HTTP1Encoder.lastChunk) }
   }
 
   func routerTrailers() {
@@ -168,12 +193,20 @@ extension Ref where Value == RequestStream {
       value.request.trailersQueued = true
       return
     }
-    guard let upstream = value.upstream, !value.request.endDelivered else { return }
+    guard value.upstream != .none, !value.request.endDelivered else { return }
     if value.keepsSentBody { keepSent(.empty, endStream: true) }
-    guard value.attempt.framing == .chunked else { return requestSent(upstream) }
+    switch value.upstream {
+    case .none: return
+    case .http1(let upstream): writeTrailers(to: upstream)
+    case .http2(let stream): stream.send(trailers: value.requestTrailers)
+    }
+    requestSent(value.upstream)
+  }
+
+  private func writeTrailers(to upstream: Ref<UpstreamConnection>) {
+    guard value.attempt.framing == .chunked else { return }
     guard value.attempt.cluster?.value.config.value.http.enableTrailers ?? false else {
-      upstream.write(HTTP1Encoder.lastChunk)
-      return requestSent(upstream)
+      return upstream.write(HTTP1Encoder.lastChunk)
     }
     let size = value.requestTrailers.writtenBytes + 16
     let block = loop.state.value.blocks.take(min(size, BlockPool.largest))
@@ -181,13 +214,12 @@ extension Ref where Value == RequestStream {
     HTTP1Encoder.trailers(value.requestTrailers, to: &out)
     upstream.write(out.overflowed ? HTTP1Encoder.lastChunk : out.written)
     loop.state.value.blocks.release(block)
-    requestSent(upstream)
   }
 
-  private func requestSent(_ upstream: Ref<UpstreamConnection>) {
+  private func requestSent(_ link: UpstreamLink) {
     value.request.endDelivered = true
     value.upstreamRequestEndedAt = loop.now
-    upstream.value.requestSent = true
+    if case .http1(let upstream) = link { upstream.value.requestSent = true }
   }
 
   // MARK: The response
@@ -221,24 +253,44 @@ extension Ref where Value == RequestStream {
 
   /// A 1xx response: dropped, unless the client asked to see it.
   func interimResponse(_ status: Int, _ text: Bytes, _ fields: ParsedFields) {
+    guard passesInterim(status) else { return }
+    var head = HeaderMap()
+    head.load(text, fields, from: &loop.state.value.blocks)
+    sendInterim(status, &head)
+  }
+
+  /// The same from an HTTP/2 endpoint: it is in `responseHead`, which the response still needs.
+  func interimResponseReceived(_ status: Int) {
+    if passesInterim(status) {
+      sendInterim(status, &value.responseHead)
+    } else {
+      value.responseHead.release(into: &loop.state.value.blocks)
+    }
+  }
+
+  private func passesInterim(_ status: Int) -> Bool {
     if let cluster = value.attempt.cluster {
       cluster.countInterim(code: status, origin: value.isInternal ? .internal : .external)
     }
-    guard manager.value.proxies100Continue, let downstream = value.downstream, value.minor == 1,
-      !value.headSent
-    else { return }
-    var head = HeaderMap()
-    head.load(text, fields, from: &loop.state.value.blocks)
+    return manager.value.proxies100Continue && value.minor == 1 && !value.headSent
+  }
+
+  private func sendInterim(_ status: Int, _ head: inout HeaderMap) {
     HTTP1Framing.removeHopByHop(&head, keepingUpgrade: false)
     // What frames a body has no place in a head that has none (RFC 9110 §8.6, RFC 9112 §6.1).
     head.remove(.contentLength)
     head.remove(.transferEncoding)
     // One that does not fit is dropped: it is only a courtesy.
     if !head.overflowed {
-      _ = worker.value.output.compose(for: downstream.connection, on: loop) { out in
-        HTTP1Encoder.response(head, status: status, to: &out)
+      switch value.client {
+      case .none: break
+      case .http1(let downstream):
+        _ = worker.value.output.compose(for: downstream.connection, on: loop) { out in
+          HTTP1Encoder.response(head, status: status, to: &out)
+        }
+        downstream.flushOutput()
+      case .http2(let stream): stream.sendInterim(status, head)
       }
-      downstream.flushOutput()
       countInterim()
     }
     head.release(into: &loop.state.value.blocks)
@@ -256,7 +308,7 @@ extension Ref where Value == RequestStream {
     value.upstreamEndedAt = loop.now
     // The connection may serve others: it must not stay paused for this client.
     resumeUpstream()
-    value.upstream = nil
+    value.upstream = .none
     endAttempt()
   }
 
@@ -291,22 +343,38 @@ extension Ref where Value == RequestStream {
 
   /// The connection broke before the response was whole.
   func upstreamBroke(_ failure: UpstreamFailure) {
-    value.upstream = nil
+    value.upstream = .none
     value.pausedUpstream = false
     let started = value.attempt.responseStarted
+    // Of HTTP/2, half a head may be there already.
+    if !started { value.responseHead.release(into: &loop.state.value.blocks) }
     endAttempt()
-    if !started, failure != .protocolError, repeatSilently() { return }
+    if !started, failure == .terminated || failure == .reset, repeatSilently() { return }
     countReset(failure)
     guard !started else {
-      value.flags.insert(
-        failure == .protocolError ? .upstreamProtocolError : .upstreamConnectionTermination)
-      return abandon(
-        details: failure == .protocolError
-          ? "upstream_reset_after_response_started{protocol_error}"
-          : "upstream_reset_after_response_started{connection_termination}")
+      return abandonResponse(failure)
     }
-    value.attempt.failure = failure == .protocolError ? FL_FAILURE_PROTOCOL : FL_FAILURE_RESET
+    value.attempt.wasReset = failure == .remoteReset
+    switch failure {
+    case .protocolError: value.attempt.failure = FL_FAILURE_PROTOCOL
+    case .refused: value.attempt.failure = FL_FAILURE_REFUSED_STREAM
+    case .terminated, .reset, .remoteReset: value.attempt.failure = FL_FAILURE_RESET
+    }
     replyToFailure()
+  }
+
+  private func abandonResponse(_ failure: UpstreamFailure) {
+    switch failure {
+    case .protocolError:
+      value.flags.insert(.upstreamProtocolError)
+      abandon(details: "upstream_reset_after_response_started{protocol_error}")
+    case .remoteReset, .refused:
+      value.flags.insert(.upstreamRemoteReset)
+      abandon(details: "upstream_reset_after_response_started{remote_reset}")
+    case .terminated, .reset:
+      value.flags.insert(.upstreamConnectionTermination)
+      abandon(details: "upstream_reset_after_response_started{connection_termination}")
+    }
   }
 
   /// A pooled connection that its peer closed while our request was on its way: the request goes out
@@ -357,10 +425,9 @@ extension Ref where Value == RequestStream {
       pool.leave(self)
       worker.value.stats.add(pool.value.cluster.value.stats.value.requests.cancelled)
     }
-    if let upstream = value.upstream {
-      value.upstream = nil
-      upstream.abandon()
-    }
+    let upstream = value.upstream
+    value.upstream = .none
+    upstream.abandon()
     value.pausedUpstream = false
     endAttempt()
   }

@@ -16,10 +16,10 @@ extension Ref where Value == RequestStream {
       worker.value.stats.add(manager.value.stats.value.rqRxReset)
       dropAttempt()
     }
-    let downstream = value.downstream
+    let client = value.client
     let closes = value.closesConnection || early || value.isUpgraded
     finish()
-    downstream?.streamEnded(mayContinue: !closes)
+    client.streamEnded(mayContinue: !closes)
   }
 
   /// The client has gone.
@@ -28,11 +28,26 @@ extension Ref where Value == RequestStream {
     value.flags.insert(.downstreamConnectionTermination)
     value.details = Bytes("downstream_remote_disconnect")
     worker.value.stats.add(manager.value.stats.value.rqRxReset)
-    let downstream = value.downstream
-    downstream?.value.leftDuringRequest = true
+    let client = value.client
     dropAttempt()
     finish()
-    downstream?.close()
+    client.clientGone()
+  }
+
+  /// An HTTP/2 client has given up on the request, or we had to for what it did.
+  func clientReset(byPeer: Bool, code: UInt32) {
+    guard !value.isOver else { return }
+    if byPeer {
+      value.flags.insert(.downstreamRemoteReset)
+      setDetails(Bytes("http2.remote_reset"))
+      worker.value.stats.add(manager.value.stats.value.rqRxReset)
+    } else {
+      value.flags.insert(.downstreamProtocolError)
+      setDetails(Bytes("http2.violation.of.messaging.rule"))
+      worker.value.stats.add(manager.value.stats.value.rqTxReset)
+    }
+    dropAttempt()
+    finish()
   }
 
   /// What was begun cannot be brought to an end: the client's connection breaks, so that it does not
@@ -42,10 +57,10 @@ extension Ref where Value == RequestStream {
     setDetails(details)
     worker.value.stats.add(manager.value.stats.value.rqTxReset)
     worker.value.stats.add(manager.value.stats.value.rqRxReset)
-    let downstream = value.downstream
+    let client = value.client
     dropAttempt()
     finish()
-    downstream?.streamBroken()
+    client.streamBroken()
   }
 
   func abandon(details: StaticString) { abandon(details: Bytes(details)) }

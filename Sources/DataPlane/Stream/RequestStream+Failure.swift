@@ -31,6 +31,7 @@ extension Ref where Value == RequestStream {
     case FL_FAILURE_REFUSED_STREAM:
       reply("remote refused stream reset", .upstreamRemoteReset)
     default:
+      if value.attempt.wasReset { return reply("remote reset", .upstreamRemoteReset) }
       reply("connection termination", .upstreamConnectionTermination)
     }
   }

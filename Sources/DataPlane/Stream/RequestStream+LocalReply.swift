@@ -93,7 +93,7 @@ extension Ref where Value == RequestStream {
       // To GET, the head would have come without knowing whether a body follows, as in Envoy.
       value.responseHead.set(
         .transferEncoding, Bytes("chunked"), from: &loop.state.value.blocks)
-    } else if length > 0 || !Status.forbidsBody(status) {
+    } else if length > 0 || !Status.forbidsBody(status) && !value.client.isHTTP2 {
       setContentLength(&value.responseHead, length)
     }
     if length > 0, !value.responseHead.contains(.contentType) {
@@ -128,7 +128,6 @@ extension Ref where Value == RequestStream {
       ? Int(value.replyGRPCStatus) : GRPCStatus.code(forHTTPStatus: Int64(value.status))
     value.status = 200
     value.responseHead.set(.contentType, Bytes("application/grpc"), from: &state.value.blocks)
-    value.responseHead.set(.contentLength, Bytes("0"), from: &state.value.blocks)
     var digits = InlineArray<24, UInt8>(repeating: 0)
     withDecimal(code, &digits) {
       value.responseHead.set(.grpcStatus, $0, from: &state.value.blocks)
@@ -151,7 +150,7 @@ extension Ref where Value == RequestStream {
     value.request.endQueued = false
     if value.request.pausedSource {
       value.request.pausedSource = false
-      value.downstream?.resumeRequest()
+      value.client.resumeRequest()
     }
   }
 }

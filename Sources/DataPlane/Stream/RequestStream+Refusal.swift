@@ -26,9 +26,28 @@ extension Ref where Value == RequestStream {
     }
   }
 
+  /// The same in HTTP/2, whose stream alone ends with it.
+  func refuseHTTP2(_ error: HTTP1Error) {
+    value.request.ended = false
+    let reply =
+      error == .headTooLarge
+      ? LocalReply(431, "Request Header Fields Too Large", "http2.too_many_headers")
+      : LocalReply(400, "Bad Request", "http2.violation.of.messaging.rule")
+    replyLocally(reply)
+  }
+
   /// A head that can be read and must not be believed. Always false.
   func refuseSyntax(_ details: StaticString) -> Bool {
+    if value.client.isHTTP2 { return refuseHTTP2Syntax(details) }
     refuse(400, "Bad Request", details)
+    return false
+  }
+
+  /// Always false.
+  func refuseHTTP2Syntax(_ details: StaticString = "http2.violation.of.messaging.rule") -> Bool {
+    countProtocolError()
+    value.request.ended = false
+    replyLocally(LocalReply(400, "Bad Request", details, .downstreamProtocolError))
     return false
   }
 
@@ -54,7 +73,11 @@ extension Ref where Value == RequestStream {
     countProtocolError()
     value.flags.insert(.downstreamProtocolError)
     value.closesConnection = true
-    replyLocally(LocalReply(400, "Bad Request", "http1.codec_error", closes: true))
+    replyLocally(
+      LocalReply(
+        400, "Bad Request",
+        value.client.isHTTP2 ? "http2.violation.of.messaging.rule" : "http1.codec_error",
+        closes: true))
   }
 
   func headTimedOut() {

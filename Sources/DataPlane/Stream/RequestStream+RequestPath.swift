@@ -65,6 +65,12 @@ extension Ref where Value == RequestStream {
     guard manager.value.passesTrailers else { return requestData(.empty, endStream: true) }
     value.requestTrailers.load(
       text, fields, from: &loop.state.value.blocks)
+    requestTrailersReceived()
+  }
+
+  /// The same from an HTTP/2 client: they are in `requestTrailers`.
+  func requestTrailersReceived() {
+    guard !value.isOver else { return }
     TrailerRules.removeForbidden(from: &value.requestTrailers)
     value.request.hasTrailers = true
     requestEnded()
@@ -135,7 +141,7 @@ extension Ref where Value == RequestStream {
       if endStream { completeRequestBuffer() }
     } else if value.request.queue.count > value.request.limit, !value.request.pausedSource {
       value.request.pausedSource = true
-      value.downstream?.pauseRequest()
+      value.client.pauseRequest()
     }
   }
 
@@ -223,7 +229,7 @@ extension Ref where Value == RequestStream {
     }
     if value.request.pausedSource, value.request.queue.count <= value.request.limit / 2 {
       value.request.pausedSource = false
-      value.downstream?.resumeRequest()
+      value.client.resumeRequest()
     }
   }
 

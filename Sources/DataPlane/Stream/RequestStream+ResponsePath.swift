@@ -70,6 +70,13 @@ extension Ref where Value == RequestStream {
     }
     value.responseTrailers.load(
       text, fields, from: &loop.state.value.blocks)
+    responseTrailersReceived()
+  }
+
+  /// The same from an HTTP/2 endpoint: they are in `responseTrailers`.
+  func responseTrailersReceived() {
+    guard !value.isOver else { return }
+    value.lastActivity = loop.now
     TrailerRules.removeForbidden(from: &value.responseTrailers)
     value.response.hasTrailers = true
     value.response.ended = true
@@ -219,25 +226,40 @@ extension Ref where Value == RequestStream {
     countPassed()
     finishResponseHead()
     if let call = value.call { return call.receivedHead(self) }
-    guard let downstream = value.downstream else { return }
     value.responseStartedAt = loop.now
     let endStream = value.response.endsWithHead && value.response.isFlowing
     frameResponse(endStream: endStream)
     guard !value.responseHead.overflowed else { return abandon(details: "response_head_too_large") }
-    let status = value.status
-    let fits = worker.value.output.compose(for: downstream.connection, on: loop) { out in
-      HTTP1Encoder.response(value.responseHead, status: status, minor: value.minor, to: &out)
-      value.responseHeadBytes = UInt32(truncatingIfNeeded: out.count)
+    let fits: Bool
+    switch value.client {
+    case .none: return
+    case .http1(let downstream): fits = writeResponseHead(to: downstream)
+    case .http2(let stream):
+      value.responseHeadBytes = UInt32(truncatingIfNeeded: value.responseHead.textBytes)
+      fits = stream.sendHead(of: self, endStream: endStream)
     }
     guard fits else { return abandon(details: "response_head_too_large") }
     value.headSent = true
-    if value.isUpgraded { downstream.beginTunnel() }
+    if value.isUpgraded, case .http1(let downstream) = value.client { downstream.beginTunnel() }
     if endStream { responseDelivered() }
+  }
+
+  private func writeResponseHead(to downstream: Ref<DownstreamConnection>) -> Bool {
+    let status = value.status
+    return worker.value.output.compose(for: downstream.connection, on: loop) { out in
+      HTTP1Encoder.response(value.responseHead, status: status, minor: value.minor, to: &out)
+      value.responseHeadBytes = UInt32(truncatingIfNeeded: out.count)
+    }
   }
 
   /// Decides how the client learns where the body ends.
   private func frameResponse(endStream: Bool) {
     value.chunkedResponse = false
+    if value.client.isHTTP2 {
+      // Frames say where the body ends; what is left is that a 204 has no length (RFC 9110 §8.6).
+      if value.status == 204 { value.responseHead.remove(.contentLength) }
+      return
+    }
     let bodiless = value.isHEAD || Status.forbidsBody(value.status)
     // To HEAD, the fields say what they would have said to GET.
     if value.isHEAD, value.minor == 1, !value.responseHead.contains(.contentLength) { return }
@@ -264,22 +286,29 @@ extension Ref where Value == RequestStream {
 
   private func sendResponseData(_ piece: Bytes, endStream: Bool) {
     if let call = value.call { return call.receivedData(piece, endStream: endStream, of: self) }
-    guard let downstream = value.downstream, value.headSent else { return }
+    guard value.headSent else { return }
     // RFC 9110 §9.3.2: to HEAD, and with these statuses, nothing follows the head.
     let bodiless = value.isHEAD || (Status.forbidsBody(value.status) && !value.isUpgraded)
-    if !piece.isEmpty, !bodiless {
-      value.bytesSent &+= UInt64(piece.count)
+    let piece = bodiless ? .empty : piece
+    value.bytesSent &+= UInt64(piece.count)
+    switch value.client {
+    case .none: return
+    case .http1(let downstream): write(piece, endStream: endStream, to: downstream)
+    case .http2(let stream): stream.send(piece, endStream: endStream)
+    }
+    if endStream { return responseDelivered() }
+    if value.client.isAboveHighWatermark { pauseUpstream() }
+  }
+
+  private func write(_ piece: Bytes, endStream: Bool, to downstream: Ref<DownstreamConnection>) {
+    if !piece.isEmpty {
       if value.chunkedResponse {
         writeChunk(piece, to: downstream)
       } else {
         downstream.write(piece)
       }
     }
-    if endStream {
-      if value.chunkedResponse { downstream.write(HTTP1Encoder.lastChunk) }
-      return responseDelivered()
-    }
-    if downstream.value.connection.isAboveHighWatermark { pauseUpstream() }
+    if endStream, value.chunkedResponse { downstream.write(HTTP1Encoder.lastChunk) }
   }
 
   private func writeChunk(_ piece: Bytes, to downstream: Ref<DownstreamConnection>) {
@@ -291,7 +320,16 @@ extension Ref where Value == RequestStream {
 
   private func sendResponseTrailers() {
     if let call = value.call { return call.receivedData(.empty, endStream: true, of: self) }
-    guard let downstream = value.downstream, value.headSent else { return }
+    guard value.headSent else { return }
+    switch value.client {
+    case .none: return
+    case .http1(let downstream): writeTrailers(to: downstream)
+    case .http2(let stream): stream.send(trailers: value.responseTrailers)
+    }
+    responseDelivered()
+  }
+
+  private func writeTrailers(to downstream: Ref<DownstreamConnection>) {
     // Without chunks there is no place for trailers (RFC 9110 §6.5.1): they are dropped.
     if value.chunkedResponse, !manager.value.passesTrailers {
       downstream.write(HTTP1Encoder.lastChunk)
@@ -303,27 +341,26 @@ extension Ref where Value == RequestStream {
       downstream.write(out.overflowed ? HTTP1Encoder.lastChunk : out.written)
       loop.state.value.blocks.release(block)
     }
-    responseDelivered()
   }
 
   // MARK: Flow control
 
   func pauseUpstream() {
-    guard !value.pausedUpstream, let upstream = value.upstream else { return }
+    guard !value.pausedUpstream, value.upstream != .none else { return }
     value.pausedUpstream = true
     if let cluster = value.attempt.cluster {
       worker.value.stats.add(cluster.value.stats.value.pausedReading)
     }
-    upstream.connection.pauseReading()
+    value.upstream.pauseResponse()
   }
 
   func resumeUpstream() {
-    guard value.pausedUpstream, let upstream = value.upstream else { return }
+    guard value.pausedUpstream, value.upstream != .none else { return }
     value.pausedUpstream = false
     if let cluster = value.attempt.cluster {
       worker.value.stats.add(cluster.value.stats.value.resumedReading)
     }
-    upstream.connection.resumeReading(on: loop)
+    value.upstream.resumeResponse(on: loop)
   }
 
   /// The client has taken what was queued for it.

@@ -363,6 +363,10 @@ extension Ref where Value == RequestStream {
     if downstream.listenerDrains {
       worker.value.stats.add(manager.value.stats.value.cxDrainClose)
     }
+    if value.client.isHTTP2 {
+      if exhausted || downstream.listenerDrains { downstream.drainSession() }
+      return
+    }
     if !value.request.ended || exhausted || downstream.listenerDrains
       || !downstream.value.keepAlive
     {

@@ -65,7 +65,7 @@ extension Ref where Value == RequestStream {
     return true
   }
 
-  private func checkUnderscores() -> Bool {
+  func checkUnderscores() -> Bool {
     let rejects = manager.value.underscores == .reject
     var index = 0
     while index < value.requestHead.count {

@@ -24,8 +24,11 @@ struct RequestStream: ~Copyable, Pooled {
 
   var worker: Ref<Worker>?
   var manager: Ref<ConnectionManager>?
-  /// Nil for a request of our own: a filter's call, or a mirrored request.
+  /// The client's connection, which an HTTP/2 client's requests share. Nil for a request of our own: a
+  /// filter's call, or a mirrored request.
   var downstream: Ref<DownstreamConnection>?
+  /// How the client is reached.
+  var client = ClientLink.none
   var call: Ref<InternalCall>?
 
   // MARK: The messages
@@ -95,7 +98,8 @@ struct RequestStream: ~Copyable, Pooled {
   // MARK: Attempts
 
   var attempt = AttemptState()
-  var upstream: Ref<UpstreamConnection>?
+  var upstream = UpstreamLink.none
+  var upstreamIsHTTP2 = false
   /// Links streams that wait for a connection of the same pool.
   var nextPending: Ref<RequestStream>?
   var previousPending: Ref<RequestStream>?
@@ -244,6 +248,8 @@ struct AttemptState: ~Copyable {
   var durationTimer = TimerID.none
   /// A trusted caller's own bound (`x-envoy-upstream-stream-duration-ms`).
   var askedDuration: UInt64?
+  /// The endpoint reset the stream, and not the connection.
+  var wasReset = false
   /// A filter has counted the route's timeout: its reply is the cluster's failure.
   var routeTimedOut = false
 }
@@ -269,6 +275,7 @@ extension Ref where Value == RequestStream {
     value.worker = worker
     value.manager = manager
     value.downstream = downstream
+    if let downstream { value.client = .http1(downstream) }
     value.startedAt = worker.value.loop.now
     value.startedWallClock = worker.value.loop.wallClock
     value.lastActivity = value.startedAt
@@ -294,6 +301,20 @@ extension Ref where Value == RequestStream {
     if endStream { value.requestEndedAt = value.startedAt }
     countStarted()
     guard admit(method: method, target: target) else { return }
+    enterChain()
+  }
+
+  /// The same for a head of HTTP/2, which is in `requestHead` already.
+  func beginHTTP2(endStream: Bool, isTooLarge: Bool) {
+    value.request.ended = endStream
+    if endStream { value.requestEndedAt = value.startedAt }
+    countStarted()
+    guard !isTooLarge, !value.requestHead.overflowed else { return refuseHTTP2(.headTooLarge) }
+    guard admitHTTP2() else { return }
+    enterChain()
+  }
+
+  private func enterChain() {
     matchRoute()
     startTimers()
     buildChain()

@@ -12,6 +12,8 @@ struct HostPool: ~Copyable {
   let worker: Ref<Worker>
   let cluster: Ref<ClusterView>
   let host: Ref<Host>
+  /// Connections are HTTP/2's: each carries many requests.
+  let isHTTP2: Bool
   /// Where to connect: more than one for a name with several addresses.
   // SAFETY: holds `capacity` addresses and is indexed below `addressCount`, which is at most that.
   private let addresses: UnsafeMutablePointer<SocketAddress>
@@ -36,6 +38,7 @@ struct HostPool: ~Copyable {
     self.worker = worker
     self.cluster = cluster
     self.host = host
+    isHTTP2 = cluster.value.config.value.http.isHTTP2
     unsafe addresses = .allocate(capacity: Self.capacity)
     unsafe addresses.initialize(repeating: SocketAddress(), count: Self.capacity)
     adopt(entry)
@@ -57,12 +60,14 @@ struct HostPool: ~Copyable {
   }
 
   fileprivate mutating func pushIdle(_ upstream: Ref<UpstreamConnection>) {
+    upstream.value.isListed = true
     upstream.value.nextIdle = idle
     idle?.value.previousIdle = upstream
     idle = upstream
   }
 
   fileprivate mutating func removeIdle(_ upstream: Ref<UpstreamConnection>) {
+    upstream.value.isListed = false
     if let previous = upstream.value.previousIdle {
       previous.value.nextIdle = upstream.value.nextIdle
     } else {
@@ -108,7 +113,13 @@ extension Ref where Value == HostPool {
 
   /// Finds a connection for a request: an idle one now, or a new one as soon as it is there.
   func acquire(for stream: Ref<RequestStream>) {
+    // A peer that said goodbye a moment ago takes no more.
+    while value.isHTTP2, let upstream = value.idle, !upstream.hasRoom { value.removeIdle(upstream) }
     if let upstream = value.idle {
+      if value.isHTTP2 {
+        _ = stream.upstreamReady(upstream)
+        return
+      }
       value.removeIdle(upstream)
       if !stream.upstreamReady(upstream) { becameIdle(upstream) }
       return
@@ -137,7 +148,7 @@ extension Ref where Value == HostPool {
   }
 
   private func connectIfNeeded() {
-    while value.connecting < value.pending {
+    while needsConnection {
       // One connection per host is always allowed, or nothing would ever move (as in Envoy).
       let priority = value.pendingHead?.value.route.priority ?? .normal
       let breaker = cluster.value.breakers.value[priority]
@@ -148,6 +159,13 @@ extension Ref where Value == HostPool {
       }
       connect(priority: priority)
     }
+  }
+
+  /// More requests wait than the connections that are being made will carry.
+  private var needsConnection: Bool {
+    guard value.isHTTP2 else { return value.connecting < value.pending }
+    let each = Int(clamping: cluster.value.config.value.http.http2.maxConcurrentStreams)
+    return value.pending > 0 && value.connecting < (value.pending + each - 1) / max(each, 1)
   }
 
   private func connect(priority: RequestPriority) {
@@ -176,7 +194,10 @@ extension Ref where Value == HostPool {
   /// An attempt to connect begins; those after the first belong to the same connection.
   func countAttempt(isFirst: Bool) {
     stats.add(cluster.value.stats.value.connections.total)
-    if isFirst { stats.add(cluster.value.stats.value.connections.http1Total) }
+    guard isFirst else { return }
+    let ids = cluster.value.stats
+    stats.add(
+      value.isHTTP2 ? ids.value.connections.http2Total : ids.value.connections.http1Total)
   }
 
   /// A connection attempt has ended.
@@ -187,6 +208,7 @@ extension Ref where Value == HostPool {
     upstream.value.idleSince = value.worker.value.loop.now
     let elapsed = (upstream.value.idleSince &- upstream.value.openedAt) / 1_000_000
     stats.record(cluster.value.stats.value.connections.connectTime, elapsed)
+    if value.isHTTP2, !upstream.startSession() { return upstream.close() }
     becameIdle(upstream)
     value.worker.value.output.flush(on: value.worker.value.loop)
   }
@@ -223,6 +245,7 @@ extension Ref where Value == HostPool {
 
   /// A connection can take a request: the one that waits longest, or none yet.
   func becameIdle(_ upstream: Ref<UpstreamConnection>) {
+    if value.isHTTP2 { return roomChanged(upstream) }
     while let stream = value.pendingHead {
       leave(stream)
       if stream.upstreamReady(upstream) { return }
@@ -232,9 +255,31 @@ extension Ref where Value == HostPool {
     upstream.startIdleTimer()
   }
 
+  /// An HTTP/2 connection may have become able, or unable, to take more requests.
+  func roomChanged(_ upstream: Ref<UpstreamConnection>) {
+    while upstream.hasRoom, let stream = value.pendingHead {
+      leave(stream)
+      _ = stream.upstreamReady(upstream)
+    }
+    guard let session = upstream.value.session else { return }
+    let isUnused = session.value.streamCount == 0
+    if value.isLeaving || upstream.value.isLeaving, isUnused { return upstream.endSession() }
+    let isWanted = upstream.hasRoom && !value.isLeaving
+    if isWanted, !upstream.value.isListed { value.pushIdle(upstream) }
+    if !isWanted, upstream.value.isListed { value.removeIdle(upstream) }
+    guard isUnused else { return }
+    upstream.value.idleSince = value.worker.value.loop.now
+    upstream.startIdleTimer()
+  }
+
+  /// The connection is offered to nobody while it has no room.
+  func unlistIfFull(_ upstream: Ref<UpstreamConnection>) {
+    if upstream.value.isListed, !upstream.hasRoom { value.removeIdle(upstream) }
+  }
+
   /// A connection is about to be closed.
   func closing(_ upstream: Ref<UpstreamConnection>, byPeer: Bool, withRequest: Bool) {
-    if value.idle == upstream || upstream.value.previousIdle != nil { value.removeIdle(upstream) }
+    if upstream.value.isListed { value.removeIdle(upstream) }
     if upstream.value.phase == .connecting { value.countConnection(0, connecting: -1) }
     value.countConnection(-1, connecting: 0)
     cluster.value.breakers.value[upstream.value.priority].releaseConnection()
@@ -264,7 +309,9 @@ extension Ref where Value == HostPool {
   /// The host has left its cluster: what is under way goes on, what is idle is closed.
   func leaveCluster() {
     value.isLeaving = true
-    while let upstream = value.idle { upstream.close() }
+    while let upstream = value.idle {
+      if value.isHTTP2 { roomChanged(upstream) } else { upstream.close() }
+    }
     tidyLater()
   }
 

@@ -30,6 +30,11 @@ struct UpstreamConnection: ~Copyable, Pooled {
   var nextIdle: Ref<UpstreamConnection>?
   var previousIdle: Ref<UpstreamConnection>?
 
+  /// HTTP/2: the connection carries many requests, and is in the pool while it has room for more.
+  var session: Ref<HTTP2Connection>?
+  var isListed = false
+  /// It takes no more requests.
+  var isLeaving = false
   var phase = Phase.connecting
   var stash: Block?
   var decoder = BodyDecoder()
@@ -52,9 +57,15 @@ struct UpstreamConnection: ~Copyable, Pooled {
 
 /// How a connection failed its request.
 enum UpstreamFailure {
+  /// The connection ended.
   case terminated
+  /// The connection was reset.
   case reset
   case protocolError
+  /// The endpoint reset the stream (HTTP/2).
+  case remoteReset
+  /// The endpoint has not looked at the request (RFC 9113 §8.7).
+  case refused
 }
 
 typealias UpstreamHandle = Ref<UpstreamConnection>
@@ -63,12 +74,12 @@ extension Ref where Value == UpstreamConnection {
   /// SAFETY: `connection` is the first stored property.
   var connection: Ref<Connection> { unsafe Ref<Connection>(raw: raw) }
 
-  private var held: Ref<Worker> {
+  var held: Ref<Worker> {
     guard let worker = value.worker else { preconditionFailure("an open connection has a worker") }
     return worker
   }
 
-  private var loop: EventLoop { held.value.loop }
+  var loop: EventLoop { held.value.loop }
 
   var pool: Ref<HostPool> {
     guard let pool = value.pool else { preconditionFailure("an open connection has a pool") }
@@ -146,26 +157,36 @@ extension Ref where Value == UpstreamConnection {
   // MARK: A request
 
   /// Takes a request: its head goes out now.
-  func attach(_ stream: Ref<RequestStream>) {
+  func attach(_ stream: Ref<RequestStream>) -> UpstreamLink {
+    if let session = value.session {
+      value.requests &+= 1
+      let opened = session.openStream(for: stream)
+      capacityUsed()
+      return .http2(opened)
+    }
     value.stream = stream
     value.phase = .head
     value.requests &+= 1
     value.requestSent = false
     value.keepAlive = true
     value.interims = 0
+    return .http1(self)
   }
 
   @inline(__always)
   func write(_ bytes: Bytes) { held.value.output.write(bytes, to: connection, on: loop) }
 
-  private func drained() { unpauseDownstream() }
+  private func drained() {
+    if let session = value.session { return session.drained() }
+    unpauseDownstream()
+  }
 
   /// The client need not wait for this endpoint any more.
   private func unpauseDownstream() {
     guard let stream = value.stream, value.pausedDownstream else { return }
     value.pausedDownstream = false
     held.value.stats.add(pool.value.cluster.value.stats.value.drained)
-    stream.value.downstream?.resumeRequest(.byUpstream)
+    stream.value.client.resumeRequest(.byUpstream)
   }
 
   /// More is queued for this endpoint than it takes: the client waits.
@@ -174,12 +195,13 @@ extension Ref where Value == UpstreamConnection {
     else { return }
     value.pausedDownstream = true
     held.value.stats.add(pool.value.cluster.value.stats.value.backedUp)
-    stream.value.downstream?.pauseRequest(.byUpstream)
+    stream.value.client.pauseRequest(.byUpstream)
   }
 
   // MARK: Reading
 
   private func readable() {
+    if let session = value.session { return session.readable() }
     var reads = 0
     while value.connection.isOpen, !value.connection.isReadPaused {
       guard reads < Downstream.readsPerTurn else { return connection.yieldReading(on: loop) }
@@ -423,6 +445,7 @@ extension Ref where Value == UpstreamConnection {
   }
 
   private func hungUp() {
+    if value.session != nil { return sessionEnded(byPeer: true, errorNumber: 0) }
     // Reading is paused because the client is slow; what is left is read when it has caught up.
     guard value.stream != nil else { return close(byPeer: true) }
   }
@@ -448,6 +471,8 @@ extension Ref where Value == UpstreamConnection {
     guard value.connection.isOpen else { return }
     loop.cancel(value.timer)
     value.timer = .none
+    let session = value.session
+    value.session = nil
     held.value.output.forget(connection)
     pool.closing(self, byPeer: byPeer, withRequest: withRequest)
     connection.close(on: loop)
@@ -455,6 +480,8 @@ extension Ref where Value == UpstreamConnection {
       loop.state.value.blocks.release(block)
       value.stash = nil
     }
+    // Last: a request that is sent again at once must not find this connection in the pool.
+    session?.close { $0.upstreamBroke(.terminated) }
     releaseLater()
   }
 
@@ -482,7 +509,9 @@ extension Ref where Value == UpstreamConnection {
     ) { raw, _ in
       let upstream = unsafe UpstreamHandle(raw: raw)
       upstream.value.timer = .none
-      guard upstream.value.phase == .idle else { return }
+      guard upstream.value.phase == .idle,
+        upstream.value.session.map({ $0.value.streamCount == 0 }) ?? true
+      else { return }
       let limit = upstream.pool.value.cluster.value.config.value.http.idleTimeout ?? 0
       guard (upstream.loop.now &- upstream.value.idleSince) / 1_000_000 >= limit else {
         return upstream.startIdleTimer()

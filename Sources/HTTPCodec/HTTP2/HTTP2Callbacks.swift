@@ -9,26 +9,29 @@ struct HTTP2Callbacks: @unchecked Sendable {
   // SAFETY, and why this is `Sendable`: filled once, before any session is made, and only read
   // afterwards. The ThreadSanitizer run of the end-to-end tests would see another use.
   let callbacks: OpaquePointer
-  let options: OpaquePointer
 
   static let shared = HTTP2Callbacks()
 
   private init() {
     var callbacks: OpaquePointer?
-    var options: OpaquePointer?
     unsafe nghttp2_session_callbacks_new(&callbacks)
-    unsafe nghttp2_option_new(&options)
-    guard let callbacks = unsafe callbacks, let options = unsafe options else {
+    guard let callbacks = unsafe callbacks else {
       preconditionFailure("memory at the start of the process")
     }
     unsafe self.callbacks = callbacks
-    unsafe self.options = options
-    unsafe Self.setOptions(options)
     unsafe Self.setReceiving(callbacks)
     unsafe Self.setSending(callbacks)
   }
 
-  private static func setOptions(_ options: OpaquePointer) {
+  /// How a session is to behave; nil when there is no memory.
+  static func makeOptions(_ wanted: HTTP2Options) -> OpaquePointer? {
+    var made: OpaquePointer?
+    unsafe nghttp2_option_new(&made)
+    guard let options = unsafe made else { return nil }
+    unsafe nghttp2_option_set_max_outbound_ack(
+      options, Int(wanted.limits.outboundControlFrames))
+    unsafe nghttp2_option_set_max_deflate_dynamic_table_size(
+      options, Int(wanted.headerTableSize))
     unsafe nghttp2_option_set_no_auto_window_update(options, 1)
     // Closed streams are ours to remember, in fixed memory.
     unsafe nghttp2_option_set_no_closed_streams(options, 1)
@@ -36,6 +39,7 @@ struct HTTP2Callbacks: @unchecked Sendable {
     unsafe nghttp2_option_set_stream_reset_rate_limit(options, 1 << 40, 1 << 40)
     // Until the peer says otherwise, as many as RFC 9113 §6.5.2 assumes; we bound it ourselves.
     unsafe nghttp2_option_set_peer_max_concurrent_streams(options, UInt32(Int32.max))
+    return unsafe options
   }
 
   /// How the body of a stream is asked for.
@@ -106,8 +110,11 @@ struct HTTP2Callbacks: @unchecked Sendable {
       guard let held = unsafe session(of: user), let head = unsafe head,
         let stream = unsafe source?.pointee.ptr
       else { return failure }
-      return unsafe held.writeBody(stream, head, length)
-        ? 0 : NGHTTP2_ERR_WOULDBLOCK.rawValue
+      switch unsafe held.writeBody(stream, head, length) {
+      case .sent: return 0
+      case .blocked: return NGHTTP2_ERR_WOULDBLOCK.rawValue
+      case .gone: return streamFailure
+      }
     }
     unsafe nghttp2_session_callbacks_set_on_frame_send_callback(callbacks) { raw, frame, user in
       guard let held = unsafe session(of: user), let frame = unsafe frame else { return failure }
@@ -279,7 +286,9 @@ extension Ref where Value == HTTP2Session {
 
   fileprivate func writeBody(
     _ stream: UnsafeMutableRawPointer, _ head: UnsafePointer<UInt8>, _ length: Int
-  ) -> Bool { unsafe events.writeBody(owner, stream, head, length) }
+  ) -> HTTP2BodyWrite {
+    unsafe HTTP2BodyWrite(rawValue: events.writeBody(owner, stream, head, length)) ?? .gone
+  }
 
   fileprivate func frameSent(_ frame: nghttp2_frame, in raw: OpaquePointer?) -> Int32 {
     let id = unsafe frame.hd.stream_id

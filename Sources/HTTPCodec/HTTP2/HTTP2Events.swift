@@ -33,9 +33,9 @@ package struct HTTP2Events: BitwiseCopyable {
   package let available: @convention(c) (Owner, Stream, Int, UnsafeMutablePointer<UInt8>) -> Int
   /// Sends bytes; false when the connection takes no more for now, and then none were taken.
   package let write: @convention(c) (Owner, UnsafePointer<UInt8>, Int) -> Bool
-  /// Sends a DATA frame: its head of nine bytes, then so many bytes of the stream's body. False as
-  /// with `write`.
-  package let writeBody: @convention(c) (Owner, Stream, UnsafePointer<UInt8>, Int) -> Bool
+  /// Sends a DATA frame: its head of nine bytes, then so many bytes of the stream's body. How that
+  /// went is an `HTTP2BodyWrite`.
+  package let writeBody: @convention(c) (Owner, Stream, UnsafePointer<UInt8>, Int) -> UInt8
 
   package init(
     opened: @escaping @convention(c) (Owner, Int32) -> Stream?,
@@ -57,7 +57,7 @@ package struct HTTP2Events: BitwiseCopyable {
         Owner, Stream, Int, UnsafeMutablePointer<UInt8>
       ) -> Int,
     write: @escaping @convention(c) (Owner, UnsafePointer<UInt8>, Int) -> Bool,
-    writeBody: @escaping @convention(c) (Owner, Stream, UnsafePointer<UInt8>, Int) -> Bool
+    writeBody: @escaping @convention(c) (Owner, Stream, UnsafePointer<UInt8>, Int) -> UInt8
   ) {
     unsafe self.opened = opened
     unsafe self.sectionBegan = sectionBegan
@@ -74,6 +74,15 @@ package struct HTTP2Events: BitwiseCopyable {
     unsafe self.write = write
     unsafe self.writeBody = writeBody
   }
+}
+
+/// What became of a DATA frame.
+package enum HTTP2BodyWrite: UInt8 {
+  case sent
+  /// The connection takes no more for now, and nothing of it was taken.
+  case blocked
+  /// The bytes are no longer there, because the stream was given up meanwhile.
+  case gone
 }
 
 /// What ends with the bytes at hand.

@@ -36,6 +36,16 @@ package struct HTTP2Options: BitwiseCopyable {
   package init() {}
 }
 
+/// When a peer is asked whether it is there (`connection_keepalive`). Milliseconds; 0 is never.
+package struct HTTP2Keepalive: BitwiseCopyable {
+  package var interval: UInt64 = 0
+  package var timeout: UInt64 = 0
+  /// Per cent of the interval that is added at random.
+  package var jitter: UInt64 = 15
+
+  package init() {}
+}
+
 /// One HTTP/2 connection's protocol state, on either side: told bytes, it gives events, and it says
 /// which bytes to send. It knows no socket and no clock.
 ///
@@ -99,11 +109,13 @@ extension Ref where Value == HTTP2Session {
     unsafe value.owner = owner
     var table = unsafe memory.table
     var session: OpaquePointer?
-    let shared = HTTP2Callbacks.shared
+    let callbacks = unsafe HTTP2Callbacks.shared.callbacks
+    guard let settings = unsafe HTTP2Callbacks.makeOptions(options) else { return false }
+    defer { unsafe nghttp2_option_del(settings) }
     let status =
       unsafe options.role == .server
-      ? nghttp2_session_server_new3(&session, shared.callbacks, raw, shared.options, &table)
-      : nghttp2_session_client_new3(&session, shared.callbacks, raw, shared.options, &table)
+      ? nghttp2_session_server_new3(&session, callbacks, raw, settings, &table)
+      : nghttp2_session_client_new3(&session, callbacks, raw, settings, &table)
     guard status == 0, let session = unsafe session else { return false }
     unsafe value.raw = session
     guard unsafe submitSettings(session) else {

@@ -13,7 +13,7 @@ envoy.config.bootstrap.v3.Watchdog actions=7 max_kill_timeout_jitter=6 multikill
 envoy.config.cluster.v3.CircuitBreakers per_host_thresholds=2
 envoy.config.cluster.v3.CircuitBreakers.Thresholds max_connection_pools=7
 envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget budget_interval=3
-envoy.config.cluster.v3.Cluster transport_socket_matches=43 transport_socket_matcher=59 cluster_type=38 eds_cluster_config=3 health_checks=8 upstream_http_protocol_options=46 http2_protocol_options=14 dns_jitter=58 dns_resolvers=18 use_tcp_for_dns_lookups=45 dns_resolution_config=53 wait_for_warm_on_init=54 outlier_detection=19 cleanup_interval=20 upstream_bind_config=21 lb_subset_config=22 ring_hash_lb_config=23 maglev_lb_config=52 original_dst_lb_config=34 round_robin_lb_config=56 common_lb_config=27 transport_socket=24 metadata=25 protocol_selection=26 close_connections_on_host_health_failure=31 ignore_health_on_host_removal=32 filters=40 load_balancing_policy=41 lrs_server=42 lrs_report_endpoint_metrics=57 track_timeout_budgets=47 upstream_config=48 track_cluster_stats=49 preconnect_policy=50 connection_pool_per_downstream_connection=51 per_connection_buffer_high_watermark_timeout=60 queuing_policies=62 stats_matcher=61
+envoy.config.cluster.v3.Cluster transport_socket_matches=43 transport_socket_matcher=59 cluster_type=38 eds_cluster_config=3 health_checks=8 upstream_http_protocol_options=46 dns_jitter=58 dns_resolvers=18 use_tcp_for_dns_lookups=45 dns_resolution_config=53 wait_for_warm_on_init=54 outlier_detection=19 cleanup_interval=20 upstream_bind_config=21 lb_subset_config=22 ring_hash_lb_config=23 maglev_lb_config=52 original_dst_lb_config=34 round_robin_lb_config=56 common_lb_config=27 transport_socket=24 metadata=25 protocol_selection=26 close_connections_on_host_health_failure=31 ignore_health_on_host_removal=32 filters=40 load_balancing_policy=41 lrs_server=42 lrs_report_endpoint_metrics=57 track_timeout_budgets=47 upstream_config=48 track_cluster_stats=49 preconnect_policy=50 connection_pool_per_downstream_connection=51 per_connection_buffer_high_watermark_timeout=60 queuing_policies=62 stats_matcher=61
 envoy.config.cluster.v3.Cluster.DiscoveryType EDS=3 ORIGINAL_DST=4
 envoy.config.cluster.v3.Cluster.LbPolicy RING_HASH=2 MAGLEV=5 CLUSTER_PROVIDED=6 LOAD_BALANCING_POLICY_CONFIG=7
 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig slow_start_config=3
@@ -22,7 +22,9 @@ envoy.config.core.v3.Address envoy_internal_address=3
 envoy.config.core.v3.DataSource watched_directory=5
 envoy.config.core.v3.HeaderValue raw_value=3
 envoy.config.core.v3.Http1ProtocolOptions header_key_format=4 allow_chunked_length=6 send_fully_qualified_url=8 use_balsa_parser=9 allow_custom_methods=10 ignore_http_11_upgrade=11
+envoy.config.core.v3.Http2ProtocolOptions allow_metadata=6 stream_error_on_invalid_http_messaging=12 custom_settings_parameters=13 use_oghttp2_codec=16 max_metadata_size=17
 envoy.config.core.v3.HttpProtocolOptions max_connection_duration_jitter=8
+envoy.config.core.v3.KeepaliveSettings connection_idle_interval=4
 envoy.config.core.v3.Metadata typed_filter_metadata=2
 envoy.config.core.v3.Node dynamic_parameters=12 user_agent_name=6 user_agent_version=7 user_agent_build_version=8 extensions=9 client_features=10 listening_addresses=11
 envoy.config.core.v3.ProxyProtocolConfig version=1 pass_through_tlvs=2 added_tlvs=3
@@ -61,15 +63,15 @@ envoy.extensions.filters.http.router.v3.Router start_child_span=2 upstream_log=3
 envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol rules=1 pass_through_tlvs=3 tlv_location=6
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector enable_ja3_fingerprinting=1 enable_ja4_fingerprinting=3 initial_read_buffer_size=2
 envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit runtime_enabled=4
-envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager rds=3 scoped_routes=31 tracing=7 http1_safe_max_connection_duration=58 http2_protocol_options=9 http3_protocol_options=44 scheme_header_transformation=48 stream_flush_timeout=59 access_log_flush_interval=54 flush_access_log_on_new_request=55 access_log_options=56 original_ip_detection_extensions=46 early_header_mutation_extensions=52 forward_client_cert_details=16 set_current_client_cert_details=17 forward_client_cert_matcher=60 represent_ipv4_remote_address_as_ipv4_mapped_ipv6=20 request_id_extension=36 path_normalization_options=43 proxy_status_config=49 typed_header_validation_config=50 append_local_overload=57 add_proxy_protocol_connection_state=53 drain_timeout_jitter=62 forward_proto_config=61 record_route_resolution_stats=63
-envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType HTTP2=2 HTTP3=3
+envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager rds=3 scoped_routes=31 tracing=7 http1_safe_max_connection_duration=58 http3_protocol_options=44 scheme_header_transformation=48 stream_flush_timeout=59 access_log_flush_interval=54 flush_access_log_on_new_request=55 access_log_options=56 original_ip_detection_extensions=46 early_header_mutation_extensions=52 forward_client_cert_details=16 set_current_client_cert_details=17 forward_client_cert_matcher=60 represent_ipv4_remote_address_as_ipv4_mapped_ipv6=20 request_id_extension=36 path_normalization_options=43 proxy_status_config=49 typed_header_validation_config=50 append_local_overload=57 add_proxy_protocol_connection_state=53 drain_timeout_jitter=62 forward_proto_config=61 record_route_resolution_stats=63
+envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType HTTP3=3
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig filters=2
 envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter config_discovery=5
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy on_demand=14 metadata_match=9 downstream_idle_timeout=3 upstream_idle_timeout=4 backoff_options=18 hash_policy=11 tunneling_config=12 max_downstream_connection_duration_jitter_percentage=20 access_log_flush_interval=15 flush_access_log_on_connected=16 access_log_options=17 proxy_protocol_tlvs=19 upstream_connect_mode=21 max_early_data_bytes=22
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight metadata_match=3
 envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig use_resolvers_as_fallback=3 filter_unroutable_families=4 dns_resolver_options=2 udp_max_queries=5 rotate_nameservers=8 edns0_max_payload_size=9 max_udp_channel_duration=10 reinit_channel_on_timeout=11 qcache_max_ttl=12
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions upstream_http_protocol_options=2 use_downstream_protocol_config=4 auto_config=5 http_filters=6 header_validation_config=7 outlier_detection=8 request_mirror_policies=9 hash_policy=10 retry_policy=11
-envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig http2_protocol_options=2 http3_protocol_options=3
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig http3_protocol_options=3
 envoy.type.matcher.v3.RegexMatcher.GoogleRE2 max_program_size=1
 envoy.type.matcher.v3.StringMatcher custom=8
 envoy.type.matcher.v3.ValueMatcher or_match=7

@@ -191,6 +191,23 @@ message envoy.config.core.v3.Http1ProtocolOptions
 3 string default_host_for_http_10
 5 bool enable_trailers
 7 google.protobuf.BoolValue override_stream_error_on_invalid_http_message
+message envoy.config.core.v3.KeepaliveSettings
+1 google.protobuf.Duration interval gte=1000000
+2 google.protobuf.Duration timeout gte=1000000 required
+3 envoy.type.v3.Percent interval_jitter
+message envoy.config.core.v3.Http2ProtocolOptions
+1 google.protobuf.UInt32Value hpack_table_size
+2 google.protobuf.UInt32Value max_concurrent_streams gte=1 lte=2147483647
+3 google.protobuf.UInt32Value initial_stream_window_size gte=65535 lte=2147483647
+4 google.protobuf.UInt32Value initial_connection_window_size gte=65535 lte=2147483647
+5 bool allow_connect
+7 google.protobuf.UInt32Value max_outbound_frames gte=1
+8 google.protobuf.UInt32Value max_outbound_control_frames gte=1
+9 google.protobuf.UInt32Value max_consecutive_inbound_frames_with_empty_payload
+10 google.protobuf.UInt32Value max_inbound_priority_frames_per_stream
+11 google.protobuf.UInt32Value max_inbound_window_update_frames_per_data_frame_sent gte=1
+14 google.protobuf.BoolValue override_stream_error_on_invalid_http_message
+15 envoy.config.core.v3.KeepaliveSettings connection_keepalive
 message envoy.type.matcher.v3.RegexMatcher
 oneof engine_type
 1 envoy.type.matcher.v3.RegexMatcher.GoogleRE2 google_re2 oneof=0 deprecated
@@ -544,6 +561,7 @@ oneof lb_config
 9 google.protobuf.UInt32Value max_requests_per_connection deprecated
 10 envoy.config.cluster.v3.CircuitBreakers circuit_breakers
 13 envoy.config.core.v3.Http1ProtocolOptions http_protocol_options deprecated
+14 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options deprecated
 16 google.protobuf.Duration dns_refresh_rate deprecated gt=1000000
 17 envoy.config.cluster.v3.Cluster.DnsLookupFamily dns_lookup_family
 28 string alt_stat_name
@@ -803,6 +821,7 @@ oneof strip_port_mode
 5 []envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter http_filters
 6 google.protobuf.BoolValue add_user_agent
 8 envoy.config.core.v3.Http1ProtocolOptions http_protocol_options
+9 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options
 10 string server_name single_line
 12 google.protobuf.Duration drain_timeout
 13 []envoy.config.accesslog.v3.AccessLog access_log
@@ -835,6 +854,7 @@ oneof strip_port_mode
 enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType
 0 AUTO
 1 HTTP1
+2 HTTP2
 enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ServerHeaderTransformation
 0 OVERWRITE
 1 APPEND_IF_ABSENT
@@ -893,6 +913,7 @@ oneof upstream_protocol_options required
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
 oneof protocol_config required
 1 envoy.config.core.v3.Http1ProtocolOptions http_protocol_options oneof=0
+2 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options oneof=0
 message fairlead.filters.http.retry.v1.Retry
 1 envoy.config.route.v3.RetryPolicy retry_policy
 2 google.protobuf.UInt64Value request_buffer_limit_bytes

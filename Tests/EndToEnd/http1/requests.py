@@ -334,7 +334,6 @@ REQUESTS = {
     "HTTP/1.1 in lower case": (with_request_line(b"GET / http/1.1"), VERSION),
     "HTTP/1.1 with a letter": (with_request_line(b"GET / HTTP/1.1a"), VERSION),
     "another protocol": (with_request_line(b"GET / RTSP/1.1"), VERSION),
-    "the HTTP/2 preface": (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", VERSION),
     "a TLS hello": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"\x00" * 60, Refused()),
     "an empty method": (with_request_line(b" / HTTP/1.1"), Refused()),
     "a method with a bracket": (with_request_line(b"GE(T / HTTP/1.1"), Refused()),
