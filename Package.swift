@@ -28,8 +28,8 @@ let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let plugins = [
-  "BufferFilter", "FaultInjection", "HeaderMutation", "HealthCheck", "LocalRateLimit", "Retry",
-  "Timeout",
+  "BufferFilter", "FaultInjection", "HeaderMutation", "HealthCheck", "LocalRateLimit", "MTLS",
+  "Retry", "Timeout",
 ]
 
 let package = Package(
@@ -86,8 +86,8 @@ let package = Package(
     floor(
       "DataPlane",
       [
-        "CFilterABI", "CLinux", "Engine", "Telemetry", "ResourceModel", "HTTPModel", "Resources",
-        "HTTPCodec", "Inspection", "Routing", "Upstream", protobuf,
+        "CFilterABI", "CLinux", "Engine", "TLS", "Telemetry", "ResourceModel", "HTTPModel",
+        "Resources", "HTTPCodec", "Inspection", "Routing", "Upstream", protobuf,
       ]),
 
     // Floor 7

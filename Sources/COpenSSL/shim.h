@@ -138,6 +138,8 @@ static inline SSL *fl_tls_verified_session(X509_STORE_CTX *store) {
 
 static const uint64_t FL_TLS_NO_RENEGOTIATION = SSL_OP_NO_RENEGOTIATION;
 static const uint64_t FL_TLS_NO_COMPRESSION = SSL_OP_NO_COMPRESSION;
+// An end without a goodbye is told by the link; it is no reason to distrust the session.
+static const uint64_t FL_TLS_IGNORE_EOF = SSL_OP_IGNORE_UNEXPECTED_EOF;
 static const uint64_t FL_TLS_NO_TICKET = SSL_OP_NO_TICKET;
 static const unsigned long FL_TLS_NAME_STYLE = XN_FLAG_RFC2253;
 static const uint64_t FL_TLS_SERVER_PREFERENCE = SSL_OP_CIPHER_SERVER_PREFERENCE;

@@ -37,6 +37,11 @@ package enum Defaults {
   /// The longest `response` of a direct response.
   package static let directResponseBytes = 64 * 1024
 
+  // MARK: TLS
+
+  /// `max_session_keys`: sessions a cluster keeps for resumption.
+  package static let maxSessionKeys = 1
+
   // MARK: HTTP connection manager
 
   /// `common_http_protocol_options.idle_timeout`, of listeners and of clusters: a connection

@@ -13,6 +13,8 @@ package struct CertificateFacts: Sendable, Equatable {
   package let notAfter: Int
   /// SHA-256 of the whole certificate.
   package let digest: [UInt8]
+  /// SHA-1 of it: no proof of anything, but what some name certificates by.
+  package let digest1: [UInt8]
 
   init(of certificate: OpaquePointer) {
     names = unsafe CertificateNames(of: certificate)
@@ -22,12 +24,15 @@ package struct CertificateFacts: Sendable, Equatable {
     notBefore = unsafe Self.seconds(X509_get0_notBefore(certificate))
     notAfter = unsafe Self.seconds(X509_get0_notAfter(certificate))
     digest = unsafe Self.digest(of: certificate)
+    digest1 = unsafe Self.digest(of: certificate, by: EVP_sha1())
   }
 
-  static func digest(of certificate: OpaquePointer) -> [UInt8] {
+  static func digest(
+    of certificate: OpaquePointer, by method: OpaquePointer? = unsafe EVP_sha256()
+  ) -> [UInt8] {
     var out = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
     var length: UInt32 = 0
-    guard unsafe X509_digest(certificate, EVP_sha256(), &out, &length) == 1 else { return [] }
+    guard unsafe X509_digest(certificate, method, &out, &length) == 1 else { return [] }
     return Array(out.prefix(Int(length)))
   }
 

@@ -219,7 +219,7 @@ package final class TLSContext: @unchecked Sendable {
   private func setUp(
     _ server: TLSServerOptions, _ options: TLSOptions
   ) throws(TLSContextError) {
-    var flags = FL_TLS_NO_RENEGOTIATION | FL_TLS_NO_COMPRESSION
+    var flags = FL_TLS_NO_RENEGOTIATION | FL_TLS_NO_COMPRESSION | FL_TLS_IGNORE_EOF
     if !server.prefersClientCiphers { flags |= FL_TLS_SERVER_PREFERENCE }
     if !server.sendsTickets { flags |= FL_TLS_NO_TICKET }
     unsafe _ = SSL_CTX_set_options(raw, flags)
@@ -268,9 +268,8 @@ package final class TLSContext: @unchecked Sendable {
   }
 
   private func setUp(_ client: TLSClientOptions) {
-    var flags = FL_TLS_NO_COMPRESSION
-    if !client.allowsRenegotiation { flags |= FL_TLS_NO_RENEGOTIATION }
-    unsafe _ = SSL_CTX_set_options(raw, flags)
+    unsafe _ = SSL_CTX_set_options(
+      raw, FL_TLS_NO_RENEGOTIATION | FL_TLS_NO_COMPRESSION | FL_TLS_IGNORE_EOF)
     // Sessions are kept where connections are made, not in OpenSSL's locked cache.
     unsafe fl_tls_cache_sessions(
       raw, Int(SSL_SESS_CACHE_CLIENT | SSL_SESS_CACHE_NO_INTERNAL), 1)
@@ -326,8 +325,8 @@ enum SessionIdentity {
 }
 
 /// SHA-256, as pins and names of certificates use it.
-enum Digest {
-  static func sha256(_ bytes: [UInt8]) -> [UInt8] {
+package enum Digest {
+  package static func sha256(_ bytes: [UInt8]) -> [UInt8] {
     var out = [UInt8](repeating: 0, count: Int(EVP_MAX_MD_SIZE))
     var length: UInt32 = 0
     guard unsafe EVP_Digest(bytes, bytes.count, &out, &length, EVP_sha256(), nil) == 1 else {

@@ -65,7 +65,6 @@ package struct TLSClientOptions: Sendable {
   package var serverName = ""
   /// The certificate has to name what was asked for.
   package var matchesServerName = false
-  package var allowsRenegotiation = false
 
   package init() {}
 }

@@ -78,7 +78,7 @@ package struct TLSSession: ~Copyable {
   deinit {
     // A connection that is dropped in mid-air is no reason to distrust its session; without this
     // OpenSSL would mark it so.
-    if failureText.isEmpty {
+    if failureText.isEmpty || failureText == Self.earlyEnd {
       unsafe SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
     }
     unsafe SSL_free(ssl)
@@ -150,7 +150,10 @@ package struct TLSSession: ~Copyable {
     switch unsafe SSL_get_error(ssl, result) {
     case SSL_ERROR_WANT_READ: return .waitForRead
     case SSL_ERROR_WANT_WRITE: return .waitForWrite
-    case SSL_ERROR_ZERO_RETURN: return .end
+    case SSL_ERROR_ZERO_RETURN:
+      guard unsafe link.pointee.ended != 0 else { return .end }
+      failureText = Self.earlyEnd
+      return .failed
     default: break
     }
     failureReason = fl_tls_error_reason(OpenSSLErrors.first)
@@ -185,10 +188,25 @@ package struct TLSSession: ~Copyable {
     unsafe TLSVerification(rawValue: link.pointee.verification) ?? .none
   }
 
+  /// The peer's certificate is what the rules demand: found so now, or when the session that this one
+  /// resumes was agreed upon under the same rules.
+  package var isPeerVerified: Bool {
+    if verification == .verified { return true }
+    guard isResumed, hasPeerCertificate, unsafe SSL_get_verify_result(ssl) == X509_V_OK,
+      let rules = unsafe TLSContext.State.of(ssl)?.validation
+    else { return false }
+    return rules.demandsAnything
+  }
+
   /// The peer had no certificate although one was demanded.
   package var lacksCertificate: Bool {
     failureReason == SSL_R_PEER_DID_NOT_RETURN_A_CERTIFICATE
   }
+
+  /// The peer left without a goodbye.
+  package var endedEarly: Bool { failureText == Self.earlyEnd || socketError != 0 }
+
+  private static let earlyEnd = "the peer left without a goodbye"
 
   /// It failed because the verification did.
   package var failedVerification: Bool { failureReason == SSL_R_CERTIFICATE_VERIFY_FAILED }

@@ -27,6 +27,11 @@ final class Validation: Sendable {
     acceptsUntrusted = options.acceptsUntrusted
   }
 
+  /// There is something to verify a certificate against.
+  var demandsAnything: Bool {
+    verifiesChain || !names.isEmpty || !certificateDigests.isEmpty || !keyDigests.isEmpty
+  }
+
   /// Has `context` verify peers with its state's rules.
   static func install(on context: OpaquePointer) {
     unsafe SSL_CTX_set_cert_verify_callback(
@@ -68,15 +73,13 @@ final class Validation: Sendable {
   ) -> Bool {
     unsafe link.pointee.verification = outcome.rawValue
     let isGood = outcome == .none || outcome == .verified
-    if isGood || accepts {
+    // The session keeps this, and whoever resumes it is what it was. It also chooses the alert.
+    if isGood {
       unsafe X509_STORE_CTX_set_error(store, X509_V_OK)
-      return true
-    }
-    if outcome != .chainFailed {
-      // Which alert the peer gets: it is not who we look for.
+    } else if outcome != .chainFailed {
       unsafe X509_STORE_CTX_set_error(store, X509_V_ERR_APPLICATION_VERIFICATION)
     }
-    return false
+    return isGood || accepts
   }
 
   private func judge(

@@ -7,6 +7,7 @@ import FilterSDK
 import HeaderMutation
 import HealthCheck
 import LocalRateLimit
+import MTLS
 import Resources
 import Retry
 import Telemetry
@@ -25,6 +26,7 @@ func builtInFilters() -> FilterRegistry {
     envoy + "header_mutation.v3.HeaderMutation", headerMutationFilter.exported)
   unsafe registry.register(envoy + "health_check.v3.HealthCheck", healthCheckFilter.exported)
   unsafe registry.register(envoy + "buffer.v3.Buffer", bufferFilter.exported)
+  unsafe registry.register("fairlead.filters.http.mtls.v1.MTLS", mtlsFilter.exported)
   return registry
 }
 

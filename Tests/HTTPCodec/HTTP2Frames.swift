@@ -178,7 +178,7 @@ final class SessionPeer {
   }
 
   private static func id(_ raw: UnsafeMutableRawPointer) -> Int32 {
-    unsafe Int32(truncatingIfNeeded: Int(bitPattern: raw))
+    Int32(truncatingIfNeeded: Int(bitPattern: raw))
   }
 
   private static func text(_ base: UnsafePointer<UInt8>, _ count: Int) -> String {

@@ -6,7 +6,7 @@ import Testing
 /// but for `own.yaml`.
 @Suite("Every field")
 struct EveryFieldTests {
-  static let files = ["everything.yaml", "listeners.yaml", "more.yaml", "own.yaml"]
+  static let files = ["everything.yaml", "listeners.yaml", "more.yaml", "own.yaml", "tls.yaml"]
 
   private func load(_ file: String) -> LoadedBootstrap {
     // The repository is three folders above this file.

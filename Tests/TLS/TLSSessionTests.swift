@@ -70,7 +70,7 @@ struct TLSSessionTests {
     rude.hangUp(.server)
     rude.wake(.client)
     #expect(rude.read(.client).0 == .failed)
-    #expect(rude.look(.client) { $0.failureText } == "unexpected eof while reading")
+    #expect(rude.look(.client) { $0.failureText } == "the peer left without a goodbye")
   }
 
   @Test(
@@ -370,6 +370,29 @@ struct TLSSessionTests {
     let elsewhere = try pair(context, client, name: "b.example", cache: cache)
     #expect(elsewhere.handshake().client == .done(0))
     #expect(elsewhere.look(.client) { !$0.isResumed })
+  }
+
+  @Test("who was verified stays verified in a resumed session, and who was not does not")
+  func resumedIdentity() throws {
+    for (isTrusted, accepts) in [(true, false), (false, true)] {
+      let context = try server([authority.issue("a")]) { options, _ in
+        options.validation = TLSValidation()
+        options.validation?.trustedCA = authority.root.chainPEM
+        options.validation?.acceptsUntrusted = accepts
+      }
+      let signer = isTrusted ? authority : TestAuthority("stranger")
+      let identity = signer.issue("me", names: "URI:spiffe://me").pair
+      let client = try client { $0.certificates = [identity] }
+      let cache = SessionCache(capacity: 1)
+      for round in 0..<2 {
+        let pair = try pair(context, client, cache: cache)
+        #expect(pair.handshake().server == .done(0))
+        #expect(pair.look(.server) { $0.isResumed } == (round > 0))
+        #expect(pair.look(.server) { $0.isPeerVerified } == isTrusted)
+        #expect(pair.look(.server) { $0.peer?.names.uris } == [Array("spiffe://me".utf8)])
+        pair.settle()
+      }
+    }
   }
 
   @Test("a ticket outlives the context, as long as its key is known")

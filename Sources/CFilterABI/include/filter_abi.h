@@ -185,6 +185,26 @@ typedef enum fl_text {
   FL_VIRTUAL_HOST_NAME = 8,
 } fl_text;
 
+/// What the certificate that a client presented says of it.
+typedef enum fl_peer_name {
+  FL_PEER_URI = 0,        ///< one for each `index`; a SPIFFE ID is one of these
+  FL_PEER_DNS = 1,
+  FL_PEER_EMAIL = 2,
+  FL_PEER_IP = 3,
+  FL_PEER_SUBJECT = 4,    ///< as RFC 2253 writes names
+  FL_PEER_ISSUER = 5,
+  FL_PEER_SERIAL = 6,     ///< hexadecimal
+  FL_PEER_DIGEST = 7,     ///< SHA-256 of the certificate, hexadecimal
+} fl_peer_name;
+
+/// What is known of the client.
+typedef enum fl_peer {
+  FL_PEER_PLAIN = 0,        ///< the connection is not secured
+  FL_PEER_ANONYMOUS = 1,    ///< secured, without a certificate
+  FL_PEER_PRESENTED = 2,    ///< with a certificate that nobody has verified
+  FL_PEER_VERIFIED = 3,     ///< with one that the listener's rules have accepted
+} fl_peer;
+
 /// Response flags a filter may set; Envoy's letters.
 typedef enum fl_flag {
   FL_FLAG_DELAY_INJECTED = 0,       // DI
@@ -408,6 +428,11 @@ typedef struct fl_host {
   /// begins another attempt. Then a stream pays for it no longer. The state must hold nothing that
   /// `on_end` would have to give back.
   void (*leave)(fl_stream *);
+
+  // ---- the peer
+  fl_peer (*peer)(fl_stream *);
+  /// A name of the peer; false past the last. Valid as long as the callback.
+  bool (*peer_name)(fl_stream *, fl_peer_name, size_t index, fl_bytes *value);
 } fl_host;
 
 /// The host that this image's filters talk to; NULL until somebody adopts one. Each shared object

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/inotify.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -63,6 +64,26 @@ static const uint32_t FL_EPOLL_READ = EPOLLIN;
 static const uint32_t FL_EPOLLIN = EPOLLIN;
 static const uint32_t FL_EPOLLOUT = EPOLLOUT;
 static const uint32_t FL_EPOLLHANGUP = EPOLLRDHUP | EPOLLHUP | EPOLLERR;
+
+// ---- changes of files
+
+static inline int fl_watch_open(void) {
+  int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+  return fd >= 0 ? fd : -errno;
+}
+
+// Tells of files in `path` that were written, put there, or linked to.
+static inline int fl_watch_directory(int fd, const char *path) {
+  int watch = inotify_add_watch(fd, path, IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE);
+  return watch >= 0 ? watch : -errno;
+}
+
+// Forgets what happened: whoever watches looks at the files themselves.
+static inline void fl_watch_drain(int fd) {
+  char buffer[4096];
+  while (read(fd, buffer, sizeof buffer) > 0) {
+  }
+}
 
 // ---- sockets. Each returns a descriptor or a count, or minus errno.
 

@@ -28,7 +28,8 @@ extension Ref where Value == DownstreamConnection {
     case .downstreamDirectRemotePort: value.directRemote.logValue(.port, &scratch)
     case .downstreamRoundTripTime:
       connection.roundTripMicroseconds.map { .number(Int64($0 / 1000)) } ?? .absent
-    default: nil
+    default:
+      field.downstreamFact.map { facts?.logValue($0, &scratch) ?? .absent }
     }
   }
 }

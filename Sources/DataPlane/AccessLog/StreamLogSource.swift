@@ -87,7 +87,12 @@ struct StreamLogSource: LoggedExchange {
       .upstreamConnectionIDsAttempted, .upstreamDetectedCloseType:
       attempted(field, &scratch)
     case .upstreamTransportFailureReason: transportFailure(&scratch)
-    default: downstream(field, &scratch)
+    default:
+      if let fact = field.upstreamFact {
+        stream.value.upstreamFacts?.logValue(fact, &scratch) ?? .absent
+      } else {
+        downstream(field, &scratch)
+      }
     }
   }
 
@@ -190,7 +195,8 @@ struct StreamLogSource: LoggedExchange {
   /// Why the last connection attempt failed, in one word.
   private func transportFailure(_ scratch: inout ByteSink) -> LogValue {
     guard stream.value.attempt.failure == FL_FAILURE_CONNECT else { return .absent }
-    return ConnectError.logValue(stream.value.attempt.errorNumber, &scratch)
+    return ConnectError.logValue(
+      stream.value.attempt.errorNumber, on: stream.worker, &scratch)
   }
 
   private func downstream(_ field: LogField, _ scratch: inout ByteSink) -> LogValue {

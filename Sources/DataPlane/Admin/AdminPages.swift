@@ -12,8 +12,8 @@ enum AdminPages {
   /// Pages that only show.
   nonisolated(unsafe) private static let shown: [AdminServer.Page] = [
     .init(path: "/", help: "Admin home page") { _, _ in AdminResponse(html: home) },
-    .init(path: "/certs", help: "print certs on machine") { _, _ in
-      AdminResponse(json: .object([("certificates", .array([]))]))
+    .init(path: "/certs", help: "print certs on machine") { admin, _ in
+      AdminResponse(json: CertificatesPage(server: admin.server).document)
     },
     .init(
       path: "/clusters", help: "upstream cluster status",

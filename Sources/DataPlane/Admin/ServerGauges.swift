@@ -13,7 +13,10 @@ struct ServerGauges {
   private let resident: GaugeID
   private let listenersActive: GaugeID
 
+  private let daysUntilExpiry: GaugeID
+
   init(store: StatsStore) {
+    daysUntilExpiry = store.gauge("server.days_until_first_cert_expiring")
     live = store.gauge("server.live")
     state = store.gauge("server.state")
     uptime = store.gauge("server.uptime")
@@ -34,6 +37,10 @@ struct ServerGauges {
     stats.gaugeSet(concurrency, Int64(server.workers.count))
     stats.gaugeSet(
       totalConnections, server.links.reduce(0) { $0 + $1.openConnections })
+    // Envoy's number where there is no certificate.
+    stats.gaugeSet(
+      daysUntilExpiry,
+      Int64(CertificatesPage.daysUntilFirst(in: server.config.tls) ?? Int(UInt32.max)))
     let memory = MemoryUsage()
     stats.gaugeSet(allocated, Int64(clamping: memory.allocated))
     stats.gaugeSet(heap, Int64(clamping: memory.heap))

@@ -95,6 +95,7 @@ struct ManagerCompiler {
       usesRemoteAddress: m.useRemoteAddress.value, trustedHops: m.xffNumTrustedHops,
       skipsForwardedFor: m.skipXffAppend, appendsForwardedPort: m.appendXForwardedPort,
       internalAddresses: internalAddresses(m),
+      certificateForwarding: certificateForwarding(m),
       generatesRequestID: m.hasGenerateRequestID
         ? m.generateRequestID.value : Defaults.generateRequestID,
       preservesRequestID: m.preserveExternalRequestID, pathRules: pathRules(m),
@@ -134,6 +135,25 @@ struct ManagerCompiler {
     _ isSet: Bool, _ duration: Google_Protobuf_Duration, _ fallback: Duration
   ) -> UInt64 {
     isSet ? duration.milliseconds : UInt64(clamping: fallback.components.seconds) * 1000
+  }
+
+  private func certificateForwarding(_ m: Message) -> CertificateForwarding {
+    var rules = CertificateForwarding()
+    rules.mode =
+      switch m.forwardClientCertDetails {
+      case .forwardOnly: .forwardOnly
+      case .appendForward: .appendForward
+      case .sanitizeSet: .sanitizeSet
+      case .alwaysForwardOnly: .alwaysForwardOnly
+      case .sanitize, .UNRECOGNIZED: .sanitize
+      }
+    let details = m.setCurrentClientCertDetails
+    rules.showsCertificate = details.cert
+    rules.showsChain = details.chain
+    rules.showsSubject = details.subject.value
+    rules.showsURI = details.uri
+    rules.showsDNS = details.dns
+    return rules
   }
 
   private func localReplies(_ m: Message, at path: ConfigPath) -> Ref<LocalReplyConfig>? {

@@ -19,6 +19,7 @@ package struct ServerConfig {
   let layers: RuntimeLayers
   let callManager: Ref<ConnectionManager>
   let logWriter: LogWriter?
+  let tls: TLSSources
   /// The most fields that any listener or cluster allows in a head.
   let maxFields: Int
 }
@@ -38,6 +39,7 @@ final class CompileContext {
   let runtime: RuntimeBuilder
   let layers: RuntimeLayers
   let clusters: ClusterDirectory
+  let tls: TLSSources
   let node: Envoy_Config_Core_V3_Node
   /// Nil while a configuration is only validated.
   let logWriter: LogWriter?
@@ -45,8 +47,9 @@ final class CompileContext {
 
   init(
     _ loaded: LoadedBootstrap, store: StatsStore, registry: FilterRegistry,
-    clusters: ClusterDirectory, logWriter: LogWriter?
+    clusters: ClusterDirectory, tls: TLSSources, logWriter: LogWriter?
   ) {
+    self.tls = tls
     self.logWriter = logWriter
     tree = loaded.tree
     diagnostics = loaded.diagnostics
@@ -76,9 +79,18 @@ extension ServerConfig {
       runtime: RuntimeLayers(bootstrap.layeredRuntime).snapshot.integer
     ).compile(
       bootstrap.staticResources.clusters, at: resources.field("clusters"))
+    let tls = TLSSources(clusterCount: clusters.count)
+    let sockets = TransportSocketCompiler(
+      diagnostics: loaded.diagnostics, store: store, sources: tls)
+    for (index, cluster) in bootstrap.staticResources.clusters.enumerated() {
+      sockets.compile(
+        cluster, index: index, statName: clusters[index].value.statName.string,
+        at: resources.field("clusters").index(index))
+    }
     let writer = opensLogs ? makeWriter(store, loaded.diagnostics) : nil
     let context = CompileContext(
-      loaded, store: store, registry: registry, clusters: clusters, logWriter: writer)
+      loaded, store: store, registry: registry, clusters: clusters, tls: tls,
+      logWriter: writer)
     var compiler = ListenerCompiler(context: context)
     var listeners: [Ref<ListenerConfig>] = []
     for (index, listener) in bootstrap.staticResources.listeners.enumerated() {
@@ -95,7 +107,7 @@ extension ServerConfig {
       bootstrap: bootstrap, tree: loaded.tree, store: store, clusters: clusters,
       listeners: listeners, managers: compiler.managers, runtime: context.runtime,
       layers: context.layers,
-      callManager: callManager, logWriter: writer,
+      callManager: callManager, logWriter: writer, tls: tls,
       maxFields: max(fields.max() ?? 100, 100))
   }
 

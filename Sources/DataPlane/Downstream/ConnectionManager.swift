@@ -62,6 +62,7 @@ struct ConnectionManager {
   let skipsForwardedFor: Bool
   let appendsForwardedPort: Bool
   let internalAddresses: AddressRanges
+  let certificateForwarding: CertificateForwarding
   let generatesRequestID: Bool
   let preservesRequestID: Bool
   let pathRules: PathNormalizer
@@ -110,6 +111,8 @@ struct ConnectionManagerStats {
   let cxActive: GaugeID
   let cxHTTP1Active: GaugeID
   let cxHTTP2Active: GaugeID
+  let cxSSLTotal: CounterID
+  let cxSSLActive: GaugeID
   let cxLength: HistogramID
   let cxDestroy: CounterID
   let cxDestroyLocal: CounterID
@@ -171,6 +174,8 @@ struct ConnectionManagerStats {
     cxActive = store.gauge(scope + "downstream_cx_active")
     cxHTTP1Active = store.gauge(scope + "downstream_cx_http1_active")
     cxHTTP2Active = store.gauge(scope + "downstream_cx_http2_active")
+    cxSSLTotal = counter("downstream_cx_ssl_total")
+    cxSSLActive = store.gauge(scope + "downstream_cx_ssl_active")
     cxLength = store.histogram(scope + "downstream_cx_length_ms")
     cxDestroy = counter("downstream_cx_destroy")
     cxDestroyLocal = counter("downstream_cx_destroy_local")

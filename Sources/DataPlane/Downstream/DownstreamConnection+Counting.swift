@@ -36,6 +36,7 @@ extension Ref where Value == DownstreamConnection {
     stats.gaugeAdd(counters.value.cxActive, -1)
     stats.gaugeAdd(
       value.isHTTP2 ? counters.value.cxHTTP2Active : counters.value.cxHTTP1Active, -1)
+    if value.secured != nil { stats.gaugeAdd(counters.value.cxSSLActive, -1) }
     stats.add(counters.value.cxDestroy)
     stats.add(
       value.endOfInput || value.leftDuringRequest

@@ -95,6 +95,9 @@ struct DownstreamConnection: ~Copyable, Pooled {
   /// Bytes are being worked on further up the stack; what is to be done behind them is done there.
   var isConsuming = false
   var absenceTimer = TimerID.none
+  var handshakeTimer = TimerID.none
+  /// Its TLS; freed by the engine when the connection is closed.
+  var secured: SecureHandle?
   /// What had been written when the client was last found to be there.
   var writtenAtLastSign: UInt64 = 0
 }
@@ -132,7 +135,7 @@ extension Ref where Value == DownstreamConnection {
     unsafe ConnectionEvents(
       readable: { unsafe Downstream(raw: $0).readable() },
       drained: { unsafe Downstream(raw: $0).drained() },
-      connected: { _, _ in },
+      connected: { unsafe Downstream(raw: $0).handshakeEnded($1) },
       hungUp: { unsafe Downstream(raw: $0).hungUp() }))
 
   /// Its listener is about to stop: this is the last request.
@@ -693,7 +696,10 @@ extension Ref where Value == DownstreamConnection {
   }
 
   private func inputFailed() {
-    value.closeType = "RemoteReset"
+    // Through TLS this may only be an end without a goodbye.
+    if value.secured == nil { value.closeType = "RemoteReset" }
+    // The client has ended it, either way.
+    value.endOfInput = true
     guard let stream = value.stream else { return close() }
     stream.downstreamGone()
   }
@@ -738,6 +744,8 @@ extension Ref where Value == DownstreamConnection {
     loop.cancel(value.closeTimer)
     loop.cancel(value.durationTimer)
     loop.cancel(value.absenceTimer)
+    loop.cancel(value.handshakeTimer)
+    value.handshakeTimer = .none
     value.absenceTimer = .none
     value.idleTimer = .none
     value.headTimer = .none

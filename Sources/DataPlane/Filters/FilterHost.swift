@@ -248,6 +248,14 @@ enum FilterHost {
       else { return nil }
       return unsafe downstream.filterNumber(Int(slot.value.index), first: first)
     }
+    unsafe host.peer = { raw in unsafe FilterHost.stream(raw)?.peer ?? FL_PEER_PLAIN }
+    unsafe host.peer_name = { raw, kind, index, out in
+      guard let stream = unsafe FilterHost.stream(raw), let out = unsafe out,
+        let name = stream.peerName(kind, index)
+      else { return false }
+      unsafe out.pointee = name.abi
+      return true
+    }
     unsafe host.worker_state = { raw in
       guard let slot = unsafe FilterHost.slot(raw) else { return nil }
       let stream = slot.value.stream

@@ -116,7 +116,10 @@ extension Ref where Value == ActiveListener {
       guard
         !downstream.open(
           fd, on: worker, listener: self, chain: chain, terminal: terminal, facts: facts)
-      else { return }
+      else {
+        if let security = chain.value.security { downstream.secure(security) }
+        return
+      }
       worker.value.downstreams.release(downstream)
       giveUp(fd, chain)
     case .tcp(let proxy):
@@ -168,6 +171,10 @@ extension Ref where Value == ActiveListener {
   func countOpened() {
     stats.add(value.config.value.stats.value.cxTotal)
     stats.gaugeAdd(value.config.value.stats.value.cxActive, 1)
+  }
+
+  func countHandshakeTimeout() {
+    stats.add(value.config.value.stats.value.handshakeTimeout)
   }
 
   /// - Parameter lifetime: milliseconds.

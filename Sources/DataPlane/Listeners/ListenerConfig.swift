@@ -32,6 +32,8 @@ struct ListenerConfig {
 /// A filter chain of a listener, compiled: what becomes of a connection that it takes.
 struct NetworkChain {
   let name: Bytes
+  /// Its transport socket; nil for plain bytes.
+  let security: ChainSecurity?
   /// Those in front of the last one.
   let filters: NetworkFilters
   let terminal: Terminal
@@ -43,6 +45,14 @@ struct NetworkChain {
     case echo
     case directResponse(Bytes)
   }
+}
+
+/// A filter chain's TLS.
+struct ChainSecurity: BitwiseCopyable {
+  /// Its number among the TLS configurations.
+  let place: Int
+  /// Milliseconds that a handshake may take; 0 means no limit.
+  let handshakeLimit: UInt64
 }
 
 /// An HTTP connection manager at the end of a chain, with what the listener counts for it.
@@ -75,6 +85,7 @@ struct ListenerStats {
   let filterRemoteClose: CounterID
   let filterError: CounterID
   let noChain: CounterID
+  let handshakeTimeout: CounterID
 
   /// - Parameter scope: ends with a dot.
   init(scope: String, in store: StatsStore) {
@@ -87,6 +98,8 @@ struct ListenerStats {
     pendingTimeout = store.counter(scope + "downstream_pre_cx_timeout")
     filterRemoteClose = store.counter(scope + "downstream_listener_filter_remote_close")
     filterError = store.counter(scope + "downstream_listener_filter_error")
+    handshakeTimeout = store.counter(
+      scope + "downstream_cx_transport_socket_connect_timeout")
     noChain = store.counter(scope + "no_filter_chain_match")
   }
 }

@@ -49,6 +49,7 @@ package final class Server {
   /// Steps of a drain that wait for their time.
   var delayedCalls: [DelayedCall] = []
   private var watchdog: Watchdog?
+  private var certificateWatcher: CertificateWatcher?
   lazy var gauges = ServerGauges(store: config.store)
 
   /// Envoy's names and numbers (`server.state`).
@@ -105,6 +106,7 @@ package final class Server {
     if config.bootstrap.hasAdmin { admin = try AdminServer(self) }
     scheduleFlush()
     watchdog = Watchdog(self)
+    certificateWatcher = CertificateWatcher(self)
     stage = .initializing
     clusters?.start { [weak self] in self?.becameReady() }
     unsafe loop.atBatchEnd(context: Unmanaged.passUnretained(self).toOpaque()) { raw, _ in
@@ -132,6 +134,7 @@ package final class Server {
       workers: zip(loops, stats).map { .init(mailbox: $0.mailbox, counters: $1) },
       stats: config.store)
     clusters = manager
+    let byCluster = Table.immortal(config.tls.byCluster.map { Int32($0) })
     for index in 0..<count {
       guard let writer = config.logWriter else { preconditionFailure("a server has a log writer") }
       let worker = Ref<Worker>.immortal(
@@ -142,6 +145,9 @@ package final class Server {
       worker.value.filterPlaces = config.managers.map {
         FilterWorkers.make($0.manager.value.chain, $0.filters, on: worker)
       }
+      worker.value.tls.places = config.tls.places(
+        config.store, main: loop.mailbox, own: loops[index].mailbox, worker: stats[index])
+      worker.value.tls.byCluster = byCluster
       worker.followHosts()
       workers.append(worker)
       links.append(WorkerLink(worker))

@@ -29,6 +29,7 @@ struct Worker: ~Copyable {
   let http2Memory = Ref<HTTP2Memory>.immortal(HTTP2Memory())
   /// Where header sections are put together for HPACK.
   var fields = HTTP2FieldList()
+  var tls = WorkerTLS()
   /// By index of the configuration.
   let clusters: Table<Ref<ClusterView>>
   let shared: Ref<SharedState>

@@ -83,6 +83,7 @@ extension Ref where Value == RequestStream {
     value.upstream = link
     value.upstreamIsHTTP2 = link != .http1(upstream)
     value.upstreamLocal = upstream.value.local
+    value.upstreamFacts = upstream.value.secured?.facts
     value.upstreamConnectionID = upstream.value.id
     value.upstreamStartedAt = loop.now
     countAttempt(cluster)

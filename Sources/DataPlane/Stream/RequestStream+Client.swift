@@ -7,8 +7,8 @@ extension Ref where Value == RequestStream {
   func identifyClient() {
     let manager = self.manager
     guard let downstream = value.downstream else { return }
-    // Without TLS nobody has shown a certificate, whatever a request says of one.
-    value.requestHead.remove(.xForwardedClientCert)
+    forwardClientCertificate(downstream)
+    let scheme = downstream.value.secured == nil ? Bytes("http") : Bytes("https")
     combineForwardedFor()
     if manager.value.usesRemoteAddress {
       let isSingle = !value.requestHead.contains(.xForwardedFor)
@@ -21,7 +21,7 @@ extension Ref where Value == RequestStream {
       }
       if !manager.value.skipsForwardedFor { appendForwardedFor(downstream, isFirst: isSingle) }
       if manager.value.trustedHops == 0 || !value.requestHead.contains(.xForwardedProto) {
-        setField(.xForwardedProto, Bytes("http"))
+        setField(.xForwardedProto, scheme)
       }
       if manager.value.appendsForwardedPort { appendForwardedPort(downstream.value.local.port) }
       value.isInternal = isInternal
@@ -31,7 +31,7 @@ extension Ref where Value == RequestStream {
         value.isInternal =
           forwarded.isOnlyOne && manager.value.internalAddresses.contains(forwarded.address)
       }
-      if !value.requestHead.contains(.xForwardedProto) { setField(.xForwardedProto, Bytes("http")) }
+      if !value.requestHead.contains(.xForwardedProto) { setField(.xForwardedProto, scheme) }
     }
     trust(isEdge: !value.isInternal && manager.value.usesRemoteAddress, downstream)
   }

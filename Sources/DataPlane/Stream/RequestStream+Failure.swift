@@ -21,7 +21,7 @@ extension Ref where Value == RequestStream {
     case FL_FAILURE_CONNECT:
       reply(
         "remote connection failure", .upstreamConnectionFailure,
-        transport: ConnectError.text(value.attempt.errorNumber))
+        transport: ConnectError.text(value.attempt.errorNumber, on: worker))
     case FL_FAILURE_CONNECT_TIMEOUT:
       reply("connection timeout", .upstreamConnectionFailure)
     case FL_FAILURE_OVERFLOW:

@@ -127,6 +127,8 @@ struct RequestStream: ~Copyable, Pooled {
   var streamID: UInt64 = 0
   var upstreamConnectionID: UInt64 = 0
   var upstreamLocal = SocketAddress()
+  /// The TLS of the connection that carries the request; nil for plain ones.
+  var upstreamFacts: TLSFacts?
   var localReplyBody = Bytes.empty
   var isHealthCheck = false
   /// Stays with the slot: the next stream finds it armed.

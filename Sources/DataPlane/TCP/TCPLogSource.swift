@@ -94,7 +94,8 @@ struct TCPLogSource: LoggedExchange {
       session.value.upstreamLocal.logValue(.withoutPort, &scratch)
     case .upstreamLocalPort: session.value.upstreamLocal.logValue(.port, &scratch)
     case .upstreamTransportFailureReason:
-      ConnectError.logValue(session.value.connectError, &scratch)
+      ConnectError.logValue(
+        session.value.connectError, on: session.worker, &scratch)
     default: .absent
     }
   }

@@ -43,6 +43,8 @@ struct TCPSession: ~Copyable, Pooled {
   var connectStartedAt: UInt64 = 0
   var upstreamID: UInt64 = 0
   var upstreamLocal = SocketAddress()
+  /// The upstream's TLS; freed by the engine when its connection is closed.
+  var upstreamSecured: SecureHandle?
   /// The cluster's circuit breaker counts the connection.
   var holdsConnection = false
   var connectError: Int32 = 0
@@ -199,8 +201,12 @@ extension Ref where Value == TCPSession {
   private func startConnecting(_ cluster: Ref<ClusterView>) {
     let address = value.hostAddress
     let config = cluster.value.config
-    let error = unsafe upstream.connect(
+    var error = unsafe upstream.connect(
       to: address, on: loop, events: Self.upstreamEvents, owner: raw)
+    if error == 0, !secureUpstream(config.value.index) {
+      upstream.close(on: loop, reset: true)
+      error = ENOMEM
+    }
     guard error == 0 else {
       // Told later, so that whoever opened the session finds it as it was.
       return unsafe loop.later(
@@ -225,8 +231,25 @@ extension Ref where Value == TCPSession {
     }
   }
 
+  /// Puts TLS in between, where the cluster speaks it. False when there is no memory for it.
+  private func secureUpstream(_ cluster: Int) -> Bool {
+    value.upstreamSecured = nil
+    guard let place = worker.value.tls.place(ofCluster: cluster) else { return true }
+    let hostname = value.host?.value.hostname ?? .empty
+    guard let secured = SecureHandle.client(place, fd: value.upstream.fd, hostname: hostname) else {
+      return false
+    }
+    unsafe upstream.secure(SecureConnection.transport, context: secured.raw)
+    value.upstreamSecured = secured
+    return true
+  }
+
   private func connected(_ error: Int32) {
-    guard error == 0 else { return connectFailed(error) }
+    guard error == 0 else {
+      let reason = value.upstreamSecured?.failureText ?? ""
+      return connectFailed(
+        reason.isEmpty ? error : worker.value.tls.errorNumber(for: reason))
+    }
     loop.cancel(value.connectTimer)
     value.connectTimer = .none
     value.upstreamLocal = ListenSocket.localAddress(of: value.upstream.fd)
@@ -244,6 +267,7 @@ extension Ref where Value == TCPSession {
     value.connectError = error
     countConnectFailed(timedOut: error == ETIMEDOUT)
     upstream.close(on: loop)
+    value.upstreamSecured = nil
     releaseBreaker()
     value.flags.insert(.upstreamConnectionFailure)
     guard value.attempts < proxy.value.maxConnectAttempts else {

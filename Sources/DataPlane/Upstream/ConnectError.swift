@@ -4,9 +4,10 @@ import Telemetry
 
 /// Why a connection attempt failed, in Envoy's words.
 enum ConnectError {
-  /// - Parameter errno: what the kernel said.
-  static func text(_ errno: Int32) -> Bytes {
+  /// - Parameter errno: what the kernel said; or, below zero, what the worker knows of a handshake.
+  static func text(_ errno: Int32, on worker: Ref<Worker>) -> Bytes {
     switch errno {
+    case ..<0: worker.value.tls.reason(errno)
     case ECONNREFUSED: Bytes("delayed connect error: Connection refused")
     case ENETUNREACH: Bytes("immediate connect error: Network is unreachable")
     case EHOSTUNREACH: Bytes("delayed connect error: No route to host")
@@ -20,9 +21,11 @@ enum ConnectError {
 
   /// The text in one word, for `%UPSTREAM_TRANSPORT_FAILURE_REASON%`; absent where the attempt did
   /// not fail by the kernel's word.
-  static func logValue(_ errno: Int32, _ scratch: inout ByteSink) -> LogValue {
+  static func logValue(
+    _ errno: Int32, on worker: Ref<Worker>, _ scratch: inout ByteSink
+  ) -> LogValue {
     guard errno != 0, errno != ETIMEDOUT else { return .absent }
-    let text = text(errno)
+    let text = text(errno, on: worker)
     let mark = scratch.count
     var index = 0
     while index < text.count {

@@ -50,6 +50,8 @@ struct UpstreamConnection: ~Copyable, Pooled {
   /// Whose circuit breaker counts it.
   var priority = RequestPriority.normal
   var pausedDownstream = false
+  /// Its TLS; freed by the engine when the connection is closed.
+  var secured: SecureHandle?
   /// It is one of several attempts to connect, and which.
   var race: Ref<ConnectRace>?
   var attempt = 0
@@ -132,12 +134,27 @@ extension Ref where Value == UpstreamConnection {
     let error = unsafe connection.connect(to: address, on: loop, events: Self.events, owner: raw)
     guard error == 0 else { return error }
     let config = pool.value.cluster.value.config
+    guard secure(config.value.index) else {
+      connection.close(on: loop, reset: true)
+      return ENOMEM
+    }
     value.connection.highWatermark = config.value.connectionBufferLimit
     if let keepalive = config.value.keepalive, !address.isUnix {
       connection.keepAlive(
         probes: keepalive.probes, idleSeconds: keepalive.time, intervalSeconds: keepalive.interval)
     }
     return 0
+  }
+
+  /// Puts TLS in between, where the cluster speaks it. False when there is no memory for it.
+  private func secure(_ cluster: Int) -> Bool {
+    guard let place = held.value.tls.place(ofCluster: cluster) else { return true }
+    let hostname = pool.value.host.value.hostname
+    guard let secured = SecureHandle.client(place, fd: value.connection.fd, hostname: hostname)
+    else { return false }
+    unsafe connection.secure(SecureConnection.transport, context: secured.raw)
+    value.secured = secured
+    return true
   }
 
   /// An attempt that another one has beaten, or that failed: nobody counts it.
@@ -149,9 +166,27 @@ extension Ref where Value == UpstreamConnection {
   private func connected(_ error: Int32) {
     loop.cancel(value.timer)
     value.timer = .none
-    if error == 0 { value.local = ListenSocket.localAddress(of: value.connection.fd) }
+    var error = error
+    if error == 0 {
+      value.local = ListenSocket.localAddress(of: value.connection.fd)
+    } else if let reason = value.secured?.failureText, !reason.isEmpty {
+      error = held.value.tls.errorNumber(for: reason)
+      logFailure(reason)
+    }
     if let race = value.race { return race.ended(self, error: error) }
     pool.connectEnded(self, error: error, timedOut: false)
+  }
+
+  /// A handshake has failed: with whom, who was asked for, and why.
+  private func logFailure(_ reason: String) {
+    let cluster = pool.value.cluster.value.config.value.displayName
+    let hostname = pool.value.host.value.hostname
+    let names = value.secured?.value.place.value.client
+    let asked = names?.usesHostname == true ? hostname.string : names?.serverName ?? ""
+    ProcessLog.shared.debug(
+      .upstream,
+      "TLS handshake with \(hostname.string) of cluster '\(cluster.string)', "
+        + "asked for as '\(asked)', failed: \(reason)")
   }
 
   // MARK: A request

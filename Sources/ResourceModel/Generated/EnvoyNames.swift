@@ -13,7 +13,7 @@ envoy.config.bootstrap.v3.Watchdog actions=7 max_kill_timeout_jitter=6 multikill
 envoy.config.cluster.v3.CircuitBreakers per_host_thresholds=2
 envoy.config.cluster.v3.CircuitBreakers.Thresholds max_connection_pools=7
 envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget budget_interval=3
-envoy.config.cluster.v3.Cluster transport_socket_matches=43 transport_socket_matcher=59 cluster_type=38 eds_cluster_config=3 health_checks=8 upstream_http_protocol_options=46 dns_jitter=58 dns_resolvers=18 use_tcp_for_dns_lookups=45 dns_resolution_config=53 wait_for_warm_on_init=54 outlier_detection=19 cleanup_interval=20 upstream_bind_config=21 lb_subset_config=22 ring_hash_lb_config=23 maglev_lb_config=52 original_dst_lb_config=34 round_robin_lb_config=56 common_lb_config=27 transport_socket=24 metadata=25 protocol_selection=26 close_connections_on_host_health_failure=31 ignore_health_on_host_removal=32 filters=40 load_balancing_policy=41 lrs_server=42 lrs_report_endpoint_metrics=57 track_timeout_budgets=47 upstream_config=48 track_cluster_stats=49 preconnect_policy=50 connection_pool_per_downstream_connection=51 per_connection_buffer_high_watermark_timeout=60 queuing_policies=62 stats_matcher=61
+envoy.config.cluster.v3.Cluster transport_socket_matches=43 transport_socket_matcher=59 cluster_type=38 eds_cluster_config=3 health_checks=8 upstream_http_protocol_options=46 dns_jitter=58 dns_resolvers=18 use_tcp_for_dns_lookups=45 dns_resolution_config=53 wait_for_warm_on_init=54 outlier_detection=19 cleanup_interval=20 upstream_bind_config=21 lb_subset_config=22 ring_hash_lb_config=23 maglev_lb_config=52 original_dst_lb_config=34 round_robin_lb_config=56 common_lb_config=27 metadata=25 protocol_selection=26 close_connections_on_host_health_failure=31 ignore_health_on_host_removal=32 filters=40 load_balancing_policy=41 lrs_server=42 lrs_report_endpoint_metrics=57 track_timeout_budgets=47 upstream_config=48 track_cluster_stats=49 preconnect_policy=50 connection_pool_per_downstream_connection=51 per_connection_buffer_high_watermark_timeout=60 queuing_policies=62 stats_matcher=61
 envoy.config.cluster.v3.Cluster.DiscoveryType EDS=3 ORIGINAL_DST=4
 envoy.config.cluster.v3.Cluster.LbPolicy RING_HASH=2 MAGLEV=5 CLUSTER_PROVIDED=6 LOAD_BALANCING_POLICY_CONFIG=7
 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig slow_start_config=3
@@ -36,7 +36,7 @@ envoy.config.endpoint.v3.Endpoint health_check_config=2 observability_name=5
 envoy.config.endpoint.v3.LbEndpoint endpoint_name=5 metadata=3
 envoy.config.endpoint.v3.LocalityLbEndpoints metadata=9 load_balancer_endpoints=7 leds_cluster_locality_config=8 load_balancing_weight=3 proximity=6
 envoy.config.listener.v3.Filter config_discovery=5
-envoy.config.listener.v3.FilterChain use_proxy_proto=4 metadata=5 transport_socket=6 transport_socket_connect_timeout=9
+envoy.config.listener.v3.FilterChain use_proxy_proto=4 metadata=5
 envoy.config.listener.v3.FilterChainMatch address_suffix=4 suffix_len=5
 envoy.config.listener.v3.Listener additional_addresses=33 fcds_config=36 filter_chain_matcher=32 metadata=6 drain_type=8 socket_options=13 tcp_fast_open_queue_length=12 udp_listener_config=18 api_listener=19 connection_balance_config=20 reuse_port=21 internal_listener=27 enable_mptcp=30 ignore_global_conn_limit=31 bypass_overload_manager=35 per_connection_buffer_high_watermark_timeout=38 stats_matcher=39 tcp_keepalive=37
 envoy.config.listener.v3.ListenerFilter config_discovery=5 filter_disabled=4
@@ -63,13 +63,21 @@ envoy.extensions.filters.http.router.v3.Router start_child_span=2 upstream_log=3
 envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol rules=1 pass_through_tlvs=3 tlv_location=6
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector enable_ja3_fingerprinting=1 enable_ja4_fingerprinting=3 initial_read_buffer_size=2
 envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit runtime_enabled=4
-envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager rds=3 scoped_routes=31 tracing=7 http1_safe_max_connection_duration=58 http3_protocol_options=44 scheme_header_transformation=48 stream_flush_timeout=59 access_log_flush_interval=54 flush_access_log_on_new_request=55 access_log_options=56 original_ip_detection_extensions=46 early_header_mutation_extensions=52 forward_client_cert_details=16 set_current_client_cert_details=17 forward_client_cert_matcher=60 represent_ipv4_remote_address_as_ipv4_mapped_ipv6=20 request_id_extension=36 path_normalization_options=43 proxy_status_config=49 typed_header_validation_config=50 append_local_overload=57 add_proxy_protocol_connection_state=53 drain_timeout_jitter=62 forward_proto_config=61 record_route_resolution_stats=63
+envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager rds=3 scoped_routes=31 tracing=7 http1_safe_max_connection_duration=58 http3_protocol_options=44 scheme_header_transformation=48 stream_flush_timeout=59 access_log_flush_interval=54 flush_access_log_on_new_request=55 access_log_options=56 original_ip_detection_extensions=46 early_header_mutation_extensions=52 forward_client_cert_matcher=60 represent_ipv4_remote_address_as_ipv4_mapped_ipv6=20 request_id_extension=36 path_normalization_options=43 proxy_status_config=49 typed_header_validation_config=50 append_local_overload=57 add_proxy_protocol_connection_state=53 drain_timeout_jitter=62 forward_proto_config=61 record_route_resolution_stats=63
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType HTTP3=3
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig filters=2
 envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter config_discovery=5
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy on_demand=14 metadata_match=9 downstream_idle_timeout=3 upstream_idle_timeout=4 backoff_options=18 hash_policy=11 tunneling_config=12 max_downstream_connection_duration_jitter_percentage=20 access_log_flush_interval=15 flush_access_log_on_connected=16 access_log_options=17 proxy_protocol_tlvs=19 upstream_connect_mode=21 max_early_data_bytes=22
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight metadata_match=3
 envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig use_resolvers_as_fallback=3 filter_unroutable_families=4 dns_resolver_options=2 udp_max_queries=5 rotate_nameservers=8 edns0_max_payload_size=9 max_udp_channel_duration=10 reinit_channel_on_timeout=11 qcache_max_ttl=12
+envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext ca_certificate_provider_instance=13 system_root_certs=17 require_signed_certificate_timestamp=6 custom_validator_config=12
+envoy.extensions.transport_sockets.tls.v3.CommonTlsContext tls_certificate_sds_secret_configs=6 tls_certificate_provider_instance=14 custom_tls_certificate_selector=16 tls_certificate_certificate_provider=9 tls_certificate_certificate_provider_instance=11 validation_context_sds_secret_config=7 combined_validation_context=8 validation_context_certificate_provider=10 validation_context_certificate_provider_instance=12 custom_handshaker=13 key_log=15
+envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext require_sni=3 session_ticket_keys_sds_secret_config=5 ocsp_staple_policy=8
+envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher oid=3
+envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType OTHER_NAME=5
+envoy.extensions.transport_sockets.tls.v3.TlsCertificate pkcs12=8 private_key_provider=6 ocsp_staple=4 signed_certificate_timestamp=5
+envoy.extensions.transport_sockets.tls.v3.TlsParameters compliance_policies=6
+envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext allow_renegotiation=3 enforce_rsa_key_usage=5
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions upstream_http_protocol_options=2 use_downstream_protocol_config=4 auto_config=5 http_filters=6 header_validation_config=7 outlier_detection=8 request_mirror_policies=9 hash_policy=10 retry_policy=11
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig http3_protocol_options=3
 envoy.type.matcher.v3.RegexMatcher.GoogleRE2 max_program_size=1
@@ -598,7 +606,6 @@ envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTranspor
 envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
 envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport
 envoy.extensions.transport_sockets.quic.v3.QuicUpstreamTransport
-envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 envoy.extensions.transport_sockets.s2a.v3.S2AConfiguration
 envoy.extensions.transport_sockets.starttls.v3.StartTlsConfig
 envoy.extensions.transport_sockets.starttls.v3.UpstreamStartTlsConfig
@@ -612,20 +619,12 @@ envoy.extensions.transport_sockets.tls.cert_selectors.on_demand_secret.v3.Config
 envoy.extensions.transport_sockets.tls.cert_validator.dynamic_modules.v3.DynamicModuleCertValidatorConfig
 envoy.extensions.transport_sockets.tls.handshakers.dynamic_modules.v3.DynamicModuleTlsHandshaker
 envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance
-envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext
-envoy.extensions.transport_sockets.tls.v3.CommonTlsContext
-envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
 envoy.extensions.transport_sockets.tls.v3.GenericSecret
 envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider
 envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig
 envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig
 envoy.extensions.transport_sockets.tls.v3.Secret
-envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher
-envoy.extensions.transport_sockets.tls.v3.TlsCertificate
 envoy.extensions.transport_sockets.tls.v3.TlsKeyLog
-envoy.extensions.transport_sockets.tls.v3.TlsParameters
-envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys
-envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
 envoy.extensions.udp_packet_writer.v3.UdpDefaultWriterFactory
 envoy.extensions.udp_packet_writer.v3.UdpGsoBatchWriterFactory
 envoy.extensions.upstreams.http.dynamic_modules.v3.Config

@@ -160,6 +160,12 @@ oneof specifier required
 2 bytes inline_bytes oneof=0
 3 string inline_string oneof=0
 4 string environment_variable oneof=0 min_len=1
+message envoy.config.core.v3.WatchedDirectory
+1 string path min_len=1
+message envoy.config.core.v3.TransportSocket
+oneof config_type
+1 string name min_len=1
+3 google.protobuf.Any typed_config oneof=0
 message envoy.config.core.v3.TypedExtensionConfig
 1 string name min_len=1
 2 google.protobuf.Any typed_config required
@@ -564,6 +570,7 @@ oneof lb_config
 14 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options deprecated
 16 google.protobuf.Duration dns_refresh_rate deprecated gt=1000000
 17 envoy.config.cluster.v3.Cluster.DnsLookupFamily dns_lookup_family
+24 envoy.config.core.v3.TransportSocket transport_socket
 28 string alt_stat_name
 29 envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options deprecated
 30 envoy.config.cluster.v3.UpstreamConnectionOptions upstream_connection_options
@@ -637,7 +644,9 @@ enum envoy.config.listener.v3.FilterChainMatch.ConnectionSourceType
 message envoy.config.listener.v3.FilterChain
 1 envoy.config.listener.v3.FilterChainMatch filter_chain_match
 3 []envoy.config.listener.v3.Filter filters
+6 envoy.config.core.v3.TransportSocket transport_socket
 7 string name
+9 google.protobuf.Duration transport_socket_connect_timeout
 message envoy.config.listener.v3.ListenerFilter
 oneof config_type
 1 string name min_len=1
@@ -827,6 +836,8 @@ oneof strip_port_mode
 13 []envoy.config.accesslog.v3.AccessLog access_log
 14 google.protobuf.BoolValue use_remote_address
 15 google.protobuf.BoolValue generate_request_id
+16 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertDetails forward_client_cert_details
+17 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails set_current_client_cert_details
 18 bool proxy_100_continue
 19 uint32 xff_num_trusted_hops
 21 bool skip_xff_append
@@ -865,12 +876,24 @@ enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionM
 2 REJECT_REQUEST
 3 UNESCAPE_AND_REDIRECT
 4 UNESCAPE_AND_FORWARD
+enum envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.ForwardClientCertDetails
+0 SANITIZE
+1 FORWARD_ONLY
+2 APPEND_FORWARD
+3 SANITIZE_SET
+4 ALWAYS_FORWARD_ONLY
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.InternalAddressConfig
 1 bool unix_sockets
 2 []envoy.config.core.v3.CidrRange cidr_ranges
 message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig
 1 string upgrade_type
 3 google.protobuf.BoolValue enabled
+message envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.SetCurrentClientCertDetails
+1 google.protobuf.BoolValue subject
+3 bool cert
+4 bool dns
+5 bool uri
+6 bool chain
 message envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig
 1 []envoy.extensions.filters.network.http_connection_manager.v3.ResponseMapper mappers
 2 envoy.config.core.v3.SubstitutionFormatString body_format
@@ -906,6 +929,72 @@ message envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
 6 google.protobuf.UInt64Value query_timeout_seconds gte=1
 7 google.protobuf.UInt32Value query_tries gte=1
 message envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
+message envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
+message envoy.extensions.transport_sockets.tls.v3.TlsParameters
+1 envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_minimum_protocol_version
+2 envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_maximum_protocol_version
+3 []string cipher_suites
+4 []string ecdh_curves
+5 []string signature_algorithms
+enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol
+0 TLS_AUTO
+1 TLSv1_0
+2 TLSv1_1
+3 TLSv1_2
+4 TLSv1_3
+message envoy.extensions.transport_sockets.tls.v3.TlsCertificate
+1 envoy.config.core.v3.DataSource certificate_chain
+2 envoy.config.core.v3.DataSource private_key
+3 envoy.config.core.v3.DataSource password
+7 envoy.config.core.v3.WatchedDirectory watched_directory
+message envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys
+1 []envoy.config.core.v3.DataSource keys min_items=1
+message envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher
+1 envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType san_type not_in=0
+2 envoy.type.matcher.v3.StringMatcher matcher required
+enum envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType
+0 SAN_TYPE_UNSPECIFIED
+1 EMAIL
+2 DNS
+3 URI
+4 IP_ADDRESS
+message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext
+1 envoy.config.core.v3.DataSource trusted_ca
+2 []string verify_certificate_hash items.max_bytes=95 items.min_len=64
+3 []string verify_certificate_spki items.max_bytes=44 items.min_len=44
+7 envoy.config.core.v3.DataSource crl
+8 bool allow_expired_certificate
+9 []envoy.type.matcher.v3.StringMatcher match_subject_alt_names deprecated
+10 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification trust_chain_verification
+11 envoy.config.core.v3.WatchedDirectory watched_directory
+14 bool only_verify_leaf_cert_crl
+15 []envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher match_typed_subject_alt_names
+16 google.protobuf.UInt32Value max_verify_depth lte=100
+enum envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification
+0 VERIFY_TRUST_CHAIN
+1 ACCEPT_UNTRUSTED
+message envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
+1 envoy.extensions.transport_sockets.tls.v3.CommonTlsContext common_tls_context
+2 string sni max_bytes=255
+4 google.protobuf.UInt32Value max_session_keys
+6 bool auto_host_sni
+7 bool auto_sni_san_validation
+message envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext
+oneof session_ticket_keys_type
+1 envoy.extensions.transport_sockets.tls.v3.CommonTlsContext common_tls_context
+2 google.protobuf.BoolValue require_client_certificate
+4 envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys session_ticket_keys oneof=0
+7 bool disable_stateless_session_resumption oneof=0
+6 google.protobuf.Duration session_timeout gte=0 lt=4294967296000000000
+9 google.protobuf.BoolValue full_scan_certs_on_sni_mismatch
+10 bool disable_stateful_session_resumption
+11 bool prefer_client_ciphers
+message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext
+oneof validation_context_type
+1 envoy.extensions.transport_sockets.tls.v3.TlsParameters tls_params
+2 []envoy.extensions.transport_sockets.tls.v3.TlsCertificate tls_certificates
+3 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext validation_context oneof=0
+4 []string alpn_protocols
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions
 oneof upstream_protocol_options required
 1 envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options
@@ -914,6 +1003,17 @@ message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfi
 oneof protocol_config required
 1 envoy.config.core.v3.Http1ProtocolOptions http_protocol_options oneof=0
 2 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options oneof=0
+message fairlead.filters.http.mtls.v1.MTLS
+1 string stat_prefix
+2 []fairlead.filters.http.mtls.v1.MTLS.Peer peers
+3 bool permissive
+message fairlead.filters.http.mtls.v1.MTLS.Peer
+oneof name
+1 envoy.type.matcher.v3.StringMatcher uri oneof=0
+2 envoy.type.matcher.v3.StringMatcher dns oneof=0
+3 envoy.type.matcher.v3.StringMatcher email oneof=0
+4 envoy.type.matcher.v3.StringMatcher ip oneof=0
+5 envoy.type.matcher.v3.StringMatcher subject oneof=0
 message fairlead.filters.http.retry.v1.Retry
 1 envoy.config.route.v3.RetryPolicy retry_policy
 2 google.protobuf.UInt64Value request_buffer_limit_bytes

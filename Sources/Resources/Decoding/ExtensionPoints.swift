@@ -12,6 +12,7 @@ enum ExtensionPoints {
     case "envoy.config.accesslog.v3.AccessLog.typed_config": return accessLogs
     case "envoy.config.cluster.v3.Cluster.typed_extension_protocol_options":
       return ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
+    case "envoy.config.core.v3.TransportSocket.typed_config": return transportSockets
     case "envoy.config.route.v3.RetryPolicy.RetryHostPredicate.typed_config":
       return ["envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"]
     case "envoy.config.core.v3.TypedExtensionConfig.typed_config":
@@ -44,6 +45,12 @@ enum ExtensionPoints {
     "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector",
   ]
 
+  private static let transportSockets = [
+    "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
+    "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+    "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+  ]
+
   private static let httpFilters = [
     router,
     filters + "buffer.v3.Buffer",
@@ -51,6 +58,7 @@ enum ExtensionPoints {
     filters + "header_mutation.v3.HeaderMutation",
     filters + "health_check.v3.HealthCheck",
     filters + "local_ratelimit.v3.LocalRateLimit",
+    "fairlead.filters.http.mtls.v1.MTLS",
     "fairlead.filters.http.retry.v1.Retry",
     "fairlead.filters.http.timeout.v1.Timeout",
   ]
@@ -61,6 +69,7 @@ enum ExtensionPoints {
     filters + "fault.v3.HTTPFault",
     filters + "header_mutation.v3.HeaderMutationPerRoute",
     filters + "local_ratelimit.v3.LocalRateLimit",
+    "fairlead.filters.http.mtls.v1.MTLS",
     "fairlead.filters.http.retry.v1.Retry",
     "fairlead.filters.http.timeout.v1.Timeout",
   ]

@@ -17,7 +17,7 @@ enum LogOperators {
     case path
     case environment
     case hostname
-    /// Never has a value here: what it describes (TLS, internal addresses) does not occur.
+    /// Never has a value here: what it describes (internal addresses) does not occur.
     case absent
     case constantNumber
     case constantText
@@ -41,8 +41,11 @@ enum LogOperators {
     var table: [String: (meaning: Meaning, form: Form)] = [:]
     for (name, field) in fields { table[name] = (.field(field), .bare) }
     for (name, meaning, form) in special { table[name] = (meaning, form) }
-    for name in tls { table[name] = (.absent, .bare) }
-    for name in certificateTimes { table[name] = (.absent, .optional) }
+    for (name, field) in tls { table[name] = (.field(field), .bare) }
+    for name in internalListeners { table[name] = (.absent, .bare) }
+    for name in unknownOfTLS {
+      table[name] = (.unsupported("this part of a handshake is not kept"), .bare)
+    }
     return table
   }()
 
@@ -175,29 +178,55 @@ enum LogOperators {
     ("UPSTREAM_REQUEST_ATTEMPT_COUNT", .upstreamRequestAttemptCount),
   ]
 
-  /// Facts about TLS and about internal listeners, which plain HTTP/1 connections do not have.
-  private static let tls: [String] = [
-    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", "DOWNSTREAM_HANDSHAKE_DURATION",
-    "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID", "DOWNSTREAM_LOCAL_DNS_SAN",
-    "DOWNSTREAM_LOCAL_EMAIL_SAN", "DOWNSTREAM_LOCAL_IP_SAN", "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
-    "DOWNSTREAM_LOCAL_SUBJECT", "DOWNSTREAM_LOCAL_URI_SAN", "DOWNSTREAM_PEER_CERT",
-    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1", "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
-    "DOWNSTREAM_PEER_CHAIN_SERIALS", "DOWNSTREAM_PEER_DNS_SAN", "DOWNSTREAM_PEER_EMAIL_SAN",
-    "DOWNSTREAM_PEER_FINGERPRINT_1", "DOWNSTREAM_PEER_FINGERPRINT_256",
-    "DOWNSTREAM_PEER_IP_SAN", "DOWNSTREAM_PEER_ISSUER", "DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256",
-    "DOWNSTREAM_PEER_ISSUER_SERIAL", "DOWNSTREAM_PEER_OTHERNAME_SAN", "DOWNSTREAM_PEER_SERIAL",
-    "DOWNSTREAM_PEER_SUBJECT", "DOWNSTREAM_PEER_URI_SAN", "DOWNSTREAM_TLS_CIPHER",
-    "DOWNSTREAM_TLS_GROUP", "DOWNSTREAM_TLS_SESSION_ID", "DOWNSTREAM_TLS_VERSION",
-    "TLS_JA3_FINGERPRINT", "TLS_JA4_FINGERPRINT", "UPSTREAM_LOCAL_DNS_SAN",
-    "UPSTREAM_LOCAL_IP_SAN", "UPSTREAM_LOCAL_URI_SAN", "UPSTREAM_PEER_CERT",
-    "UPSTREAM_PEER_DNS_SAN", "UPSTREAM_PEER_IP_SAN", "UPSTREAM_PEER_ISSUER",
-    "UPSTREAM_PEER_SUBJECT", "UPSTREAM_PEER_URI_SAN", "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID",
-    "UPSTREAM_SERVER_NAME", "UPSTREAM_TLS_CIPHER", "UPSTREAM_TLS_GROUP",
-    "UPSTREAM_TLS_SESSION_ID", "UPSTREAM_TLS_VERSION",
+  private static let tls: [(String, LogField)] = [
+    ("DOWNSTREAM_TLS_VERSION", .downstreamTLSVersion),
+    ("DOWNSTREAM_TLS_CIPHER", .downstreamTLSCipher),
+    ("DOWNSTREAM_TLS_GROUP", .downstreamTLSGroup),
+    ("DOWNSTREAM_TLS_SESSION_ID", .downstreamTLSSessionID),
+    ("DOWNSTREAM_PEER_SUBJECT", .downstreamPeerSubject),
+    ("DOWNSTREAM_PEER_ISSUER", .downstreamPeerIssuer),
+    ("DOWNSTREAM_PEER_SERIAL", .downstreamPeerSerial),
+    ("DOWNSTREAM_PEER_FINGERPRINT_256", .downstreamPeerFingerprint256),
+    ("DOWNSTREAM_PEER_FINGERPRINT_1", .downstreamPeerFingerprint1),
+    ("DOWNSTREAM_PEER_URI_SAN", .downstreamPeerURISAN),
+    ("DOWNSTREAM_PEER_DNS_SAN", .downstreamPeerDNSSAN),
+    ("DOWNSTREAM_PEER_IP_SAN", .downstreamPeerIPSAN),
+    ("DOWNSTREAM_PEER_EMAIL_SAN", .downstreamPeerEmailSAN),
+    ("DOWNSTREAM_PEER_CERT", .downstreamPeerCert),
+    ("DOWNSTREAM_PEER_CERT_V_START", .downstreamPeerCertStart),
+    ("DOWNSTREAM_PEER_CERT_V_END", .downstreamPeerCertEnd),
+    ("DOWNSTREAM_LOCAL_SUBJECT", .downstreamLocalSubject),
+    ("DOWNSTREAM_LOCAL_URI_SAN", .downstreamLocalURISAN),
+    ("DOWNSTREAM_LOCAL_DNS_SAN", .downstreamLocalDNSSAN),
+    ("DOWNSTREAM_LOCAL_IP_SAN", .downstreamLocalIPSAN),
+    ("DOWNSTREAM_LOCAL_EMAIL_SAN", .downstreamLocalEmailSAN),
+    ("UPSTREAM_TLS_VERSION", .upstreamTLSVersion), ("UPSTREAM_TLS_CIPHER", .upstreamTLSCipher),
+    ("UPSTREAM_TLS_GROUP", .upstreamTLSGroup),
+    ("UPSTREAM_TLS_SESSION_ID", .upstreamTLSSessionID),
+    ("UPSTREAM_PEER_SUBJECT", .upstreamPeerSubject),
+    ("UPSTREAM_PEER_ISSUER", .upstreamPeerIssuer),
+    ("UPSTREAM_PEER_URI_SAN", .upstreamPeerURISAN),
+    ("UPSTREAM_PEER_DNS_SAN", .upstreamPeerDNSSAN), ("UPSTREAM_PEER_IP_SAN", .upstreamPeerIPSAN),
+    ("UPSTREAM_PEER_CERT", .upstreamPeerCert),
+    ("UPSTREAM_PEER_CERT_V_START", .upstreamPeerCertStart),
+    ("UPSTREAM_PEER_CERT_V_END", .upstreamPeerCertEnd),
+    ("UPSTREAM_LOCAL_URI_SAN", .upstreamLocalURISAN),
+    ("UPSTREAM_LOCAL_DNS_SAN", .upstreamLocalDNSSAN),
+    ("UPSTREAM_LOCAL_IP_SAN", .upstreamLocalIPSAN),
   ]
 
-  private static let certificateTimes: [String] = [
-    "DOWNSTREAM_PEER_CERT_V_END", "DOWNSTREAM_PEER_CERT_V_START", "UPSTREAM_PEER_CERT_V_END",
-    "UPSTREAM_PEER_CERT_V_START",
+  /// Facts about internal listeners, which there are none of.
+  private static let internalListeners: [String] = [
+    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_ENDPOINT_ID", "DOWNSTREAM_LOCAL_ADDRESS_ENDPOINT_ID",
+    "UPSTREAM_REMOTE_ADDRESS_ENDPOINT_ID",
+  ]
+
+  /// What is not kept of a handshake: saying nothing would look like there being nothing.
+  private static let unknownOfTLS: [String] = [
+    "DOWNSTREAM_HANDSHAKE_DURATION", "DOWNSTREAM_LOCAL_OTHERNAME_SAN",
+    "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_1", "DOWNSTREAM_PEER_CHAIN_FINGERPRINTS_256",
+    "DOWNSTREAM_PEER_CHAIN_SERIALS", "DOWNSTREAM_PEER_ISSUER_FINGERPRINT_256",
+    "DOWNSTREAM_PEER_ISSUER_SERIAL", "DOWNSTREAM_PEER_OTHERNAME_SAN", "TLS_JA3_FINGERPRINT",
+    "TLS_JA4_FINGERPRINT", "UPSTREAM_SERVER_NAME",
   ]
 }

@@ -158,4 +158,18 @@ package enum LogField: UInt8, CaseIterable, Sendable {
   case upstreamLocalAddress, upstreamLocalAddressWithoutPort, upstreamLocalPort
   case upstreamRemoteAddress, upstreamRemoteAddressWithoutPort, upstreamRemotePort
   case upstreamProtocol, upstreamRequestAttemptCount
+  // TLS with the client.
+  case downstreamTLSVersion, downstreamTLSCipher, downstreamTLSGroup, downstreamTLSSessionID
+  case downstreamPeerSubject, downstreamPeerIssuer, downstreamPeerSerial
+  case downstreamPeerFingerprint256, downstreamPeerFingerprint1
+  case downstreamPeerURISAN, downstreamPeerDNSSAN, downstreamPeerIPSAN, downstreamPeerEmailSAN
+  case downstreamPeerCert, downstreamPeerCertStart, downstreamPeerCertEnd
+  case downstreamLocalSubject, downstreamLocalURISAN, downstreamLocalDNSSAN
+  case downstreamLocalIPSAN, downstreamLocalEmailSAN
+  // TLS with the upstream.
+  case upstreamTLSVersion, upstreamTLSCipher, upstreamTLSGroup, upstreamTLSSessionID
+  case upstreamPeerSubject, upstreamPeerIssuer
+  case upstreamPeerURISAN, upstreamPeerDNSSAN, upstreamPeerIPSAN
+  case upstreamPeerCert, upstreamPeerCertStart, upstreamPeerCertEnd
+  case upstreamLocalURISAN, upstreamLocalDNSSAN, upstreamLocalIPSAN
 }

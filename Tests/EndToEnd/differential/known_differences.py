@@ -27,6 +27,16 @@ class Difference:
 
 KNOWN_DIFFERENCES = [
     Difference(
+        cases=r"^TLS: an upstream .* is not asked$",
+        lines=r"^log\[0\] (details|transport_failure): .*TLS_error:.*TLS_error:",
+        reason="""Why a TLS handshake failed is told in OpenSSL's words, `TLS_error:` and the reasons.
+Envoy tells it in BoringSSL's, with its numbers."""),
+    Difference(
+        cases=r"^TLS: an upstream speaks what both prefer$",
+        lines=r"ssl\.(versions|ciphers)\.|upstream_tls_version",
+        reason="""TLS 1.3 is spoken with upstreams that speak it. Envoy speaks TLS 1.2 unless
+`tls_maximum_protocol_version` says otherwise."""),
+    Difference(
         cases=r"^upstream: (a folded line|a status of two digits|a 101 that nobody asked for)$",
         lines=r".",
         reason="""An upstream's answer is held to RFC 9112 as strictly as a request: a folded line, a

@@ -77,6 +77,8 @@ class Case:
     clusters: dict = field(default_factory=dict)
     upstreams: dict = field(default_factory=dict)
     listener: dict = field(default_factory=dict)
+    # Of the listener's filter chain.
+    chain: dict = field(default_factory=dict)
     log: dict = field(default_factory=dict)
     runtime: dict = field(default_factory=dict)
     # What the last line of Envoy's access log has to say.
@@ -296,5 +298,5 @@ def listener_config(one, file):
     return merged({
         "name": one.tag,
         "address": {"socket_address": {"address": "127.0.0.1", "port_value": "@@port"}},
-        "filter_chains": [{"filters": [network]}],
+        "filter_chains": [{"filters": [network], **one.chain}],
     }, one.listener)

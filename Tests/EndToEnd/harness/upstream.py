@@ -257,6 +257,8 @@ class Upstream:
 
     def __init__(self, behaviour=None, address=("127.0.0.1", 0), backlog=512):
         self.behaviour = behaviour or reply()
+        # An ssl.SSLContext, where the behaviour brings one: then it speaks TLS.
+        self.tls = getattr(behaviour, "tls", None)
         self.changed = threading.Condition()
         self.stopping = threading.Event()
         self.requests = []
@@ -293,6 +295,12 @@ class Upstream:
             self._start(self._serve, link)
 
     def _serve(self, link):
+        try:
+            if self.tls:
+                link.socket = self.tls.wrap_socket(link.socket, server_side=True)
+        except OSError:
+            link.socket.close()
+            return
         try:
             while True:
                 exchange = Exchange(link, *self._read_head(link))

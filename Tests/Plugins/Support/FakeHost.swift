@@ -163,6 +163,15 @@ enum FakeHost {
       return true
     }
     table.pointee.connection_number = { FakeStream.at($0).connection?.number($1) }
+    table.pointee.peer = { FakeStream.at($0).peer }
+    table.pointee.peer_name = { stream, kind, index, value in
+      let stream = FakeStream.at(stream)
+      guard let names = stream.peerNames[kind.rawValue], names.indices.contains(index) else {
+        return false
+      }
+      value!.pointee = stream.lender.lend(names[index])
+      return true
+    }
     table.pointee.set_flag = { FakeStream.at($0).record($1) }
     table.pointee.runtime = { FakeStream.at($0).rig.runtimeValue($1) }
     table.pointee.metadata_set = { stream, nameSpace, key, value in

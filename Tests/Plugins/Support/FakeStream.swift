@@ -44,6 +44,8 @@ final class FakeStream {
   var attempt = fl_attempt()
   var admitsRetries = true
   var connection: FakeConnection?
+  var peer = FL_PEER_PLAIN
+  var peerNames: [UInt32: [String]] = [:]
 
   // What the filter did.
   private(set) var reply: Reply?

@@ -1,0 +1,76 @@
+import CLinux
+import Engine
+import Resources
+import TLS
+import Telemetry
+
+/// Follows the files that certificates, keys and authorities were read from. When some have changed,
+/// new connections get what is in them now; those there are keep what they began with. What does not
+/// fit together is refused, and the old stays.
+final class CertificateWatcher {
+  private unowned let server: Server
+  private let descriptor: Int32
+  private var timer = TimerID.none
+
+  /// Files that belong together are written one after the other: how long the first waits for the
+  /// others.
+  private static let settleMilliseconds: UInt64 = 100
+
+  /// nil when nothing is to be watched.
+  init?(_ server: Server) {
+    let directories = Set(server.config.tls.all.flatMap(\.fileNames.directories))
+    guard !directories.isEmpty else { return nil }
+    self.server = server
+    descriptor = fl_watch_open()
+    guard descriptor >= 0 else {
+      ProcessLog.shared.warning(.secret, "cannot watch files: changed certificates go unnoticed")
+      return nil
+    }
+    for directory in directories.sorted() where unsafe fl_watch_directory(descriptor, directory) < 0
+    {
+      ProcessLog.shared.warning(
+        .secret, "cannot watch '\(directory)': changed certificates in it go unnoticed")
+    }
+    // SAFETY: the server keeps the watcher as long as its loop runs.
+    _ = unsafe server.loop.register(
+      descriptor, events: FL_EPOLL_READ, context: Unmanaged.passUnretained(self).toOpaque()
+    ) { raw, _ in
+      unsafe Unmanaged<CertificateWatcher>.fromOpaque(raw).takeUnretainedValue().changed()
+    }
+  }
+
+  private func changed() {
+    fl_watch_drain(descriptor)
+    // Not begun anew by every event: a directory in which something always happens is read too.
+    guard timer == .none else { return }
+    timer = unsafe server.loop.after(
+      milliseconds: Self.settleMilliseconds,
+      context: Unmanaged.passUnretained(self).toOpaque()
+    ) { raw, _ in
+      unsafe Unmanaged<CertificateWatcher>.fromOpaque(raw).takeUnretainedValue().reload()
+    }
+  }
+
+  private func reload() {
+    timer = .none
+    for (number, source) in server.config.tls.all.enumerated() where source.hasChanged() {
+      let diagnostics = Diagnostics(files: [])
+      guard let context = source.rebuild(diagnostics) else {
+        server.config.store.main.add(source.stats.value.refused)
+        for problem in diagnostics.all {
+          ProcessLog.shared.error(
+            .secret,
+            "changed certificate refused, the old one stays: \(source.path): "
+              + problem.message)
+        }
+        continue
+      }
+      source.publishExpiry(in: server.config.store)
+      ProcessLog.shared.info(.secret, "changed certificate taken over: \(source.path)")
+      for (worker, link) in zip(server.workers, server.links) {
+        let handle = WorkerHandle(worker)
+        link.mailbox.post { _ in handle.worker.value.tls.places[number].value.adopt(context) }
+      }
+    }
+  }
+}

@@ -1,0 +1,150 @@
+import CLinux
+import Engine
+import TLS
+import Telemetry
+
+/// The TLS of one connection: its session, and the place it counts at. Made with the socket, and freed
+/// by the engine when the socket is closed.
+struct SecureConnection: ~Copyable {
+  fileprivate var session: TLSSession
+  let place: Ref<TLSPlace>
+  fileprivate var facts: TLSFacts?
+  fileprivate var hasFailed = false
+
+  init(_ session: consuming TLSSession, place: Ref<TLSPlace>) {
+    self.session = session
+    self.place = place
+  }
+
+  /// The functions through which the engine drives it.
+  nonisolated(unsafe) static let transport = Ref<Transport>.immortal(
+    unsafe Transport(
+      handshake: { unsafe SecureHandle(raw: $0).handshake() },
+      read: { unsafe SecureHandle(raw: $0).read(into: $1, capacity: $2) },
+      write: { unsafe SecureHandle(raw: $0).write($1, count: $2) },
+      mayRead: { unsafe SecureHandle(raw: $0).value.session.mayRead },
+      wake: { unsafe SecureHandle(raw: $0).value.session.wake(hungUp: $1) },
+      sayGoodbye: { unsafe SecureHandle(raw: $0).value.session.shutdown() },
+      release: { unsafe SecureHandle(raw: $0).release() }))
+}
+
+typealias SecureHandle = Ref<SecureConnection>
+
+extension Ref where Value == SecureConnection {
+  /// A client's connection; nil when out of memory.
+  static func client(_ place: Ref<TLSPlace>, fd: Int32, hostname: Bytes) -> SecureHandle? {
+    let names = place.value.client
+    let name = names.usesHostname && !hostname.isEmpty ? hostname.string : names.serverName
+    guard
+      let session = TLSSession.client(
+        place.value.context, fd: fd, name: name,
+        matchesName: names.matchesServerName && !name.isEmpty, cache: place.value.sessions)
+    else { return nil }
+    return .immortal(SecureConnection(session, place: place))
+  }
+
+  /// A server's connection; nil when out of memory.
+  static func server(_ place: Ref<TLSPlace>, fd: Int32) -> SecureHandle? {
+    guard let session = TLSSession.server(place.value.context, fd: fd) else { return nil }
+    return .immortal(SecureConnection(session, place: place))
+  }
+
+  fileprivate func release() {
+    // SAFETY: made by `client` or `server`, and the engine lets go of it once.
+    unsafe pointer.deinitialize(count: 1)
+    unsafe pointer.deallocate()
+  }
+
+  // MARK: Driving
+
+  fileprivate func handshake() -> Int {
+    switch value.session.handshake() {
+    case .done:
+      value.place.value.count(finished: value.session)
+      return 0
+    case .waitForRead, .waitForWrite: return -Int(EAGAIN)
+    case .end, .failed:
+      countFailure()
+      return failureNumber
+    }
+  }
+
+  fileprivate func read(into memory: UnsafeMutablePointer<UInt8>, capacity: Int) -> Int {
+    switch unsafe value.session.read(into: memory, capacity: capacity) {
+    case .done(let n): return n
+    case .waitForRead, .waitForWrite: return -Int(EAGAIN)
+    case .end: return 0
+    case .failed:
+      countFailure()
+      return failureNumber
+    }
+  }
+
+  fileprivate func write(_ memory: UnsafePointer<UInt8>, count: Int) -> Int {
+    switch unsafe value.session.write(memory, count: count) {
+    case .done(let n): return n
+    case .waitForRead, .waitForWrite: return -Int(EAGAIN)
+    case .end, .failed:
+      countFailure()
+      return failureNumber
+    }
+  }
+
+  private func countFailure() {
+    guard !value.hasFailed else { return }
+    value.hasFailed = true
+    value.place.value.count(failed: value.session)
+  }
+
+  private var failureNumber: Int {
+    let error = value.session.socketError
+    return -Int(error == 0 ? EPROTO : error)
+  }
+
+  /// What the two ends showed each other; read from the certificates when somebody first asks.
+  var facts: TLSFacts {
+    if let facts = value.facts { return facts }
+    let facts = TLSFacts(value.session)
+    value.facts = facts
+    return facts
+  }
+
+  /// Why it failed, in OpenSSL's words.
+  var failureText: String { value.session.failureText }
+
+  /// The peer's certificate, for whoever forwards it whole.
+  var peerPEM: [UInt8] { value.session.peerPEM }
+  var peerChainPEM: [UInt8] { value.session.peerChainPEM }
+}
+
+/// What the two ends of a connection agreed upon and showed each other.
+final class TLSFacts {
+  let version: [UInt8]
+  let cipher: [UInt8]
+  let serverName: [UInt8]
+  let applicationProtocol: [UInt8]
+  let sessionID: [UInt8]
+  let group: [UInt8]
+  let peer: CertificateFacts?
+  let local: CertificateFacts?
+  let peerPEM: [UInt8]
+  /// This hop's element of x-forwarded-client-cert, once a request has needed it.
+  var forwardedElement: [UInt8]?
+  /// The peer's names for filters, once one has asked.
+  private(set) lazy var peerNames = peer.map(PeerNames.init)
+  /// The peer's certificate was verified, and is what it should be.
+  let isPeerVerified: Bool
+
+  init(_ session: borrowing TLSSession) {
+    version = Array(session.version.utf8)
+    cipher = Array(session.cipher.utf8)
+    serverName = session.serverName
+    applicationProtocol = session.applicationProtocol
+    sessionID = session.sessionID
+    group = Array(session.curve.utf8)
+    peerPEM = session.peerPEM
+    peer = session.peer
+    local = session.local
+    isPeerVerified = session.isPeerVerified
+  }
+}

@@ -1,0 +1,64 @@
+import Engine
+import ResourceModel
+import Resources
+import SwiftProtobuf
+import Telemetry
+
+/// Compiles `transport_socket` wherever one may stand.
+struct TransportSocketCompiler {
+  let diagnostics: Diagnostics
+  let store: StatsStore
+  let sources: TLSSources
+
+  private static let raw = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+
+  /// A cluster's.
+  func compile(
+    _ cluster: Envoy_Config_Cluster_V3_Cluster, index: Int, statName: String, at path: ConfigPath
+  ) {
+    guard cluster.hasTransportSocket else { return }
+    let place = path.field("transport_socket").field("typed_config")
+    guard let any = content(cluster.transportSocket, at: place) else { return }
+    guard let message = try? TLSCompiler.Upstream(unpackingAny: any) else {
+      return diagnostics.error(at: place, "expected UpstreamTlsContext or RawBuffer")
+    }
+    if message.autoSniSanValidation, message.commonTlsContext.validationContextType == nil {
+      return diagnostics.error(
+        at: place.field("auto_sni_san_validation"),
+        "needs a validation_context with trusted_ca to check the certificate's chain with")
+    }
+    let source = TLSSource(
+      .upstream(message), at: place, scope: "cluster.\(statName).", diagnostics, in: store)
+    if let source { sources.assign(sources.add(source), toCluster: index) }
+  }
+
+  /// A filter chain's; nil for plain bytes, and after a mistake.
+  func compile(
+    _ chain: Envoy_Config_Listener_V3_FilterChain, scope: String, at path: ConfigPath
+  ) -> ChainSecurity? {
+    guard chain.hasTransportSocket else { return nil }
+    let place = path.field("transport_socket").field("typed_config")
+    guard let any = content(chain.transportSocket, at: place) else { return nil }
+    guard let message = try? TLSCompiler.Downstream(unpackingAny: any) else {
+      diagnostics.error(at: place, "expected DownstreamTlsContext or RawBuffer")
+      return nil
+    }
+    guard
+      let source = TLSSource(.downstream(message), at: place, scope: scope, diagnostics, in: store)
+    else { return nil }
+    return ChainSecurity(
+      place: sources.add(source),
+      handshakeLimit: chain.transportSocketConnectTimeout.milliseconds)
+  }
+
+  /// nil for plain bytes, and after a mistake.
+  private func content(
+    _ socket: Envoy_Config_Core_V3_TransportSocket, at path: ConfigPath
+  ) -> Google_Protobuf_Any? {
+    guard case .typedConfig(let any)? = socket.configType, !any.typeURL.isEmpty else {
+      if !diagnostics.hasError(at: path) { diagnostics.error(at: path, "missing") }
+      return nil
+    }
+    return any.typeURL.hasSuffix("/" + Self.raw) ? nil : any
+  }
+}
