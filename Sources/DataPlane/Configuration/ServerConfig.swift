@@ -84,7 +84,7 @@ extension ServerConfig {
       diagnostics: loaded.diagnostics, store: store, sources: tls)
     for (index, cluster) in bootstrap.staticResources.clusters.enumerated() {
       sockets.compile(
-        cluster, index: index, statName: clusters[index].value.statName.string,
+        cluster, index: index, config: clusters[index],
         at: resources.field("clusters").index(index))
     }
     let writer = opensLogs ? makeWriter(store, loaded.diagnostics) : nil

@@ -3,6 +3,7 @@ import ResourceModel
 import Resources
 import SwiftProtobuf
 import Telemetry
+import Upstream
 
 /// Compiles `transport_socket` wherever one may stand.
 struct TransportSocketCompiler {
@@ -14,12 +15,13 @@ struct TransportSocketCompiler {
 
   /// A cluster's.
   func compile(
-    _ cluster: Envoy_Config_Cluster_V3_Cluster, index: Int, statName: String, at path: ConfigPath
+    _ cluster: Envoy_Config_Cluster_V3_Cluster, index: Int, config: Ref<ClusterConfig>,
+    at path: ConfigPath
   ) {
     guard cluster.hasTransportSocket else { return }
     let place = path.field("transport_socket").field("typed_config")
     guard let any = content(cluster.transportSocket, at: place) else { return }
-    guard let message = try? TLSCompiler.Upstream(unpackingAny: any) else {
+    guard var message = try? TLSCompiler.Upstream(unpackingAny: any) else {
       return diagnostics.error(at: place, "expected UpstreamTlsContext or RawBuffer")
     }
     if message.autoSniSanValidation, message.commonTlsContext.validationContextType == nil {
@@ -27,8 +29,13 @@ struct TransportSocketCompiler {
         at: place.field("auto_sni_san_validation"),
         "needs a validation_context with trusted_ca to check the certificate's chain with")
     }
+    // As in Envoy: an endpoint that speaks several protocols has to be told which one is meant.
+    if config.value.http.isHTTP2, message.commonTlsContext.alpnProtocols.isEmpty {
+      message.commonTlsContext.alpnProtocols = ["h2"]
+    }
     let source = TLSSource(
-      .upstream(message), at: place, scope: "cluster.\(statName).", diagnostics, in: store)
+      .upstream(message), at: place, scope: "cluster.\(config.value.statName.string).",
+      diagnostics, in: store)
     if let source { sources.assign(sources.add(source), toCluster: index) }
   }
 
