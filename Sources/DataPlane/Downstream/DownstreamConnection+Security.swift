@@ -8,6 +8,8 @@ import Telemetry
 extension Ref where Value == DownstreamConnection {
   /// Puts TLS in between, before anything is read.
   func secure(_ security: ChainSecurity) {
+    // Opening may have ended it already.
+    guard value.connection.isOpen else { return }
     let place = held.value.tls.places[security.place]
     guard let secured = SecureHandle.server(place, fd: value.connection.fd) else {
       return close(reset: true)
