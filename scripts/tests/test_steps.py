@@ -18,6 +18,7 @@ class StepsTest(unittest.TestCase):
             root = pathlib.Path(folder)
             stand_ins = {
                 "scripts/install-deps": "true", "scripts/build": "true", "examples/run-all": "true",
+                "fuzz/run": "true",
                 ".venv/bin/python": "true", "bin/swift": "true", **tools,
             }
             for path, line in stand_ins.items():
