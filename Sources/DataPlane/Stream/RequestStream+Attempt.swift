@@ -83,7 +83,12 @@ extension Ref where Value == RequestStream {
     value.upstream = link
     value.upstreamIsHTTP2 = link != .http1(upstream)
     value.upstreamLocal = upstream.value.local
-    value.upstreamFacts = upstream.value.secured?.facts
+    // Only where there is something: even a plain request would pay for letting go of nothing.
+    if let secured = upstream.value.secured {
+      value.upstreamFacts = secured.facts
+    } else if value.upstreamFacts != nil {
+      value.upstreamFacts = nil
+    }
     value.upstreamConnectionID = upstream.value.id
     value.upstreamStartedAt = loop.now
     countAttempt(cluster)
