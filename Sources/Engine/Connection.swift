@@ -69,6 +69,8 @@ package struct Connection: ~Copyable {
   package var highWatermark = 1024 * 1024
   @usableFromInline package private(set) var bytesRead: UInt64 = 0
   @usableFromInline package private(set) var bytesWritten: UInt64 = 0
+  /// Where its bytes are counted with those of others, as they go.
+  package var tally = ByteTally.none
 
   package init() {}
 
@@ -315,6 +317,7 @@ extension Connection {
       // a hang-up there is no further event, so the end has to be read.
       if n < capacity && !sawHangUp { mayRead = false }
       bytesRead &+= UInt64(n)
+      tally.addReceived(n)
       return .bytes(n)
     }
     if n == 0 { return .end }
@@ -328,6 +331,7 @@ extension Connection {
   fileprivate mutating func write(_ first: Bytes, _ second: Bytes, blocks: inout BlockPool) {
     guard !writeFailed, fd >= 0 else { return }
     bytesWritten &+= UInt64(first.count &+ second.count)
+    tally.addSent(first.count &+ second.count)
     guard queue.isEmpty, !connecting else {
       enqueue(first, second, blocks: &blocks)
       return
@@ -453,6 +457,7 @@ extension Connection {
     if n > 0 {
       mayRead = unsafe transport.value.mayRead(through)
       bytesRead &+= UInt64(n)
+      tally.addReceived(n)
       return .bytes(n)
     }
     if n == 0 { return .end }

@@ -397,3 +397,25 @@ def test_redis(run):
             assert ask("--raw", "-r", "50", "incr", "n").split()[-1] == b"50"
         finally:
             server.terminate()
+
+
+def test_bytes_are_counted_while_a_session_lasts(run):
+    """Both sides' counters have what has passed, and do not wait for the end."""
+    port = free_port()
+
+    def shout(peer):
+        while part := peer.recv(65536):
+            peer.sendall(part.upper() * 3)
+
+    with Server(shout) as server:
+        proxy = run([listener(port, tcp())], [cluster("up", server.port)])
+        with connect(port) as client:
+            for turn in (1, 2):
+                client.sendall(b"abcde")
+                assert client.recv(15, socket.MSG_WAITALL) == b"ABCDE" * 3
+                proxy.wait_stat("tcp.tcp.downstream_cx_rx_bytes_total", 5 * turn)
+                proxy.wait_stat("tcp.tcp.downstream_cx_tx_bytes_total", 15 * turn)
+                proxy.wait_stat("cluster.up.upstream_cx_tx_bytes_total", 5 * turn)
+                proxy.wait_stat("cluster.up.upstream_cx_rx_bytes_total", 15 * turn)
+        proxy.wait_stat("cluster.up.upstream_cx_active", 0)
+        assert proxy.stat("cluster.up.upstream_cx_rx_bytes_total") == 30

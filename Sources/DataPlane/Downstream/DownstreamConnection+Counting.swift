@@ -12,6 +12,8 @@ extension Ref where Value == DownstreamConnection {
     stats.add(counters.value.cxTotal)
     stats.gaugeAdd(counters.value.cxActive, 1)
     stats.gaugeAdd(counters.value.cxHTTP1Active, 1)
+    value.connection.tally = stats.tally(
+      received: counters.value.cxReceivedBytes, sent: counters.value.cxSentBytes)
     held.value.link(self)
   }
 
@@ -46,8 +48,6 @@ extension Ref where Value == DownstreamConnection {
       stats.add(counters.value.cxDestroyRemoteActive)
     }
     stats.record(counters.value.cxLength, lifetime)
-    stats.add(counters.value.cxReceivedBytes, value.connection.bytesRead)
-    stats.add(counters.value.cxSentBytes, value.connection.bytesWritten)
     held.value.unlink(self)
   }
 

@@ -14,13 +14,13 @@ extension Ref where Value == TCPSession {
 
   func countOpened() {
     stats.add(own.value.cxTotal)
+    value.downstream.tally = stats.tally(
+      received: own.value.cxReceivedBytes, sent: own.value.cxSentBytes)
     value.listener?.countOpened()
     worker.value.countOpenConnection(1)
   }
 
   func countDownstreamClosed() {
-    stats.add(own.value.cxReceivedBytes, value.downstream.bytesRead)
-    stats.add(own.value.cxSentBytes, value.downstream.bytesWritten)
     value.listener?.countClosed(lifetime: (loop.now &- value.openedAt) / 1_000_000)
     value.chain?.value.filters.release(stats)
     worker.value.countOpenConnection(-1)
@@ -98,8 +98,6 @@ extension Ref where Value == TCPSession {
     stats.gaugeAdd(requests.active, -1)
     host.value.add(.requestsActive, -1, worker: worker.value.index)
     stats.record(requests.perConnection, 1)
-    stats.add(connections.rxBytesTotal, value.upstream.bytesRead)
-    stats.add(connections.txBytesTotal, value.upstream.bytesWritten)
   }
 
   private func countGone(byPeer: Bool) {

@@ -218,6 +218,7 @@ extension Ref where Value == TCPSession {
       }
     }
     value.upstream.highWatermark = config.value.connectionBufferLimit
+    value.upstream.tally = stats.tally(of: cluster)
     if let keepalive = config.value.keepalive, !address.isUnix {
       upstream.keepAlive(
         probes: keepalive.probes, idleSeconds: keepalive.time, intervalSeconds: keepalive.interval)

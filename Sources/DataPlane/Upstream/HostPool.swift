@@ -297,8 +297,6 @@ extension Ref where Value == HostPool {
     stats.record(ids.value.requests.perConnection, upstream.value.requests)
     let lifetime = (value.worker.value.loop.now &- upstream.value.openedAt) / 1_000_000
     stats.record(ids.value.connections.lengthTime, lifetime)
-    stats.add(ids.value.connections.rxBytesTotal, upstream.value.connection.bytesRead)
-    stats.add(ids.value.connections.txBytesTotal, upstream.value.connection.bytesWritten)
     value.host.value.add(.connectionsActive, -1, worker: value.worker.value.index)
     // A place has become free: whoever was kept from connecting by the limit may do so now.
     if value.pending > value.connecting || value.isLeaving { tidyLater() }

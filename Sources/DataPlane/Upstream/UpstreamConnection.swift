@@ -139,6 +139,7 @@ extension Ref where Value == UpstreamConnection {
       return ENOMEM
     }
     value.connection.highWatermark = config.value.connectionBufferLimit
+    value.connection.tally = held.value.stats.tally(of: pool.value.cluster)
     if let keepalive = config.value.keepalive, !address.isUnix {
       connection.keepAlive(
         probes: keepalive.probes, idleSeconds: keepalive.time, intervalSeconds: keepalive.interval)

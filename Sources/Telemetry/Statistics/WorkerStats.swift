@@ -56,6 +56,12 @@ package struct WorkerStats: @unchecked Sendable {
     unsafe telemetry_add_single_writer(histogram + StatLayout.histogramSum, value)
   }
 
+  /// Where this worker's part of a counter stands, for what adds to it without asking again. Only
+  /// the worker may write there, atomically.
+  package func address(of id: CounterID) -> UnsafeMutablePointer<UInt64>? {
+    unsafe cell(StatLayout.counters, id.index)
+  }
+
   /// The cell of an id, or nil for an id that this memory has no page for: there is none of
   /// those while ids come from the store, and no memory to spoil when they do not.
   @inlinable

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from harness.client import fetch, wait_listening
+from harness.client import Connection, fetch, request_bytes, wait_listening
 from harness.proxy import Proxy, bootstrap, free_port
 from harness.simple import cluster, listener
 from harness.upstream import Upstream
@@ -76,6 +76,29 @@ def test_admin_stats_filters(served):
     every = json.loads(served.admin("/stats?format=json&filter=downstream_rq_2xx").body)["stats"]
     assert {"name": "http.main.downstream_rq_2xx", "value": 5} in every
     assert b"downstream_rq_2xx: 5" not in served.admin("/stats?filter=nothing_at_all").body
+
+
+def test_bytes_are_counted_while_a_connection_lasts(proxy_kind):
+    """Traffic shows when it passes, not when a kept-alive connection ends at last."""
+    port = free_port()
+    with Upstream() as upstream, Proxy(proxy_kind) as proxy:
+        proxy.start(bootstrap(
+            [listener("main", port)], [cluster("up", upstream.port)], free_port()))
+        with Connection(port) as client:
+            request = request_bytes()
+            for turn in (1, 2):
+                client.send(request)
+                assert client.read_response().status == 200
+                proxy.wait_stat("http.main.downstream_cx_rx_bytes_total", turn * len(request))
+                sent = len(upstream.links[0].raw)
+                proxy.wait_stat("cluster.up.upstream_cx_tx_bytes_total", sent)
+                assert proxy.stat("cluster.up.upstream_cx_tx_bytes_total") == sent
+            assert proxy.stat("http.main.downstream_cx_rx_bytes_total") == 2 * len(request)
+            assert proxy.stat("cluster.up.upstream_cx_rx_bytes_total") > 0
+            assert proxy.stat("http.main.downstream_cx_tx_bytes_total") > 0
+            before = proxy.stats("http.main.*_bytes_total")
+        proxy.wait_stat("http.main.downstream_cx_destroy", 1)
+        assert proxy.stats("http.main.*_bytes_total") == before
 
 
 def test_admin_reset_counters(served):
