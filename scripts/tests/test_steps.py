@@ -14,6 +14,16 @@ class StepsTest(unittest.TestCase):
 
     def run_tests(self, *options, **tools):
         """Each tool is a line of shell; returns (exit code, the summary's outcomes by step)."""
+        done = self.run_script(*options, **tools)
+        outcomes = {}
+        for line in done.stdout.splitlines():
+            step, separator, outcome = line.partition(" s  ")
+            if separator:
+                outcomes[step[:44].strip()] = outcome
+        return done.returncode, outcomes
+
+    def run_script(self, *options, **tools):
+        """The same, returning all that it said."""
         with tempfile.TemporaryDirectory() as folder:
             root = pathlib.Path(folder)
             stand_ins = {
@@ -30,15 +40,9 @@ class StepsTest(unittest.TestCase):
             wanted = root / "Tests" / "EndToEnd" / "requirements.txt"
             wanted.parent.mkdir(parents=True)
             wanted.write_text("")
-            done = subprocess.run(
+            return subprocess.run(
                 [root / "scripts" / "test", *options], capture_output=True, text=True, timeout=60,
                 check=False, env={"PATH": f"{root}/bin:/usr/bin:/bin", "HOME": folder})
-            outcomes = {}
-            for line in done.stdout.splitlines():
-                step, separator, outcome = line.partition(" s  ")
-                if separator:
-                    outcomes[step[:44].strip()] = outcome
-            return done.returncode, outcomes
 
     def test_all_pass(self):
         """Every step runs, and the script says so."""
@@ -55,6 +59,14 @@ class StepsTest(unittest.TestCase):
         self.assertEqual(outcomes["unit tests"], "passed")
         for step in ("end-to-end tests", "examples"):
             self.assertEqual(outcomes[step], "skipped: 'release build' did not pass")
+
+    def test_what_failed_is_repeated_at_the_end(self):
+        """A long log need not be searched: the failed test's name stands below the summary."""
+        words = "echo 'FAILED some_test.py::test_this'; echo 'and so on'; exit 1"
+        said = self.run_script("--quick", **{"examples/run-all": words}).stdout
+        summary = said.rindex(" s  FAILED")
+        self.assertIn("== examples\nFAILED some_test.py::test_this\n", said[summary:])
+        self.assertTrue(said.endswith("test: there were failures\n"))
 
     def test_a_failed_sanitizer_build(self):
         """What runs its binaries is skipped; the other sanitizer is not."""

@@ -14,6 +14,9 @@ from harness.upstream import Upstream, reply, stall
 from harness.waiting import until
 
 WORKER = "wrk:worker_0"
+# Written so that it holds where all tests run with two: the thread that stops must be the one that
+# has the connection.
+ONE_WORKER = ("--concurrency=1",)
 
 
 @pytest.fixture
@@ -34,7 +37,7 @@ def proxy(proxy_kind):
 def test_a_stalled_worker_is_named(proxy):
     """Counted and logged while it lasts; afterwards the worker goes on where it was."""
     proxy.start(proxy.document | {"watchdogs": {"worker_watchdog": {
-        "miss_timeout": "0.1s", "megamiss_timeout": "0.3s"}}})
+        "miss_timeout": "0.1s", "megamiss_timeout": "0.3s"}}}, extra=ONE_WORKER)
     assert fetch(proxy.port).status == 200
     with Connection(proxy.port) as connection:
         worker = thread_named(proxy.process.pid, WORKER)
@@ -63,7 +66,7 @@ def test_a_stalled_main_thread_is_named(proxy):
 def test_a_worker_that_stays_stuck_ends_the_process(proxy):
     """`kill_timeout`: the crash report names the thread, and the exit status says SIGABRT."""
     proxy.start(proxy.document | {"watchdogs": {"worker_watchdog": {
-        "miss_timeout": "0.1s", "kill_timeout": "0.3s"}}})
+        "miss_timeout": "0.1s", "kill_timeout": "0.3s"}}}, extra=ONE_WORKER)
     with Connection(proxy.port) as connection:
         worker = thread_named(proxy.process.pid, WORKER)
         with stopped_at_work(proxy.process.pid, worker, lambda: connection.send(request_bytes())):
