@@ -62,6 +62,8 @@ package struct Connection: ~Copyable {
   private var transportContext: UnsafeMutableRawPointer?
   /// The socket is connected, and its two ends are still agreeing upon a transport's keys.
   private var shakingHands = false
+  /// Everything is written, and the transport's goodbye is what the socket has not taken.
+  package private(set) var owesGoodbye = false
   /// Grows with every socket that this slot serves, so that a callback that closes one and opens the
   /// next is noticed even when the kernel hands out the same descriptor.
   private var turn: UInt32 = 0
@@ -180,7 +182,7 @@ extension Ref where Value == Connection {
       if value.isSecured { flags |= FL_EPOLLIN | FL_EPOLLOUT }
     }
     // A transport's write may have waited for a read.
-    if flags & FL_EPOLLOUT != 0 || value.isSecured, value.queuedBytes > 0 {
+    if flags & FL_EPOLLOUT != 0 || value.isSecured, value.queuedBytes > 0 || value.owesGoodbye {
       guard let loop = value.eventLoop else { return }
       if value.flush(blocks: &loop.state.value.blocks) { unsafe events.value.drained(owner) }
       // The owner may have closed it, or even handed the slot to another socket.
@@ -236,11 +238,9 @@ extension Ref where Value == Connection {
     resumeReading(on: loop)
   }
 
-  /// Says that nothing more will be written, once the queue is empty.
-  package func shutdownWrite() {
-    value.sayGoodbye()
-    _ = fl_shutdown_write(value.fd)
-  }
+  /// Says that nothing more will be written, once the queue is empty. Where the socket does not take a
+  /// transport's words for it, they follow later, and `drained` tells when.
+  package func shutdownWrite() { value.endWriting() }
 
   /// Closes at once; what is queued is lost.
   /// - Parameter reset: the peer sees RST instead of an orderly end.
@@ -289,6 +289,7 @@ extension Connection {
     fd = -1
     connecting = false
     aboveHigh = false
+    owesGoodbye = false
     events = nil
     unsafe owner = nil
     queue.removeAll(into: &blocks)
@@ -381,8 +382,9 @@ extension Connection {
     } else {
       flushSocket(blocks: &blocks)
     }
+    if owesGoodbye, queue.isEmpty { endWriting() }
     let low = queue.count <= highWatermark / 2
-    let told = queue.isEmpty || (aboveHigh && low)
+    let told = (queue.isEmpty && !owesGoodbye) || (aboveHigh && low)
     if low { aboveHigh = false }
     return told
   }
@@ -505,10 +507,17 @@ extension Connection {
     }
   }
 
-  /// Tells the peer that nothing more will come, where the transport has words for it.
-  fileprivate func sayGoodbye() {
-    guard let transport, !shakingHands, !writeFailed else { return }
-    unsafe transport.value.sayGoodbye(through)
+  fileprivate mutating func endWriting() {
+    owesGoodbye = !sayGoodbye()
+    if !owesGoodbye { _ = fl_shutdown_write(fd) }
+  }
+
+  /// Tells the peer that nothing more will come, where the transport has words for it. False when the
+  /// socket does not take them.
+  @discardableResult
+  fileprivate func sayGoodbye() -> Bool {
+    guard let transport, !shakingHands, !writeFailed else { return true }
+    return unsafe transport.value.sayGoodbye(through)
   }
 
   private mutating func releaseTransport() {

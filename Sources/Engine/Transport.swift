@@ -20,8 +20,9 @@ package struct Transport: BitwiseCopyable {
   package let mayRead: @convention(c) (Context) -> Bool
   /// The socket may have more to read; whether it will say nothing further.
   package let wake: @convention(c) (Context, Bool) -> Void
-  /// Tells the peer that nothing more will come.
-  package let sayGoodbye: @convention(c) (Context) -> Void
+  /// Tells the peer that nothing more will come. False: the socket did not take it, and the next event
+  /// is the time to try again.
+  package let sayGoodbye: @convention(c) (Context) -> Bool
   /// The connection is closed.
   package let release: @convention(c) (Context) -> Void
 
@@ -31,7 +32,7 @@ package struct Transport: BitwiseCopyable {
     write: @escaping @convention(c) (Context, UnsafePointer<UInt8>, Int) -> Int,
     mayRead: @escaping @convention(c) (Context) -> Bool,
     wake: @escaping @convention(c) (Context, Bool) -> Void,
-    sayGoodbye: @escaping @convention(c) (Context) -> Void,
+    sayGoodbye: @escaping @convention(c) (Context) -> Bool,
     release: @escaping @convention(c) (Context) -> Void
   ) {
     unsafe self.handshake = handshake

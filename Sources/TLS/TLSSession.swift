@@ -30,6 +30,9 @@ package struct TLSSession: ~Copyable {
   private var failureReason: Int32 = 0
   /// Reading has something to say first (a key update), which the socket did not take.
   private var readWaitsForWrite = false
+  private var saidGoodbye = false
+  /// The last read met the end behind the bytes that it gave.
+  private var hasUntoldEnd = false
 
   private nonisolated(unsafe) static let method = unsafe fl_tls_link_method()
 
@@ -105,6 +108,7 @@ package struct TLSSession: ~Copyable {
   package mutating func read(
     into memory: UnsafeMutablePointer<UInt8>, capacity: Int
   ) -> TLSOutcome {
+    hasUntoldEnd = false
     guard failureText.isEmpty else { return .failed }
     OpenSSLErrors.clear()
     var count = 0
@@ -115,7 +119,9 @@ package struct TLSSession: ~Copyable {
         let outcome = outcome(of: result)
         readWaitsForWrite = outcome == .waitForWrite
         // What came before the end is delivered first; the end is found again at the next call.
-        return count > 0 ? .done(count) : outcome
+        guard count > 0 else { return outcome }
+        hasUntoldEnd = outcome == .end || outcome == .failed
+        return .done(count)
       }
       count &+= taken
       guard mayRead else { break }
@@ -125,7 +131,8 @@ package struct TLSSession: ~Copyable {
 
   /// Reading again may bring something without the socket's saying so.
   package var mayRead: Bool {
-    unsafe readWaitsForWrite || link.pointee.drained == 0 || SSL_has_pending(ssl) == 1
+    unsafe readWaitsForWrite || hasUntoldEnd || link.pointee.drained == 0
+      || SSL_has_pending(ssl) == 1
   }
 
   /// Writes plain text: `done` says how much was taken. After `waitForWrite` the same bytes have to be
@@ -137,13 +144,19 @@ package struct TLSSession: ~Copyable {
     return result == 1 ? .done(written) : outcome(of: result)
   }
 
-  /// Says goodbye, as far as the socket takes it; the peer's answer is not waited for.
-  package mutating func shutdown() {
+  /// Says goodbye, once; the peer's answer is not waited for. False when the socket did not take it:
+  /// to be called again.
+  package mutating func shutdown() -> Bool {
     // Within a handshake, or after a failure, there is no goodbye to say.
-    guard unsafe SSL_is_init_finished(ssl) == 1, failureText.isEmpty else { return }
+    guard !saidGoodbye, unsafe SSL_is_init_finished(ssl) == 1,
+      failureText.isEmpty || endedWithoutGoodbye
+    else { return true }
     OpenSSLErrors.clear()
-    unsafe _ = SSL_shutdown(ssl)
+    let result = unsafe SSL_shutdown(ssl)
+    // A second call would look for the peer's goodbye, and stumble over what it still has to say.
+    saidGoodbye = unsafe result >= 0 || SSL_get_error(ssl, result) != SSL_ERROR_WANT_WRITE
     OpenSSLErrors.clear()
+    return saidGoodbye
   }
 
   private mutating func outcome(of result: Int32) -> TLSOutcome {
@@ -204,7 +217,10 @@ package struct TLSSession: ~Copyable {
   }
 
   /// The peer left without a goodbye.
-  package var endedEarly: Bool { failureText == Self.earlyEnd || socketError != 0 }
+  package var endedEarly: Bool { endedWithoutGoodbye || socketError != 0 }
+
+  /// The peer has closed its side in order, but for the goodbye: what it said may not be all.
+  package var endedWithoutGoodbye: Bool { failureText == Self.earlyEnd }
 
   private static let earlyEnd = "the peer left without a goodbye"
 
@@ -218,9 +234,9 @@ package struct TLSSession: ~Copyable {
   /// `TLSv1.3`
   package var version: String { unsafe String(cString: SSL_get_version(ssl)) }
 
-  /// `TLS_AES_128_GCM_SHA256`
+  /// `TLS_AES_128_GCM_SHA256`; within a handshake, the one that it is about.
   package var cipher: String {
-    guard let cipher = unsafe SSL_get_current_cipher(ssl),
+    guard let cipher = unsafe SSL_get_current_cipher(ssl) ?? SSL_get_pending_cipher(ssl),
       let name = unsafe SSL_CIPHER_get_name(cipher)
     else { return "" }
     return unsafe String(cString: name)

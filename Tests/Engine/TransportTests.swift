@@ -33,9 +33,11 @@ private final class ToyTransport {
         Unmanaged<ToyTransport>.fromOpaque($0).release()
       }))
 
-  private func put(_ byte: UInt8) {
+  /// False when the socket does not take it.
+  @discardableResult
+  private func put(_ byte: UInt8) -> Bool {
     var byte = byte
-    send(fd, &byte, 1, Int32(MSG_NOSIGNAL))
+    return send(fd, &byte, 1, Int32(MSG_NOSIGNAL)) == 1
   }
 
   /// 1 when something came, 0 at the end, or minus an errno.
@@ -147,6 +149,31 @@ struct TransportTests {
     close(peer)
     turn { owner.connectedWith != nil }
     #expect(owner.connectedWith == ECONNRESET)
+  }
+
+  @Test("a goodbye for which the socket has no room is owed, and follows")
+  func owed() throws {
+    let (owner, peer) = try pair()
+    defer { close(peer) }
+    ToyTransport.secure(owner)
+    put("H", on: peer)
+    turn { owner.connectedWith != nil }
+    while send(owner.connection.value.fd, "filling", 7, 0) > 0 {}
+    owner.connection.shutdownWrite()
+    let owesGoodbye = owner.connection.value.owesGoodbye
+    #expect(owesGoodbye)
+    let before = owner.drainedCount
+    var last: UInt8 = 0
+    turn {
+      var memory = [UInt8](repeating: 0, count: 65536)
+      let n = recv(peer, &memory, memory.count, 0)
+      if n > 0 { last = memory[n - 1] }
+      return n == 0
+    }
+    #expect(last == ToyTransport.farewell)
+    let stillOwes = owner.connection.value.owesGoodbye
+    #expect(!stillOwes)
+    #expect(owner.drainedCount == before + 1)
   }
 
   @Test("an orderly close says goodbye, a reset does not, and both release the transport")

@@ -119,8 +119,10 @@ final class SessionPair {
     }
   }
 
-  func shutdown(_ side: Side) {
-    if side == .server { server.shutdown() } else { client.shutdown() }
+  /// False when the goodbye could not be said yet.
+  @discardableResult
+  func shutdown(_ side: Side) -> Bool {
+    side == .server ? server.shutdown() : client.shutdown()
   }
 
   /// Lets the client take what the server sent behind its handshake: tickets.

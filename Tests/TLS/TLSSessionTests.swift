@@ -73,6 +73,32 @@ struct TLSSessionTests {
     #expect(rude.look(.client) { $0.failureText } == "the peer left without a goodbye")
   }
 
+  @Test("an end behind the last bytes of a read is told without the socket's help")
+  func endBehindBytes() throws {
+    let pair = try pair(server([authority.issue("a")]), client())
+    _ = pair.handshake()
+    _ = pair.write(.client, Array("last words".utf8))
+    #expect(pair.shutdown(.client))
+    pair.wake(.server)
+    #expect(pair.read(.server).1 == Array("last words".utf8))
+    #expect(pair.look(.server) { $0.mayRead })
+    #expect(pair.read(.server).0 == .end)
+    #expect(pair.look(.server) { !$0.mayRead })
+  }
+
+  @Test("after its goodbye one side still hears the other")
+  func halfClosed() throws {
+    let pair = try pair(server([authority.issue("a")]), client())
+    _ = pair.handshake()
+    pair.settle()
+    #expect(pair.shutdown(.client))
+    _ = pair.write(.server, Array("an answer".utf8))
+    // A second call must not look for the other's goodbye.
+    #expect(pair.shutdown(.client))
+    pair.wake(.client)
+    #expect(pair.read(.client).1 == Array("an answer".utf8))
+  }
+
   @Test(
     "plain text that is waiting within is told, whatever the reads' size", arguments: [1, 7, 4096])
   func buffered(size: Int) throws {

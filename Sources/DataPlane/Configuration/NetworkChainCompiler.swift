@@ -34,26 +34,13 @@ struct NetworkChainCompiler {
     return Result(
       chain: .immortal(
         NetworkChain(
-          name: .immortal(chain.name), security: security(chain, terminal, at: path),
+          name: .immortal(chain.name),
+          security: TransportSocketCompiler(
+            diagnostics: context.diagnostics, store: context.store, sources: context.tls
+          ).compile(chain, scope: scope, at: path),
           filters: NetworkFilters(all: .immortal(others.compactMap(compile))),
           terminal: terminal)),
       manager: manager)
-  }
-
-  /// TLS with clients is there for HTTP; in front of anything else it is refused, not left out.
-  private func security(
-    _ chain: Chain, _ terminal: NetworkChain.Terminal, at path: ConfigPath
-  ) -> ChainSecurity? {
-    let security = TransportSocketCompiler(
-      diagnostics: context.diagnostics, store: context.store, sources: context.tls
-    ).compile(chain, scope: scope, at: path)
-    if case .http = terminal { return security }
-    if security != nil {
-      context.diagnostics.error(
-        at: path.field("transport_socket"),
-        "TLS with clients needs an HTTP connection manager at the end of the chain")
-    }
-    return nil
   }
 
   private func compile(_ filter: Envoy_Config_Listener_V3_Filter) -> NetworkFilter? {

@@ -1,7 +1,6 @@
 import CLinux
 import Engine
 import TLS
-import Telemetry
 
 // A client's connection through TLS: the handshake comes before the first request, and within its own
 // time.
@@ -36,17 +35,12 @@ extension Ref where Value == DownstreamConnection {
     loop.cancel(value.handshakeTimer)
     value.handshakeTimer = .none
     guard error != 0 else { return }
-    let reason = value.secured?.failureText ?? ""
-    ProcessLog.shared.debug(
-      .connection,
-      "TLS handshake of \(value.directRemote.description) with listener '\(listenerName)' "
-        + "failed: \(reason)")
+    value.listener?.tellHandshakeFailed(
+      with: value.directRemote, value.secured?.failureText ?? "")
     // Counted as the client's end of it, as Envoy does.
     value.endOfInput = true
     close()
   }
-
-  private var listenerName: String { value.listener?.value.config.value.name.string ?? "" }
 
   /// What the client showed and what was agreed upon; nil for plain connections.
   var facts: TLSFacts? { value.connection.isOpen ? value.secured?.facts : nil }

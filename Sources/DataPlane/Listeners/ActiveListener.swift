@@ -108,7 +108,7 @@ extension Ref where Value == ActiveListener {
       return
     }
     if let delay = chain.value.filters.refuse(stats) {
-      return serve(fd, as: .waits(delay), chain: nil)
+      return serve(fd, as: .waits(delay), chain: nil, facts)
     }
     switch chain.value.terminal {
     case .http(let terminal):
@@ -129,16 +129,21 @@ extension Ref where Value == ActiveListener {
       else { return }
       worker.value.tcpSessions.release(session)
       giveUp(fd, chain)
-    case .echo: serve(fd, as: .echoes, chain: chain)
-    case .directResponse(let text): serve(fd, as: .says(text), chain: chain)
+    case .echo: serve(fd, as: .echoes, chain: chain, facts)
+    case .directResponse(let text): serve(fd, as: .says(text), chain: chain, facts)
     }
   }
 
-  private func serve(_ fd: Int32, as kind: PlainConnection.Kind, chain: Ref<NetworkChain>?) {
+  private func serve(
+    _ fd: Int32, as kind: PlainConnection.Kind, chain: Ref<NetworkChain>?,
+    _ facts: borrowing ConnectionFacts
+  ) {
     let plain = value.worker.value.plains.take()
-    guard !plain.open(fd, on: value.worker, listener: self, chain: chain, kind: kind) else {
-      return
-    }
+    guard
+      !plain.open(
+        fd, on: value.worker, listener: self, chain: chain, kind: kind,
+        remote: facts.directRemote)
+    else { return }
     value.worker.value.plains.release(plain)
     giveUp(fd, chain)
   }
@@ -175,6 +180,14 @@ extension Ref where Value == ActiveListener {
 
   func countHandshakeTimeout() {
     stats.add(value.config.value.stats.value.handshakeTimeout)
+  }
+
+  /// A handshake has failed, and there is nobody to talk to.
+  func tellHandshakeFailed(with client: SocketAddress, _ reason: String) {
+    ProcessLog.shared.debug(
+      .connection,
+      "TLS handshake of \(client.description) with listener "
+        + "'\(value.config.value.name.string)' failed: \(reason)")
   }
 
   /// - Parameter lifetime: milliseconds.

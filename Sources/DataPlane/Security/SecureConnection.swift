@@ -109,6 +109,9 @@ extension Ref where Value == SecureConnection {
     return facts
   }
 
+  /// The peer has closed its side without saying that it is the end.
+  var endedWithoutGoodbye: Bool { value.session.endedWithoutGoodbye }
+
   /// Why it failed, in OpenSSL's words.
   var failureText: String { value.session.failureText }
 

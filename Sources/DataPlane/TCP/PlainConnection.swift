@@ -22,9 +22,14 @@ struct PlainConnection: ~Copyable, Pooled {
   /// Whose filters have let it pass; nil when they have not.
   var chain: Ref<NetworkChain>?
   var kind = Kind.echoes
+  /// The connection's other end.
+  var remote = SocketAddress()
   var openedAt: UInt64 = 0
   var hasEnded = false
+  /// Runs during a TLS handshake, and once everything is said.
   var timer = TimerID.none
+  /// Its TLS; freed by the engine when the connection is closed.
+  var secured: SecureHandle?
 }
 
 extension Ref where Value == PlainConnection {
@@ -44,7 +49,7 @@ extension Ref where Value == PlainConnection {
   /// Takes over an accepted socket. False when the loop cannot watch it.
   func open(
     _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, chain: Ref<NetworkChain>?,
-    kind: PlainConnection.Kind
+    kind: PlainConnection.Kind, remote: SocketAddress
   ) -> Bool {
     guard unsafe connection.open(fd, on: worker.value.loop, events: Self.events, owner: raw) else {
       return false
@@ -53,12 +58,42 @@ extension Ref where Value == PlainConnection {
     value.listener = listener
     value.chain = chain
     value.kind = kind
+    value.remote = remote
     value.openedAt = loop.now
     value.connection.highWatermark = listener.value.config.value.bufferLimit
     listener.countOpened()
     worker.value.countOpenConnection(1)
+    if let security = chain?.value.security { secure(security) }
     begin()
     return true
+  }
+
+  /// Puts TLS in between, before anything is read; what is written waits for the handshake.
+  private func secure(_ security: ChainSecurity) {
+    let place = worker.value.tls.places[security.place]
+    guard let secured = SecureHandle.server(place, fd: value.connection.fd) else {
+      return closeAfter(1)
+    }
+    unsafe connection.secure(SecureConnection.transport, context: secured.raw)
+    value.secured = secured
+    guard security.handshakeLimit > 0 else { return }
+    value.timer = unsafe loop.after(
+      milliseconds: security.handshakeLimit, context: raw
+    ) { raw, _ in
+      let plain = unsafe Ref<PlainConnection>(raw: raw)
+      plain.value.timer = .none
+      plain.value.listener?.countHandshakeTimeout()
+      plain.close()
+    }
+  }
+
+  private func handshakeEnded(_ error: Int32) {
+    loop.cancel(value.timer)
+    value.timer = .none
+    guard error != 0 else { return }
+    value.listener?.tellHandshakeFailed(
+      with: value.remote, value.secured?.failureText ?? "")
+    close()
   }
 
   private func begin() {
@@ -138,7 +173,7 @@ extension Ref where Value == PlainConnection {
     unsafe ConnectionEvents(
       readable: { unsafe Ref<PlainConnection>(raw: $0).readable() },
       drained: { unsafe Ref<PlainConnection>(raw: $0).drained() },
-      connected: { _, _ in },
+      connected: { unsafe Ref<PlainConnection>(raw: $0).handshakeEnded($1) },
       hungUp: { unsafe Ref<PlainConnection>(raw: $0).close() }))
 }
 

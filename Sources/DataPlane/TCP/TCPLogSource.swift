@@ -96,8 +96,19 @@ struct TCPLogSource: LoggedExchange {
     case .upstreamTransportFailureReason:
       ConnectError.logValue(
         session.value.connectError, on: session.worker, &scratch)
-    default: .absent
+    case .downstreamTransportFailureReason:
+      ConnectError.logValue(session.value.handshakeError, on: session.worker, &scratch)
+    default: secured(field, &scratch)
     }
+  }
+
+  private func secured(_ field: LogField, _ scratch: inout ByteSink) -> LogValue {
+    if let fact = field.downstreamFact {
+      let facts = session.value.downstreamFacts ?? session.value.downstreamSecured?.facts
+      return facts?.logValue(fact, &scratch) ?? .absent
+    }
+    guard let fact = field.upstreamFact, session.value.upstream.isOpen else { return .absent }
+    return session.value.upstreamSecured?.facts.logValue(fact, &scratch) ?? .absent
   }
 
   private func host(_ part: SocketAddress.LoggedPart, _ scratch: inout ByteSink) -> LogValue {

@@ -23,12 +23,13 @@ extension Ref where Value == TCPSession {
     loop.cancel(value.connectTimer)
     loop.cancel(value.idleTimer)
     loop.cancel(value.durationTimer)
+    // While TLS can still be asked what it agreed upon.
+    log()
     if value.upstream.isOpen {
       if wasConnecting { countCancelled() } else { countUpstreamClosed() }
       upstream.close(on: loop, reset: resetting)
     }
     releaseBreaker()
-    log()
     closeDownstream(resetting: resetting)
     releaseHost()
     // Callers may still be on the stack with this handle.
@@ -44,6 +45,7 @@ extension Ref where Value == TCPSession {
     guard value.downstream.isOpen else { return }
     countDownstreamClosed()
     downstream.close(on: loop, reset: resetting)
+    value.downstreamSecured = nil
   }
 
   func releaseBreaker() {

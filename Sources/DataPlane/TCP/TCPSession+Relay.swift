@@ -34,7 +34,10 @@ extension Ref where Value == TCPSession {
         if sink.value.isAboveHighWatermark { pause(side) }
       case .wait: return
       case .end: return ended(side)
-      case .failed: return broke(side)
+      case .failed:
+        // Many clients leave so. A reset would destroy what the upstream has not read of them.
+        let isEnd = side == .downstream && value.downstreamSecured?.endedWithoutGoodbye ?? false
+        return isEnd ? ended(side) : broke(side)
       }
     }
   }
@@ -86,6 +89,7 @@ extension Ref where Value == TCPSession {
 
   /// This side has said everything; the other may go on talking.
   private func ended(_ side: Side) {
+    guard !hasEnded(side) else { return }
     if side == .downstream {
       value.downstreamEnded = true
     } else {
@@ -95,11 +99,14 @@ extension Ref where Value == TCPSession {
     if connection(side.other).value.queuedBytes == 0 { passEnd(to: side.other) }
   }
 
+  /// Something is still to be written for this side.
+  private func owes(_ side: Side) -> Bool {
+    connection(side).value.queuedBytes > 0 || connection(side).value.owesGoodbye
+  }
+
   private func passEnd(to side: Side) {
     connection(side).shutdownWrite()
-    if value.downstreamEnded, value.upstreamEnded, value.downstream.queuedBytes == 0,
-      value.upstream.queuedBytes == 0
-    {
+    if value.downstreamEnded, value.upstreamEnded, !owes(.downstream), !owes(.upstream) {
       close()
     }
   }
@@ -121,6 +128,7 @@ extension Ref where Value == TCPSession {
   private func beginFlushing() {
     value.phase = .flushing
     countFlush(1)
+    if let secured = value.downstreamSecured { value.downstreamFacts = secured.facts }
     closeDownstream()
     if !isPaused(.upstream) { upstream.pauseReading() }
   }
@@ -131,6 +139,7 @@ extension Ref where Value == TCPSession {
     switch value.phase {
     // Nobody is there yet to whom its words would go.
     case .connecting where side == .downstream: return
+    case .shakingHands: return
     case .flushing: close()
     case .relaying where sink.value.queuedBytes == 0: resume(side)
     default: return

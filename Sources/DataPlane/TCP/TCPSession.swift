@@ -9,6 +9,8 @@ import Upstream
 /// `TCPSession+Relay`, and `TCPSession+End`.
 struct TCPSession: ~Copyable, Pooled {
   enum Phase: UInt8 {
+    /// The client's TLS handshake: whoever may not speak here reaches no upstream.
+    case shakingHands
     case connecting
     case relaying
     /// The client is gone; what it said last is still on its way to the upstream.
@@ -43,6 +45,12 @@ struct TCPSession: ~Copyable, Pooled {
   var connectStartedAt: UInt64 = 0
   var upstreamID: UInt64 = 0
   var upstreamLocal = SocketAddress()
+  /// The client's TLS; freed by the engine when its connection is closed.
+  var downstreamSecured: SecureHandle?
+  /// What logs show of it, once it is gone.
+  var downstreamFacts: TLSFacts?
+  /// Why the handshake failed, as a number of the worker's.
+  var handshakeError: Int32 = 0
   /// The upstream's TLS; freed by the engine when its connection is closed.
   var upstreamSecured: SecureHandle?
   /// The cluster's circuit breaker counts the connection.
@@ -50,6 +58,7 @@ struct TCPSession: ~Copyable, Pooled {
   var connectError: Int32 = 0
   var flags = ResponseFlags()
 
+  /// Runs while a connection, or the client's handshake, is awaited.
   var connectTimer = TimerID.none
   var idleTimer = TimerID.none
   var durationTimer = TimerID.none
@@ -111,8 +120,41 @@ extension Ref where Value == TCPSession {
     startTimers()
     // Nothing is read before somebody is there to take it.
     downstream.pauseReading()
-    chooseCluster()
+    if let security = chain.value.security { secureDownstream(security) } else { chooseCluster() }
     return true
+  }
+
+  /// Puts TLS in between; the upstream's turn comes after the handshake.
+  private func secureDownstream(_ security: ChainSecurity) {
+    value.phase = .shakingHands
+    let place = worker.value.tls.places[security.place]
+    guard let secured = SecureHandle.server(place, fd: value.downstream.fd) else {
+      return closeLater()
+    }
+    unsafe downstream.secure(SecureConnection.transport, context: secured.raw)
+    value.downstreamSecured = secured
+    guard security.handshakeLimit > 0 else { return }
+    value.connectTimer = unsafe loop.after(
+      milliseconds: security.handshakeLimit, context: raw
+    ) { raw, _ in
+      let session = unsafe Ref<TCPSession>(raw: raw)
+      session.value.connectTimer = .none
+      session.value.listener?.countHandshakeTimeout()
+      session.close()
+    }
+  }
+
+  private func handshakeEnded(_ error: Int32) {
+    loop.cancel(value.connectTimer)
+    value.connectTimer = .none
+    guard error == 0 else {
+      let reason = value.downstreamSecured?.failureText ?? ""
+      value.handshakeError = worker.value.tls.errorNumber(for: reason)
+      value.listener?.tellHandshakeFailed(with: value.directRemote, reason)
+      return close()
+    }
+    value.phase = .connecting
+    chooseCluster()
   }
 
   private func startTimers() {
@@ -285,7 +327,7 @@ extension Ref where Value == TCPSession {
     unsafe ConnectionEvents(
       readable: { unsafe Ref<TCPSession>(raw: $0).readable(.downstream) },
       drained: { unsafe Ref<TCPSession>(raw: $0).drained(.downstream) },
-      connected: { _, _ in },
+      connected: { unsafe Ref<TCPSession>(raw: $0).handshakeEnded($1) },
       hungUp: { unsafe Ref<TCPSession>(raw: $0).hungUp(.downstream) }))
 
   nonisolated(unsafe) private static let upstreamEvents = Ref<ConnectionEvents>.immortal(
