@@ -26,6 +26,11 @@ void fl_ignore_new_connections(int fd) {
   setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &program, sizeof program);
 }
 
+static _Thread_local void *fl_open_memory;
+
+void *fl_open_memory_get(void) { return fl_open_memory; }
+void fl_open_memory_set(void *memory) { fl_open_memory = memory; }
+
 int fl_set_thread_name(const char *name) { return pthread_setname_np(pthread_self(), name); }
 
 uint64_t fl_raise_descriptor_limit(void) {

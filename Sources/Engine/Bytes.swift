@@ -168,19 +168,6 @@ package struct Bytes: BitwiseCopyable {
     return unsafe Bytes(base: UnsafePointer(memory), count: utf8.count)
   }
 
-  /// One copy of all of these in order, which lasts until the process ends: configuration.
-  package static func immortal(_ pieces: [Bytes]) -> Bytes {
-    let count = pieces.reduce(0) { $0 + $1.count }
-    let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: max(count, 1))
-    var end = unsafe memory
-    for piece in pieces {
-      // SAFETY: the memory holds the bytes of all pieces.
-      unsafe end.initialize(from: piece.base, count: piece.count)
-      unsafe end += piece.count
-    }
-    return unsafe Bytes(base: UnsafePointer(memory), count: count)
-  }
-
   /// Lends `text` as a view for the duration of `body`.
   package static func with<Result>(_ text: String, _ body: (Bytes) -> Result) -> Result {
     var copy = text

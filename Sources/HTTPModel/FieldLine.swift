@@ -19,11 +19,11 @@ package struct FieldLine: BitwiseCopyable {
     self.nameLength = UInt16(truncatingIfNeeded: nameLength)
   }
 
-  /// A line that lasts as long as the process: configuration. Nil when the name is too long for a
-  /// head. `name` must be lower-case.
-  package static func immortal(_ name: Bytes, id: HeaderID, _ value: Bytes) -> FieldLine? {
+  /// A line that lasts as long as the resource that is being compiled. Nil when the name is too long
+  /// for a head. `name` must be lower-case.
+  package static func configured(_ name: Bytes, id: HeaderID, _ value: Bytes) -> FieldLine? {
     guard name.count <= Int(UInt16.max) else { return nil }
-    let text = Bytes.immortal([name, Bytes(": "), value, Bytes("\r\n")])
+    let text = Bytes.configured([name, Bytes(": "), value, Bytes("\r\n")])
     return FieldLine(text, id: id, nameLength: name.count)
   }
 

@@ -34,22 +34,22 @@ package struct ClusterCompiler {
     _ cluster: Message, index: Int, at path: ConfigPath
   ) -> Ref<ClusterConfig> {
     let limits = breakers(of: cluster, at: path.field("circuit_breakers"))
-    let name = Bytes.immortal(cluster.name)
+    let name = Bytes.configured(cluster.name)
     let statName = cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName
     let eyeballs = cluster.upstreamConnectionOptions.happyEyeballsConfig
     let endpoints = EndpointCompiler(diagnostics: diagnostics, discovery: discovery(cluster))
       .compile(cluster, at: path)
-    return .immortal(
+    return .configured(
       ClusterConfig(
         name: name,
-        statName: .immortal(Self.withoutColons(statName)),
+        statName: .configured(Self.withoutColons(statName)),
         index: index,
         discovery: discovery(cluster),
         balancing: balancing(cluster, at: path),
         connectTimeout: cluster.hasConnectTimeout ? cluster.connectTimeout.milliseconds : 5000,
         connectionBufferLimit: cluster.hasPerConnectionBufferLimitBytes
           ? Int(cluster.perConnectionBufferLimitBytes.value) : 1024 * 1024,
-        displayName: cluster.altStatName.isEmpty ? name : .immortal(cluster.altStatName),
+        displayName: cluster.altStatName.isEmpty ? name : .configured(cluster.altStatName),
         defaultLimits: limits.normal,
         highLimits: limits.high,
         http: httpOptions(cluster, at: path),
@@ -58,7 +58,7 @@ package struct ClusterCompiler {
         firstFamilyCount: eyeballs.hasFirstAddressFamilyCount
           ? Int(eyeballs.firstAddressFamilyCount.value) : 1,
         dns: dnsOptions(cluster, at: path),
-        endpoints: .immortal(endpoints)))
+        endpoints: .configured(endpoints)))
   }
 
   /// Colons separate a statistic's name from its value, so Envoy replaces them.
@@ -301,7 +301,7 @@ package struct ClusterCompiler {
           at: typedPath.field("resolvers").index(index), "expected the IP address of a name server")
       }
     }
-    options.servers = .immortal(servers)
+    options.servers = .configured(servers)
     if cares.hasQueryTimeoutSeconds {
       options.queryTimeout = min(cares.queryTimeoutSeconds.value, 3600) * 1000
     }

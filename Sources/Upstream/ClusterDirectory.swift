@@ -8,7 +8,7 @@ package struct ClusterDirectory: BitwiseCopyable {
   private let slots: Table<UInt32>
 
   init(_ clusters: [Ref<ClusterConfig>]) {
-    self.clusters = .immortal(clusters)
+    self.clusters = .configured(clusters)
     var size = 8
     while size < clusters.count * 2 { size *= 2 }
     var slots = [UInt32](repeating: 0, count: size)
@@ -17,7 +17,7 @@ package struct ClusterDirectory: BitwiseCopyable {
       while slots[slot] != 0 { slot = (slot + 1) & (size - 1) }
       slots[slot] = UInt32(index + 1)
     }
-    self.slots = .immortal(slots)
+    self.slots = .configured(slots)
   }
 
   package var count: Int { clusters.count }

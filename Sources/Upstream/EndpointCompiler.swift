@@ -16,10 +16,10 @@ struct EndpointCompiler {
     var weight: UInt64 = 0
     for (position, group) in cluster.loadAssignment.endpoints.enumerated() {
       let groupPath = path.field("endpoints").index(position)
-      let locality = Ref.immortal(
+      let locality = Ref.configured(
         LocalityConfig(
-          region: .immortal(group.locality.region), zone: .immortal(group.locality.zone),
-          subZone: .immortal(group.locality.subZone)))
+          region: .configured(group.locality.region), zone: .configured(group.locality.zone),
+          subZone: .configured(group.locality.subZone)))
       for (index, endpoint) in group.lbEndpoints.enumerated() {
         let endpointPath = groupPath.field("lb_endpoints").index(index)
         weight += UInt64(Self.weight(endpoint))
@@ -60,11 +60,11 @@ struct EndpointCompiler {
       diagnostics.warning(
         at: addressPath.field("socket_address"), "nothing can be reached at port 0")
     }
-    return .immortal(
+    return .configured(
       EndpointConfig(
-        index: index, dnsName: isFixed ? .empty : .immortal(socket.address),
-        port: UInt16(clamping: socket.portValue), addresses: .immortal(addresses),
-        hostname: .immortal(inner.hostname), weight: Self.weight(endpoint), priority: priority,
+        index: index, dnsName: isFixed ? .empty : .configured(socket.address),
+        port: UInt16(clamping: socket.portValue), addresses: .configured(addresses),
+        hostname: .configured(inner.hostname), weight: Self.weight(endpoint), priority: priority,
         health: endpoint.healthStatus.health, locality: locality))
   }
 

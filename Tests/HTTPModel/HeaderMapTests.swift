@@ -113,7 +113,7 @@ struct HeaderMapTests {
   func preparedLines() throws {
     let fields = Fields()
     let line = try #require(
-      FieldLine.immortal(Bytes("server"), id: .server, Bytes("fairlead")))
+      FieldLine.configured(Bytes("server"), id: .server, Bytes("fairlead")))
     fields.map.set(line, from: &fields.pool)
     fields.add("a", "1")
     #expect(lines(fields) == "server: fairlead\r\na: 1\r\n")

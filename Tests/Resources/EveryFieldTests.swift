@@ -6,7 +6,9 @@ import Testing
 /// but for `own.yaml`.
 @Suite("Every field")
 struct EveryFieldTests {
-  static let files = ["everything.yaml", "listeners.yaml", "more.yaml", "own.yaml", "tls.yaml"]
+  static let files = [
+    "dynamic.yaml", "everything.yaml", "listeners.yaml", "more.yaml", "own.yaml", "tls.yaml",
+  ]
 
   private func load(_ file: String) -> LoadedBootstrap {
     // The repository is three folders above this file.
@@ -22,12 +24,22 @@ struct EveryFieldTests {
   }
 
   @Test("stands in one of the files")
-  func coverage() {
+  func coverage() throws {
     var missing: Set<String> = []
     for message in SchemaCatalog.shared.messages {
       missing.formUnion(message.fields.map { message.name + "." + $0.name })
     }
-    for tree in Self.files.map({ load($0).tree }) {
+    let discovered = try DiscoveryFile.parse(
+      Array(
+        """
+        version_info: "1"
+        type_url: type.googleapis.com/envoy.config.route.v3.RouteConfiguration
+        nonce: "1"
+        resources:
+        - {"@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration, name: local}
+        """.utf8), name: "routes.yaml"
+    ).resources.map(\.tree)
+    for tree in Self.files.map({ load($0).tree }) + discovered {
       for id in tree.nodes.indices {
         guard let field = tree.schema(of: id) else { continue }
         let message = tree.catalog.messages[tree.nodes[tree.nodes[id].parent].type]

@@ -78,12 +78,44 @@ static inline int fl_watch_directory(int fd, const char *path) {
   return watch >= 0 ? watch : -errno;
 }
 
+// Tells of files in `path` that were moved there, which replaces them whole.
+static inline int fl_watch_moves(int fd, const char *path) {
+  int watch = inotify_add_watch(fd, path, IN_MOVED_TO | IN_ONLYDIR);
+  return watch >= 0 ? watch : -errno;
+}
+
+static inline void fl_watch_forget(int fd, int watch) { inotify_rm_watch(fd, watch); }
+
+typedef struct fl_watch_event {
+  int watch;             // as `fl_watch_moves` returned it; -1: events were lost
+  const char *name;      // of the file, within the directory
+} fl_watch_event;
+
+// Fetches what happened into `buffer`; the bytes there, or minus errno.
+static inline long fl_watch_read(int fd, char *buffer, size_t size) {
+  long n = read(fd, buffer, size);
+  return n >= 0 ? n : -errno;
+}
+
+// The event at `offset` of what was fetched; where the next one is.
+static inline size_t fl_watch_next(const char *buffer, size_t offset, fl_watch_event *event) {
+  const struct inotify_event *e = (const struct inotify_event *)(buffer + offset);
+  event->watch = e->mask & IN_Q_OVERFLOW ? -1 : e->wd;
+  event->name = e->len > 0 ? e->name : "";
+  return offset + sizeof *e + e->len;
+}
+
 // Forgets what happened: whoever watches looks at the files themselves.
 static inline void fl_watch_drain(int fd) {
   char buffer[4096];
   while (read(fd, buffer, sizeof buffer) > 0) {
   }
 }
+
+// ---- memory of configured resources: what is open on the calling thread.
+
+void *fl_open_memory_get(void);
+void fl_open_memory_set(void *memory);
 
 // ---- sockets. Each returns a descriptor or a count, or minus errno.
 

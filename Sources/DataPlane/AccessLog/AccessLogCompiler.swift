@@ -26,7 +26,7 @@ struct AccessLogCompiler {
     guard let (target, format) = sink(log.typedConfig, at: place), let format else { return nil }
     let filter = log.hasFilter ? self.filter(log.filter, at: path.field("filter")) : nil
     guard !log.hasFilter || filter != nil else { return nil }
-    return .immortal(AccessLog(filter: filter, format: format, target: target))
+    return .configured(AccessLog(filter: filter, format: format, target: target))
   }
 
   private func sink(
@@ -126,14 +126,14 @@ struct AccessLogCompiler {
     case .headerFilter(let filter):
       let place = path.field("header_filter").field("header")
       return HeaderMatcher(filter.header, at: place, context.diagnostics)
-        .map { .header(.immortal($0)) }
+        .map { .header(.configured($0)) }
     case .responseFlagFilter(let filter):
       return .flags(flags(filter.flags, at: path.field("response_flag_filter").field("flags")))
     case .grpcStatusFilter(let filter):
       let bits = filter.statuses.reduce(UInt32(0)) { $0 | 1 << UInt32($1.rawValue & 31) }
       return .grpcStatus(statuses: bits, exclude: filter.exclude)
     case .metadataFilter(let filter):
-      return metadata(filter, at: path.field("metadata_filter")).map { .metadata(.immortal($0)) }
+      return metadata(filter, at: path.field("metadata_filter")).map { .metadata(.configured($0)) }
     case nil: return nil
     }
   }
@@ -153,7 +153,7 @@ struct AccessLogCompiler {
       let expectation = expectation(matcher.value, at: place.field("value"))
     else { return nil }
     return MetadataCondition(
-      space: .immortal(matcher.filter), key: keys.count == 1 ? .immortal(keys[0]) : nil,
+      space: .configured(matcher.filter), key: keys.count == 1 ? .configured(keys[0]) : nil,
       expectation: expectation,
       holdsWithoutValue: !filter.hasMatchIfKeyNotFound || filter.matchIfKeyNotFound.value)
   }
@@ -178,9 +178,9 @@ struct AccessLogCompiler {
   private func filters(
     _ list: [FilterMessage], at path: ConfigPath
   ) -> Table<Ref<AccessLogFilter>> {
-    .immortal(
+    .configured(
       list.enumerated().compactMap { index, one in
-        filter(one, at: path.index(index)).map { .immortal($0) }
+        filter(one, at: path.index(index)).map { .configured($0) }
       })
   }
 

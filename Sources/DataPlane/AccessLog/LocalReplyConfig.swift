@@ -32,9 +32,9 @@ struct LocalReplyCompiler {
     let mappers = message.mappers.enumerated().compactMap { index, mapper in
       compile(mapper, at: path.field("mappers").index(index))
     }
-    return .immortal(
+    return .configured(
       LocalReplyConfig(
-        mappers: .immortal(mappers),
+        mappers: .configured(mappers),
         format: message.hasBodyFormat
           ? formats.reply(message.bodyFormat, at: path.field("body_format")) : nil))
   }
@@ -49,9 +49,9 @@ struct LocalReplyCompiler {
     if message.hasBody {
       let bytes = DataSourceReader.read(
         message.body, atMost: 64 * 1024, at: path.field("body"), context.diagnostics)
-      body = bytes.map { .immortal(String(decoding: $0, as: UTF8.self)) }
+      body = bytes.map { .configured(String(decoding: $0, as: UTF8.self)) }
     }
-    return .immortal(
+    return .configured(
       LocalReplyConfig.Mapper(
         filter: filter, status: message.hasStatusCode ? Int(message.statusCode.value) : nil,
         body: body,

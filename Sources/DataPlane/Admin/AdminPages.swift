@@ -37,7 +37,10 @@ enum AdminPages {
         ("name_regex", "Only what has a name that matches as a whole"),
       ]
     ) { admin, request in
-      ConfigDump(tree: admin.server.config.tree, lastUpdated: admin.startedAt).respond(to: request)
+      ConfigDump(
+        tree: admin.server.config.tree, lastUpdated: admin.startedAt,
+        routes: admin.server.routes.all.compactMap { $0.accepted.map(ConfigDump.Resource.init) }
+      ).respond(to: request)
     },
     .init(path: "/help", help: "print out list of admin commands") { _, _ in
       AdminResponse(text: "admin commands are:\n" + help)

@@ -56,7 +56,7 @@ final class AdminServer {
   }
 
   /// `2026-11-22T23:38:39.545Z` (RFC 3339).
-  private static func timestamp(nanoseconds: UInt64) -> String {
+  static func timestamp(nanoseconds: UInt64) -> String {
     let seconds = Int(nanoseconds / 1_000_000_000)
     let (year, month, day) = HTTPDate.civil(fromDays: seconds / 86_400)
     func digits(_ number: Int, _ count: Int) -> String {

@@ -65,7 +65,9 @@ extension ConfigDump {
       for item in items(list, named: fits) {
         var members = item
         if let mask {
-          guard let left = mask.trimmed(members, known: [list.member, "last_updated"]) else {
+          guard
+            let left = mask.trimmed(members, known: ["version_info", list.member, "last_updated"])
+          else {
             return AdminResponse(
               status: 400, text: "FieldMask \(mask.text) could not be successfully used.\n")
           }

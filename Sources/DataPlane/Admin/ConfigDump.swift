@@ -5,8 +5,10 @@ import Resources
 /// the typed tree, in which every `Any` is the message that it contains.
 struct ConfigDump {
   let tree: ConfigTree
-  /// When the configuration was loaded: the process loads it once.
+  /// When the static configuration was loaded.
   let lastUpdated: String
+  /// Route configurations that have come since.
+  var routes: [Resource] = []
 
   typealias Members = [(name: String, value: AdminJSON)]
 
@@ -17,6 +19,13 @@ struct ConfigDump {
     var lists: [List] = []
   }
 
+  /// A resource that has come while the process runs.
+  struct Resource {
+    let node: ConfigNode
+    let version: String
+    let lastUpdated: String
+  }
+
   /// A list of resources of one kind; `element` is the message of an item, which holds the resource
   /// in its field `member`.
   struct List {
@@ -24,9 +33,10 @@ struct ConfigDump {
     let element: String
     let member: String
     var resources: [ConfigNode] = []
+    var dynamic: [Resource] = []
   }
 
-  /// Every part, in Envoy's order. There is no dynamic configuration yet.
+  /// Every part, in Envoy's order.
   var parts: [Part] {
     [
       Part(
@@ -57,7 +67,8 @@ struct ConfigDump {
             name: "static_route_configs", element: "StaticRouteConfig", member: "route_config",
             resources: routeConfigs),
           List(
-            name: "dynamic_route_configs", element: "DynamicRouteConfig", member: "route_config"),
+            name: "dynamic_route_configs", element: "DynamicRouteConfig",
+            member: "route_config", dynamic: routes),
         ]),
       Part(kind: "SecretsConfigDump"),
     ]
@@ -65,11 +76,19 @@ struct ConfigDump {
 
   /// The items of a list whose resource has a name that fits.
   func items(_ list: List, named fits: ((String) -> Bool)?) -> [Members] {
-    list.resources.filter { node in
-      fits?(node.field("name")?.stringValue ?? "") ?? true
-    }.map { node in
+    let isWanted = { (node: ConfigNode) in fits?(node.field("name")?.stringValue ?? "") ?? true }
+    let fixed = list.resources.filter(isWanted).map { node -> Members in
       [(list.member, Self.json(node, named: true)), ("last_updated", .string(lastUpdated))]
     }
+    let dynamic = list.dynamic.filter { isWanted($0.node) }.map { resource -> Members in
+      let version: Members =
+        resource.version.isEmpty ? [] : [("version_info", .string(resource.version))]
+      return version + [
+        (list.member, Self.json(resource.node, named: true)),
+        ("last_updated", .string(resource.lastUpdated)),
+      ]
+    }
+    return fixed + dynamic
   }
 
   private func resources(_ name: String) -> [ConfigNode] {
@@ -141,4 +160,12 @@ struct ConfigDump {
 extension ConfigNode {
   /// Fields, items or entries, in the order in which they were written.
   fileprivate var items: [ConfigNode] { (0..<count).compactMap { item($0) } }
+}
+
+extension ConfigDump.Resource {
+  init(_ accepted: RouteSubscription.Accepted) {
+    node = accepted.resource.node
+    version = accepted.version
+    lastUpdated = AdminServer.timestamp(nanoseconds: accepted.acceptedAt)
+  }
 }

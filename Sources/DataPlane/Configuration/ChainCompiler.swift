@@ -92,7 +92,7 @@ struct ChainCompiler {
       offset = (offset + 15) / 16 * 16
       unsafe entries.append(
         FilterEntry(
-          name: .immortal(one.name), table: FilterTable(one.table), config: one.config,
+          name: .configured(one.name), table: FilterTable(one.table), config: one.config,
           stateOffset: offset, routeSlot: index, isDisabled: one.isDisabled,
           mayReplay: one.mayReplay))
       unsafe offset += one.table.pointee.state_size
@@ -133,7 +133,7 @@ enum PolicyCompiler {
     let before = diagnostics.errorCount
     let matchers = HeaderMatchers(messages(node), at: node.path, diagnostics)
     guard diagnostics.errorCount == before else { return nil }
-    return unsafe UnsafeRawPointer(Ref.immortal(matchers).pointer)
+    return unsafe UnsafeRawPointer(Ref.configured(matchers).pointer)
   }
 
   /// A list of HeaderMutation, or of HeaderValueOption; which part it changes is in its name.
@@ -149,7 +149,7 @@ enum PolicyCompiler {
         adding: messages(node), removing: [], of: part, at: node.path, prefix: "", diagnostics)
       : HeaderMutations(messages(node), of: part, at: node.path, diagnostics)
     guard diagnostics.errorCount == before else { return nil }
-    return unsafe UnsafeRawPointer(Ref.immortal(mutations).pointer)
+    return unsafe UnsafeRawPointer(Ref.configured(mutations).pointer)
   }
 
   private static func messages<Message: SwiftProtobuf.Message>(_ node: ConfigNode) -> [Message] {

@@ -43,7 +43,7 @@ struct ChainMatcherCompiler {
         key: group.key, next: rest.isEmpty ? nil : node(group.candidates, at: rest),
         chain: rest.isEmpty ? group.candidates.first?.chain : nil)
     }
-    return .immortal(MatchNode(step: step, branches: .immortal(branches)))
+    return .configured(MatchNode(step: step, branches: .configured(branches)))
   }
 
   /// Two chains that nothing tells apart: a connection could not be given to either.
@@ -80,7 +80,7 @@ struct ChainMatcherCompiler {
   }
 
   private func names(_ names: [String]) -> [MatchKey] {
-    names.isEmpty ? [.name(.empty)] : names.map { .name(.immortal($0)) }
+    names.isEmpty ? [.name(.empty)] : names.map { .name(.configured($0)) }
   }
 
   /// No range means every address of either family.

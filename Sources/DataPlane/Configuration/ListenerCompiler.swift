@@ -29,12 +29,12 @@ struct ListenerCompiler {
       let chains = compileChains(
         listener, at: path, scope: "listener.\(scope).", bufferLimit: limit)
     else { return nil }
-    return .immortal(
+    return .configured(
       ListenerConfig(
-        name: .immortal(listener.name.isEmpty ? address.description : listener.name),
+        name: .configured(listener.name.isEmpty ? address.description : listener.name),
         address: address, isWildcard: address.isWildcard || (!address.isUnix && address.port == 0),
         options: options(listener), bufferLimit: limit,
-        filters: .immortal(
+        filters: .configured(
           ListenerFilterCompiler(context: context).compile(listener, at: path)),
         filtersTimeout: listener.hasListenerFiltersTimeout
           ? listener.listenerFiltersTimeout.milliseconds
@@ -46,8 +46,8 @@ struct ListenerCompiler {
         acceptsPerTurn: listener.hasMaxConnectionsToAcceptPerSocketEvent
           ? Int(clamping: listener.maxConnectionsToAcceptPerSocketEvent.value)
           : Defaults.acceptsPerTurn,
-        stats: .immortal(ListenerStats(scope: "listener.\(scope).", in: context.store)),
-        accessLogs: .immortal(
+        stats: .configured(ListenerStats(scope: "listener.\(scope).", in: context.store)),
+        accessLogs: .configured(
           AccessLogCompiler(context: context).compile(
             listener.accessLog, at: path.field("access_log")))))
   }

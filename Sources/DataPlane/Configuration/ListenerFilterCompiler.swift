@@ -46,7 +46,7 @@ struct ListenerFilterCompiler {
     case prefix + "tls_inspector.v3.TlsInspector":
       return (try? TLSMessage(serializedBytes: config.value)).map(tlsInspector)
     case prefix + "http_inspector.v3.HttpInspector":
-      return .http(.immortal(ListenerFilter.HTTPInspector(in: context.store)))
+      return .http(.configured(ListenerFilter.HTTPInspector(in: context.store)))
     case prefix + "original_dst.v3.OriginalDst": return .originalDestination
     case prefix + "proxy_protocol.v3.ProxyProtocol":
       return (try? ProxyMessage(serializedBytes: config.value)).map(proxyProtocol)
@@ -56,7 +56,7 @@ struct ListenerFilterCompiler {
 
   private func tlsInspector(_ message: TLSMessage) -> ListenerFilter {
     .tls(
-      .immortal(
+      .configured(
         ListenerFilter.TLSInspector(
           maxHelloBytes: message.hasMaxClientHelloSize
             ? Int(message.maxClientHelloSize.value) : Defaults.clientHelloBytes,
@@ -66,7 +66,7 @@ struct ListenerFilterCompiler {
 
   private func proxyProtocol(_ message: ProxyMessage) -> ListenerFilter {
     .proxyProtocol(
-      .immortal(
+      .configured(
         ListenerFilter.ProxyProtocol(
           allowsAbsence: message.allowRequestsWithoutProxyProtocol,
           allowsV1: !message.disallowedVersions.contains(.v1),

@@ -18,48 +18,36 @@ struct ManagerCompiler {
   let bufferLimit: Int
 
   func compile(_ message: Message, at path: ConfigPath) -> CompiledManager {
-    let chains = ChainCompiler(context: context, managerScope: "http.\(message.statPrefix).")
+    let scope = "http.\(message.statPrefix)."
+    let chains = ChainCompiler(context: context, managerScope: scope)
     let result = chains.compile(message.httpFilters, at: path.field("http_filters"))
-    let routes = compileRoutes(message, result, chains, at: path.field("route_config"))
-    let manager = Ref<ConnectionManager>.immortal(
-      make(message, chain: result.chain, routes: routes, router: result.router, at: path))
-    return CompiledManager(manager: manager, filters: result.filters)
+    let compiler = RouteTableCompiler(
+      filters: result.filters, router: result.router, managerScope: scope)
+    return CompiledManager(
+      manager: .configured(make(message, chain: result.chain, router: result.router, at: path)),
+      filters: result.filters, routes: routes(message, compiler, at: path), compiler: compiler)
   }
 
   /// Without filters and routes.
   func bare(_ message: Message) -> Ref<ConnectionManager> {
-    let routes = unsafe RouteTable.compile(
-      Envoy_Config_Route_V3_RouteConfiguration(), at: .root,
-      RouteTableOptions(cluster: { _ in nil }), Diagnostics(files: []))
-    return .immortal(
-      make(
-        message, chain: FilterChain([], stateBytes: 0), routes: routes, router: .init(), at: .root))
+    .configured(
+      make(message, chain: FilterChain([], stateBytes: 0), router: .init(), at: .root))
   }
 
-  private func compileRoutes(
-    _ message: Message, _ result: ChainCompiler.Result, _ chains: ChainCompiler,
-    at path: ConfigPath
-  ) -> RouteTable {
-    let context = self.context
-    let filters = result.filters
-    let options = unsafe RouteTableOptions(
-      cluster: { name in context.clusters.find(name).map { UInt32($0) } },
-      filterNames: filters.map(\.name),
-      filterConfig: { name, place, _ in
-        guard let filter = filters.first(where: { $0.name == name }),
-          let node = context.tree.node(at: place),
-          let config = unsafe chains.makeLoad(filter.table).loadRoute(node)
-        else { return nil }
-        return UnsafeRawPointer(config)
-      },
-      runtime: context.layers.snapshot,
-      respectsExpectedTimeout: result.router.respectExpectedRqTimeout,
-      suppressesEnvoyHeaders: result.router.suppressEnvoyHeaders)
-    return RouteTable.compile(message.routeConfig, at: path, options, context.diagnostics)
+  private func routes(
+    _ message: Message, _ compiler: RouteTableCompiler, at path: ConfigPath
+  ) -> CompiledManager.Routes {
+    guard case .rds(let rds)? = message.routeSpecifier else {
+      return .fixed(
+        compiler.compile(message.routeConfig, at: path.field("route_config"), context))
+    }
+    ConfigSourceChecker(diagnostics: context.diagnostics).check(
+      rds.configSource, at: path.field("rds").field("config_source"))
+    return .discovered(name: rds.routeConfigName, rds.configSource)
   }
 
   private func make(
-    _ m: Message, chain: FilterChain, routes: RouteTable,
+    _ m: Message, chain: FilterChain,
     router: Envoy_Extensions_Filters_Http_Router_V3_Router, at path: ConfigPath
   ) -> ConnectionManager {
     let common = m.commonHTTPProtocolOptions
@@ -67,15 +55,15 @@ struct ManagerCompiler {
     let headKilobytes =
       m.hasMaxRequestHeadersKb ? Int(m.maxRequestHeadersKb.value) : Defaults.maxHeadersKilobytes
     return ConnectionManager(
-      statPrefix: .immortal(m.statPrefix), index: index,
-      stats: .immortal(ConnectionManagerStats(prefix: m.statPrefix, in: context.store)),
-      chain: .immortal(chain), routes: routes,
-      accessLogs: .immortal(
+      statPrefix: .configured(m.statPrefix), index: index,
+      stats: .configured(ConnectionManagerStats(prefix: m.statPrefix, in: context.store)),
+      chain: .configured(chain),
+      accessLogs: .configured(
         AccessLogCompiler(context: context).compile(m.accessLog, at: path.field("access_log"))),
       localReplies: localReplies(m, at: path), codec: codec(m),
       http2: HTTP2Compiler.options(m.http2ProtocolOptions, role: .server),
       http2Keepalive: HTTP2Compiler.keepalive(m.http2ProtocolOptions),
-      http2Stats: .immortal(HTTP2Stats(scope: "", role: .server, in: context.store)),
+      http2Stats: .configured(HTTP2Stats(scope: "", role: .server, in: context.store)),
       maxHeadBytes: headKilobytes * 1024,
       maxFields: common.hasMaxHeadersCount
         ? Int(common.maxHeadersCount.value) : Defaults.maxHeadersCount,
@@ -102,25 +90,25 @@ struct ManagerCompiler {
       stripsAnyPort: m.stripAnyHostPort, stripsMatchingPort: m.stripMatchingHostPort,
       stripsTrailingDot: m.stripTrailingHostDot,
       allowsAbsoluteURL: !http1.hasAllowAbsoluteURL || http1.allowAbsoluteURL.value,
-      acceptsHTTP10: http1.acceptHTTP10, defaultHost: .immortal(http1.defaultHostForHTTP10),
+      acceptsHTTP10: http1.acceptHTTP10, defaultHost: .configured(http1.defaultHostForHTTP10),
       underscores: underscores(common), proxies100Continue: m.proxy100Continue,
       staysOpenAfterError: http1.hasOverrideStreamErrorOnInvalidHTTPMessage
         ? http1.overrideStreamErrorOnInvalidHTTPMessage.value
         : m.streamErrorOnInvalidHTTPMessage.value,
       passesTrailers: http1.enableTrailers,
       addsUserAgent: m.addUserAgent.value,
-      upgrades: .immortal(
+      upgrades: .configured(
         m.upgradeConfigs.map {
-          .init(type: .immortal($0.upgradeType), isEnabled: !$0.hasEnabled || $0.enabled.value)
+          .init(type: .configured($0.upgradeType), isEnabled: !$0.hasEnabled || $0.enabled.value)
         }),
-      nodeID: .immortal(context.node.id), nodeCluster: .immortal(context.node.cluster),
+      nodeID: .configured(context.node.id), nodeCluster: .configured(context.node.cluster),
       serverHeader: serverHeader(m),
-      serverLine: .immortal(
+      serverLine: .configured(
         HeaderID.server.name, id: .server,
-        .immortal(m.serverName.isEmpty ? Defaults.serverName : m.serverName)),
+        .configured(m.serverName.isEmpty ? Defaults.serverName : m.serverName)),
       countsAnswers: !router.hasDynamicStats || router.dynamicStats.value,
-      strictHeaders: .immortal(router.strictCheckHeaders.compactMap(StrictHeader.init)),
-      via: .immortal(m.via), returnsRequestID: m.alwaysSetRequestIDInResponse)
+      strictHeaders: .configured(router.strictCheckHeaders.compactMap(StrictHeader.init)),
+      via: .configured(m.via), returnsRequestID: m.alwaysSetRequestIDInResponse)
   }
 
   private func codec(_ message: Message) -> ConnectionManager.Codec {

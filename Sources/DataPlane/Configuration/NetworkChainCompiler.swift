@@ -32,13 +32,13 @@ struct NetworkChainCompiler {
     let others = chain.filters.dropLast()
     guard let (terminal, manager) = terminal(last, behind: others, at: place) else { return nil }
     return Result(
-      chain: .immortal(
+      chain: .configured(
         NetworkChain(
-          name: .immortal(chain.name),
+          name: .configured(chain.name),
           security: TransportSocketCompiler(
             diagnostics: context.diagnostics, store: context.store, sources: context.tls
           ).compile(chain, scope: scope, at: path),
-          filters: NetworkFilters(all: .immortal(others.compactMap(compile))),
+          filters: NetworkFilters(all: .configured(others.compactMap(compile))),
           terminal: terminal)),
       manager: manager)
   }
@@ -48,7 +48,7 @@ struct NetworkChainCompiler {
       let message = try? Limit(serializedBytes: filter.typedConfig.value)
     else { return nil }
     return .connectionLimit(
-      .immortal(
+      .configured(
         NetworkFilter.ConnectionLimit(
           limit: message.maxConnections.value, delay: message.delay.milliseconds,
           prefix: message.statPrefix, in: context.store)))
@@ -68,12 +68,12 @@ struct NetworkChainCompiler {
       let stats = ListenerHTTPStats(
         scope: scope, managerPrefix: message.statPrefix, in: context.store)
       return (
-        .http(HTTPTerminal(manager: compiled.manager, stats: .immortal(stats))), compiled
+        .http(HTTPTerminal(manager: compiled.manager, stats: .configured(stats))), compiled
       )
     case .tcpProxy:
       guard let message = try? Proxy(serializedBytes: bytes) else { return nil }
       let takesName = others.contains { NetworkFilterType($0) == .sniCluster }
-      return (.tcp(.immortal(proxy(message, takesName: takesName, at: path))), nil)
+      return (.tcp(.configured(proxy(message, takesName: takesName, at: path))), nil)
     case .echo: return (.echo, nil)
     case .directResponse:
       guard let message = try? Response(serializedBytes: bytes),
@@ -81,7 +81,7 @@ struct NetworkChainCompiler {
           message.response, atMost: Defaults.directResponseBytes, at: path.field("response"),
           context.diagnostics)
       else { return nil }
-      return (.directResponse(.immortal(text)), nil)
+      return (.directResponse(.configured(text)), nil)
     case .sniCluster, .connectionLimit, nil: return nil
     }
   }
@@ -96,22 +96,22 @@ struct NetworkChainCompiler {
       maxConnectAttempts: message.hasMaxConnectAttempts
         ? message.maxConnectAttempts.value : Defaults.maxConnectAttempts,
       takesClusterFromServerName: takesName,
-      accessLogs: .immortal(
+      accessLogs: .configured(
         AccessLogCompiler(context: context).compile(
           message.accessLog, at: path.field("access_log"))),
-      stats: .immortal(TCPProxy.Stats(prefix: message.statPrefix, in: context.store)))
+      stats: .configured(TCPProxy.Stats(prefix: message.statPrefix, in: context.store)))
   }
 
   private func clusters(_ message: Proxy) -> TCPProxy.Clusters {
     guard case .weightedClusters(let weighted) = message.clusterSpecifier else {
-      return .one(.immortal(message.cluster))
+      return .one(.configured(message.cluster))
     }
     var bound: UInt64 = 0
     let all = weighted.clusters.map { one in
       bound += UInt64(one.weight)
-      return TCPProxy.Weighted(name: .immortal(one.name), bound: bound)
+      return TCPProxy.Weighted(name: .configured(one.name), bound: bound)
     }
-    return .weighted(.immortal(all), total: bound)
+    return .weighted(.configured(all), total: bound)
   }
 }
 

@@ -17,6 +17,8 @@ package struct ServerConfig {
   let managers: [CompiledManager]
   let runtime: RuntimeBuilder
   let layers: RuntimeLayers
+  /// What resources that come later are compiled with.
+  let context: CompileContext
   let callManager: Ref<ConnectionManager>
   let logWriter: LogWriter?
   let tls: TLSSources
@@ -24,10 +26,22 @@ package struct ServerConfig {
   let maxFields: Int
 }
 
-/// A connection manager, and what is needed to make its filters' places on workers.
+/// A connection manager, and what the main thread needs for it: to make its filters' places on
+/// workers, and its route table.
 struct CompiledManager {
+  /// Where its routes come from.
+  enum Routes {
+    case fixed(RouteTable)
+    case discovered(name: String, Envoy_Config_Core_V3_ConfigSource)
+  }
+
   let manager: Ref<ConnectionManager>
   let filters: [LoadedFilter]
+  let routes: Routes
+  let compiler: RouteTableCompiler
+
+  /// Its place among all connection managers.
+  var place: Int { manager.value.index }
 }
 
 /// What the compilers of one configuration share.
@@ -59,6 +73,20 @@ final class CompileContext {
     runtime = RuntimeBuilder(values: layers.numbers)
     self.clusters = clusters
     node = loaded.bootstrap.node
+  }
+
+  /// The same for a resource that has come by itself.
+  init(_ base: CompileContext, tree: ConfigTree, diagnostics: Diagnostics) {
+    self.tree = tree
+    self.diagnostics = diagnostics
+    store = base.store
+    registry = base.registry
+    runtime = base.runtime
+    layers = base.layers
+    clusters = base.clusters
+    tls = base.tls
+    node = base.node
+    logWriter = base.logWriter
   }
 
   /// A filter may hold on to its loading context's handle for as long as the configuration lives.
@@ -106,7 +134,7 @@ extension ServerConfig {
     return ServerConfig(
       bootstrap: bootstrap, tree: loaded.tree, store: store, clusters: clusters,
       listeners: listeners, managers: compiler.managers, runtime: context.runtime,
-      layers: context.layers,
+      layers: context.layers, context: context,
       callManager: callManager, logWriter: writer, tls: tls,
       maxFields: max(fields.max() ?? 100, 100))
   }

@@ -33,7 +33,6 @@ struct ConnectionManager {
   let index: Int
   let stats: Ref<ConnectionManagerStats>
   let chain: Ref<FilterChain>
-  let routes: RouteTable
   let accessLogs: Table<Ref<AccessLog>>
   let localReplies: Ref<LocalReplyConfig>?
 

@@ -426,7 +426,8 @@ extension Ref where Value == DownstreamConnection {
     let stream = worker.value.streams.take()
     value.stream = stream
     value.requests &+= 1
-    stream.open(on: worker, manager: manager, downstream: self)
+    stream.open(
+      on: worker, manager: manager, downstream: self, snapshot: worker.holdSnapshot())
     return stream
   }
 

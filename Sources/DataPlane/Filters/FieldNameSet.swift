@@ -12,7 +12,7 @@ struct FieldNameSet: BitwiseCopyable {
     var known = HeaderIDSet()
     for name in names where name.id != .other { known = known | name.id }
     self.known = known
-    others = .immortal(names.filter { $0.id == .other })
+    others = .configured(names.filter { $0.id == .other })
   }
 
   /// False is certain.

@@ -4,7 +4,7 @@ import HTTPModel
 
 /// One filter of a configured chain.
 @safe
-struct FilterEntry {
+struct FilterEntry: BitwiseCopyable {
   let name: Bytes
   let table: FilterTable
   /// What the filter's `load` returned.
@@ -76,11 +76,9 @@ struct FilterTable: BitwiseCopyable {
 }
 
 /// A configured chain: its filters in order, and how much memory one stream needs for them.
-@safe
 struct FilterChain {
-  // SAFETY: holds `count` entries, for the life of the process.
-  private let entries: UnsafeMutablePointer<FilterEntry>
-  let count: Int
+  private let entries: Table<FilterEntry>
+  var count: Int { entries.count }
   /// Slots first, then the filters' states.
   let memoryBytes: Int
   /// The filter that may replay; those behind it form the attempt.
@@ -89,19 +87,14 @@ struct FilterChain {
   let listensToLog: Bool
 
   init(_ list: [FilterEntry], stateBytes: Int) {
-    unsafe entries = .allocate(capacity: max(list.count, 1))
-    for index in list.indices { unsafe (entries + index).initialize(to: list[index]) }
-    count = list.count
+    entries = .configured(list)
     memoryBytes = list.count * MemoryLayout<FilterSlot>.stride + stateBytes
     replayIndex = list.firstIndex { $0.mayReplay }
     listensToLog = list.contains { unsafe $0.table.onLog != nil }
   }
 
   subscript(index: Int) -> Ref<FilterEntry> {
-    @inline(__always) get {
-      precondition(index >= 0 && index < count, "a filter of the chain")
-      return unsafe Ref<FilterEntry>(entries + index)
-    }
+    @inline(__always) get { entries.handle(index) }
   }
 }
 

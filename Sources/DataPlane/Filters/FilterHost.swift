@@ -192,7 +192,7 @@ enum FilterHost {
     }
     unsafe host.cluster_health = { raw, name, total, healthy, degraded in
       guard let stream = unsafe FilterHost.stream(raw),
-        let health = unsafe stream.worker.value.health(ofCluster: Bytes(name))
+        let health = unsafe stream.snapshot.value.health(ofCluster: Bytes(name))
       else { return false }
       unsafe total?.pointee = health.total
       unsafe healthy?.pointee = health.healthy
@@ -228,7 +228,7 @@ enum FilterHost {
     }
     unsafe host.runtime = { raw, key in
       guard let stream = unsafe FilterHost.stream(raw) else { return 0 }
-      return stream.worker.value.runtime.number(key)
+      return stream.snapshot.value.runtime.number(key)
     }
     unsafe host.metadata_set = { raw, space, key, value in
       guard let stream = unsafe FilterHost.stream(raw) else { return }

@@ -47,7 +47,8 @@ final class FilterLoad {
   /// it refused, with at least one error reported.
   func load(_ node: ConfigNode?) -> UnsafeMutableRawPointer? {
     guard let load = unsafe table.pointee.load else { return nil }
-    return unsafe finish(node, unsafe load(opaque, Self.number(of: node)))
+    return unsafe finish(
+      node, unsafe load(opaque, Self.number(of: node)), unload: table.pointee.unload)
   }
 
   /// The same for a route's configuration of the filter.
@@ -56,7 +57,8 @@ final class FilterLoad {
       fail(at: node, "this filter takes no configuration per route")
       return nil
     }
-    return unsafe finish(node, unsafe load(opaque, Self.number(of: node)))
+    return unsafe finish(
+      node, unsafe load(opaque, Self.number(of: node)), unload: table.pointee.unload_route)
   }
 
   private var opaque: OpaquePointer {
@@ -64,8 +66,12 @@ final class FilterLoad {
   }
 
   private func finish(
-    _ node: ConfigNode?, _ config: UnsafeMutableRawPointer?
+    _ node: ConfigNode?, _ config: UnsafeMutableRawPointer?,
+    unload: (@convention(c) (UnsafeMutableRawPointer?) -> Void)?
   ) -> UnsafeMutableRawPointer? {
+    if let config = unsafe config, let unload = unsafe unload {
+      ResourceMemory.atEnd { unsafe unload(config) }
+    }
     if unsafe config == nil, !failed {
       fail(at: node, "the filter refused its configuration without a reason")
     }
@@ -85,10 +91,10 @@ enum FilterLoading {
     unsafe load(raw)?.node(number)
   }
 
-  /// Text for a filter to keep: configurations live as long as the process.
+  /// Text for a filter to keep as long as its configuration.
   private static func lend(_ text: String?) -> fl_bytes {
     guard let text, !text.isEmpty else { return unsafe Bytes.empty.abi }
-    return unsafe Bytes.immortal(text).abi
+    return unsafe Bytes.configured(text).abi
   }
 
   static func fill(_ host: inout fl_host) {
@@ -171,7 +177,7 @@ enum FilterLoading {
       guard unsafe FilterLoading.load(raw) != nil, let names = unsafe names else { return nil }
       var list: [HeaderName] = []
       for index in 0..<count { unsafe list.append(HeaderName(Bytes(names[index]).string)) }
-      return unsafe UnsafeRawPointer(Ref.immortal(FieldNameSet(list)).raw)
+      return unsafe UnsafeRawPointer(Ref.configured(FieldNameSet(list)).raw)
     }
     unsafe host.load_header_matchers = { raw, number in
       guard let load = unsafe FilterLoading.load(raw), let node = load.node(number) else {
@@ -212,7 +218,7 @@ final class RuntimeBuilder {
     return place
   }
 
-  func freeze() -> RuntimeValues { RuntimeValues(.immortal(resolved)) }
+  func freeze() -> RuntimeValues { RuntimeValues(.configured(resolved)) }
 }
 
 /// The resolved numbers, as workers read them.

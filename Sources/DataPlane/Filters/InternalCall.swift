@@ -142,7 +142,9 @@ extension Ref where Value == RequestStream {
   /// Starts a request of the filter in `slot`; the ticket, or 0 when there is no such cluster.
   func startCall(for slot: Ref<FilterSlot>, _ request: fl_call) -> UInt64 {
     let worker = self.worker
-    guard let cluster = unsafe worker.value.cluster(named: Bytes(request.cluster)) else { return 0 }
+    guard let cluster = unsafe snapshot.value.cluster(named: Bytes(request.cluster)) else {
+      return 0
+    }
     let ticket = newTicket(for: slot)
     let call = worker.value.calls.take()
     call.value.worker = worker
@@ -171,7 +173,9 @@ extension Ref where Value == RequestStream {
     let worker = self.worker
     let stream = worker.value.streams.take()
     call.value.stream = stream
-    stream.open(on: worker, manager: worker.value.shared.value.callManager, downstream: nil)
+    stream.open(
+      on: worker, manager: worker.value.shared.value.callManager, downstream: nil,
+      snapshot: worker.hold(snapshot))
     stream.value.call = call
     stream.value.requestHead.open(from: &loop.state.value.blocks)
     stream.value.isInternal = true

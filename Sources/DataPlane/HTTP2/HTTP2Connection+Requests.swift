@@ -15,7 +15,9 @@ extension Ref where Value == HTTP2Connection {
     guard let downstream else { return nil }
     let stream = addStream(id)
     let request = worker.value.streams.take()
-    request.open(on: worker, manager: downstream.manager, downstream: downstream)
+    request.open(
+      on: worker, manager: downstream.manager, downstream: downstream,
+      snapshot: worker.holdSnapshot())
     request.value.client = .http2(stream)
     request.value.requestHead.open(from: &loop.state.value.blocks)
     stream.value.request = request

@@ -39,6 +39,10 @@ package final class Server {
   private(set) var threads: [pthread_t] = []
   private(set) var clusters: ClusterManager?
   private(set) var listeners: [OpenListener] = []
+  /// What tells of files that are replaced.
+  private(set) lazy var watcher = FileWatcher(on: loop)
+  private(set) lazy var snapshots = SnapshotKeeper(self)
+  private(set) lazy var routes = RouteDirectory(self)
   let healthCheckFailed = Ref<fl_cell>.immortal(fl_cell())
   private var admin: AdminServer?
   /// The state, but for what `/healthcheck/fail` makes of it.
@@ -108,7 +112,7 @@ package final class Server {
     watchdog = Watchdog(self)
     certificateWatcher = CertificateWatcher(self)
     stage = .initializing
-    clusters?.start { [weak self] in self?.becameReady() }
+    clusters?.start { [weak self] in self?.fetchRoutes() }
     unsafe loop.atBatchEnd(context: Unmanaged.passUnretained(self).toOpaque()) { raw, _ in
       unsafe Unmanaged<Server>.fromOpaque(raw).takeUnretainedValue().handleSignals()
     }
@@ -122,11 +126,15 @@ package final class Server {
   private func makeWorkers(_ count: Int) {
     let machine =
       ListenSocket.machineAddress() ?? SocketAddress(ip: "127.0.0.1", port: 0) ?? SocketAddress()
+    let main = MainHandle(server: self)
+    let mailbox = loop.mailbox
     let shared = Ref<SharedState>.immortal(
       SharedState(
-        runtime: config.runtime.freeze(), machineAddress: machine,
-        callManager: config.callManager, directory: config.clusters,
-        healthCheckFailed: healthCheckFailed))
+        machineAddress: machine, callManager: config.callManager,
+        healthCheckFailed: healthCheckFailed,
+        snapshotReleased: { version in
+          mailbox.post { _ in main.server.snapshots.released(version) }
+        }))
     let loops = (0..<count).map { _ in EventLoop() }
     let stats = (0..<count).map { _ in config.store.makeWorker() }
     let manager = ClusterManager(
@@ -134,13 +142,22 @@ package final class Server {
       workers: zip(loops, stats).map { .init(mailbox: $0.mailbox, counters: $1) },
       stats: config.store)
     clusters = manager
+    for manager in config.managers {
+      if case .fixed(let table) = manager.routes {
+        snapshots.setRoutes(RouteVersion(table), of: manager.place)
+      } else {
+        // None yet: nothing is found.
+        snapshots.setRoutes(nil, of: manager.place)
+      }
+    }
+    let first = snapshots.makeFirst((0..<count).map { views(worker: $0) })
     let byCluster = Table.immortal(config.tls.byCluster.map { Int32($0) })
     for index in 0..<count {
       guard let writer = config.logWriter else { preconditionFailure("a server has a log writer") }
       let worker = Ref<Worker>.immortal(
         Worker(
           loop: loops[index], index: index, stats: stats[index], maxFields: config.maxFields,
-          clusters: manager.views(worker: index), shared: shared,
+          snapshot: first[index], shared: shared,
           logs: writer.makeProducer(stats[index])))
       worker.value.filterPlaces = config.managers.map {
         FilterWorkers.make($0.manager.value.chain, $0.filters, on: worker)
@@ -225,7 +242,35 @@ package final class Server {
     threads.append(thread)
   }
 
-  /// Every cluster knows its hosts, or has failed to learn them: listeners open.
+  private func views(worker: Int) -> [Ref<ClusterView>?] {
+    (0..<config.clusters.count).map { clusters?.view(cluster: $0, worker: worker) }
+  }
+
+  /// Every worker's view of every cluster, by their places.
+  var clusterViews: [[Ref<ClusterView>?]] { workers.indices.map { views(worker: $0) } }
+
+  var clusterNames: Set<String> {
+    Set((0..<config.clusters.count).map { config.clusters[$0].value.name.string })
+  }
+
+  /// Every cluster knows its hosts, or has failed to learn them: routes are fetched.
+  private func fetchRoutes() {
+    var left = 1
+    let fetched = { [weak self] in
+      left -= 1
+      if left == 0 { self?.becameReady() }
+    }
+    for manager in config.managers {
+      guard let subscription = routes.follow(manager) else { continue }
+      left += 1
+      _ = subscription.add(manager)
+      subscription.whenInitialized(fetched)
+    }
+    for subscription in routes.all { subscription.start() }
+    fetched()
+  }
+
+  /// All that was to be fetched is there, or was given up for now: listeners open.
   private func becameReady() {
     stage = .live
     for (worker, link) in zip(workers, links) {
@@ -234,7 +279,7 @@ package final class Server {
         for listener in handle.worker.value.listeners { listener.start() }
       }
     }
-    ProcessLog.shared.log(.info, .main, "all clusters initialized; listening")
+    ProcessLog.shared.log(.info, .main, "all dependencies initialized; listening")
   }
 
   // MARK: Statistics
@@ -294,6 +339,14 @@ package final class Server {
     config.logWriter?.reopen()
     if let problem = ProcessLog.shared.reopen() { ProcessLog.shared.log(.error, .file, problem) }
   }
+}
+
+/// The server, carried through other threads back to its own.
+///
+/// `@unchecked`: opened only in messages to the main loop; the thread sanitizer's end-to-end run would
+/// catch another use.
+private struct MainHandle: @unchecked Sendable {
+  unowned let server: Server
 }
 
 /// A worker on its way to its own thread.

@@ -30,10 +30,9 @@ struct Worker: ~Copyable {
   /// Where header sections are put together for HPACK.
   var fields = HTTP2FieldList()
   var tls = WorkerTLS()
-  /// By index of the configuration.
-  let clusters: Table<Ref<ClusterView>>
+  /// The latest configuration.
+  var snapshot: Ref<Snapshot>
   let shared: Ref<SharedState>
-  let runtime: RuntimeValues
   /// This machine's address, for clients on it.
   let machineAddress: SocketAddress
   var listeners: [Ref<ActiveListener>] = []
@@ -56,15 +55,14 @@ struct Worker: ~Copyable {
 
   init(
     loop: EventLoop, index: Int, stats: WorkerStats, maxFields: Int,
-    clusters: Table<Ref<ClusterView>>, shared: Ref<SharedState>, logs: LogProducer
+    snapshot: Ref<Snapshot>, shared: Ref<SharedState>, logs: LogProducer
   ) {
     self.loop = loop
     self.index = index
     self.stats = stats
     self.parser = HTTP1HeadParser(capacity: maxFields)
-    self.clusters = clusters
+    self.snapshot = snapshot
     self.shared = shared
-    self.runtime = shared.value.runtime
     self.machineAddress = shared.value.machineAddress
     self.logs = logs
     // Ids of different workers do not meet.
@@ -123,11 +121,6 @@ extension Ref where Value == Worker {
 }
 
 extension Worker {
-  /// The cluster of this name.
-  func cluster(named name: Bytes) -> Ref<ClusterView>? {
-    shared.value.directory.find(name).map { clusters[$0] }
-  }
-
   /// The listener for an address: that very one, or the one for its port on every address.
   func listener(for address: SocketAddress) -> Ref<ActiveListener>? {
     var wildcard: Ref<ActiveListener>?
@@ -141,16 +134,6 @@ extension Worker {
       }
     }
     return wildcard
-  }
-
-  /// How many hosts a cluster has, and how they are.
-  func health(ofCluster name: Bytes) -> (total: UInt32, healthy: UInt32, degraded: UInt32)? {
-    guard let cluster = cluster(named: name) else { return nil }
-    let hosts = cluster.value.hosts
-    return (
-      UInt32(clamping: hosts.value.hosts.count), UInt32(clamping: hosts.value.healthyCount),
-      UInt32(clamping: hosts.value.degradedCount)
-    )
   }
 
   /// What a filter keeps on this worker.
@@ -230,11 +213,11 @@ struct WorkerLink {
 
 /// What the main thread and all workers know; it changes only through atomic flags.
 struct SharedState {
-  let runtime: RuntimeValues
   let machineAddress: SocketAddress
   let callManager: Ref<ConnectionManager>
-  let directory: ClusterDirectory
   let healthCheckFailed: Ref<fl_cell>
+  /// Tells the main thread that the calling worker is done with the snapshot of this version.
+  let snapshotReleased: @Sendable (UInt64) -> Void
 
   /// `/healthcheck/fail` was called.
   var isFailingHealthChecks: Bool { unsafe fl_flag_get(healthCheckFailed.pointer) != 0 }

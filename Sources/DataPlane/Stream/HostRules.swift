@@ -136,7 +136,7 @@ struct AddressRanges {
   let isEmpty: Bool
 
   init(_ list: [AddressRange], includesUnix: Bool) {
-    ranges = .immortal(list)
+    ranges = .configured(list)
     isEmpty = list.isEmpty && !includesUnix
     self.includesUnix = includesUnix
   }

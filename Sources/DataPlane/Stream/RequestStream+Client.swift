@@ -98,7 +98,7 @@ extension Ref where Value == RequestStream {
       return
     }
     value.requestHead.remove(anyOf: Self.steeringFields)
-    manager.value.routes.removeInternalOnlyHeaders(from: &value.requestHead)
+    routes.removeInternalOnlyHeaders(from: &value.requestHead)
     guard isEdge else { return }
     value.requestHead.remove(anyOf: Self.edgeFields)
     if value.claimedAddress.isKnown {

@@ -88,6 +88,7 @@ extension Ref where Value == RequestStream {
     unsafe loop.later(context: raw) { raw, _ in
       let stream = unsafe Ref<RequestStream>(raw: raw)
       let worker = stream.worker
+      worker.release(stream.snapshot)
       stream.blank()
       worker.value.streams.release(stream)
     }

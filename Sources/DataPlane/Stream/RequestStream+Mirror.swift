@@ -53,9 +53,9 @@ extension Ref where Value == RequestStream {
 
   private func cluster(of policy: MirrorPolicy) -> Ref<ClusterView>? {
     switch policy.target {
-    case .cluster(let reference): reference.index.map { worker.value.clusters[Int($0)] }
+    case .cluster(let reference): reference.index.flatMap { snapshot.value.cluster(at: $0) }
     case .header(let name):
-      name.first(in: value.requestHead).flatMap { worker.value.cluster(named: $0) }
+      name.first(in: value.requestHead).flatMap { snapshot.value.cluster(named: $0) }
     }
   }
 

@@ -56,7 +56,7 @@ extension Ref where Value == RequestStream {
     value.route.match = nil
     value.route.cluster = nil
     value.route.needsTLS = false
-    switch manager.value.routes.match(value.requestHead, random: value.route.random) {
+    switch routes.match(value.requestHead, random: value.route.random) {
     case .notFound: return
     case .redirectToTLS: value.route.needsTLS = true
     case .route(let match):
@@ -73,9 +73,9 @@ extension Ref where Value == RequestStream {
   private func findCluster(of match: RouteMatch) -> Ref<ClusterView>? {
     switch match.cluster {
     case .reference(let reference):
-      return reference.index.map { worker.value.clusters[Int($0)] }
+      return reference.index.flatMap { snapshot.value.cluster(at: $0) }
     case .named(let header):
-      return header.first(in: value.requestHead).flatMap { worker.value.cluster(named: $0) }
+      return header.first(in: value.requestHead).flatMap { snapshot.value.cluster(named: $0) }
     case nil: return nil
     }
   }

@@ -24,6 +24,8 @@ struct RequestStream: ~Copyable, Pooled {
 
   var worker: Ref<Worker>?
   var manager: Ref<ConnectionManager>?
+  /// The configuration that it began with, held to its end.
+  var snapshot: Ref<Snapshot>?
   /// The client's connection, which an HTTP/2 client's requests share. Nil for a request of our own: a
   /// filter's call, or a mirrored request.
   var downstream: Ref<DownstreamConnection>?
@@ -267,15 +269,27 @@ extension Ref where Value == RequestStream {
     return manager
   }
 
+  var snapshot: Ref<Snapshot> {
+    guard let snapshot = value.snapshot else {
+      preconditionFailure("an open stream has a snapshot")
+    }
+    return snapshot
+  }
+
+  /// The routes of its connection manager.
+  var routes: RouteTable { snapshot.value.routes[manager.value.index] }
+
   var loop: EventLoop { worker.value.loop }
 
   /// Prepares a fresh slot.
+  /// - Parameter snapshot: held for the stream, which gives it back at its end.
   func open(
     on worker: Ref<Worker>, manager: Ref<ConnectionManager>,
-    downstream: Ref<DownstreamConnection>?
+    downstream: Ref<DownstreamConnection>?, snapshot: Ref<Snapshot>
   ) {
     value.worker = worker
     value.manager = manager
+    value.snapshot = snapshot
     value.downstream = downstream
     if let downstream { value.client = .http1(downstream) }
     value.startedAt = worker.value.loop.now

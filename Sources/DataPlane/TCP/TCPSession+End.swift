@@ -36,6 +36,7 @@ extension Ref where Value == TCPSession {
     unsafe loop.later(context: raw) { raw, _ in
       let session = unsafe Ref<TCPSession>(raw: raw)
       let worker = session.worker
+      if let snapshot = session.value.snapshot { worker.release(snapshot) }
       session.value.reset()
       worker.value.tcpSessions.release(session)
     }

@@ -36,6 +36,8 @@ struct TCPSession: ~Copyable, Pooled {
   var openedAt: UInt64 = 0
   var lastActivity: UInt64 = 0
 
+  /// The configuration that it began with, held to its end.
+  var snapshot: Ref<Snapshot>?
   var phase = Phase.connecting
   var cluster: Ref<ClusterView>?
   /// Pinned for as long as the session speaks of it.
@@ -194,14 +196,16 @@ extension Ref where Value == TCPSession {
   // MARK: The upstream
 
   private func chooseCluster() {
+    let snapshot = worker.holdSnapshot()
+    value.snapshot = snapshot
     let named = value.serverName.withBytes { name in
       proxy.value.takesClusterFromServerName && !name.isEmpty
-        ? worker.value.cluster(named: name) : nil
+        ? snapshot.value.cluster(named: name) : nil
     }
     let isNamed = proxy.value.takesClusterFromServerName && value.serverName.count > 0
     let random = loop.state.value.random.next()
     value.cluster =
-      isNamed ? named : worker.value.cluster(named: proxy.value.cluster(random: random))
+      isNamed ? named : snapshot.value.cluster(named: proxy.value.cluster(random: random))
     guard value.cluster != nil else {
       stats.add(proxy.value.stats.value.cxNoRoute)
       value.flags.insert(.noClusterFound)

@@ -353,8 +353,10 @@ extension Ref where Value == HostPool {
 extension Ref where Value == Worker {
   /// Lets the pools follow the clusters' hosts.
   func followHosts() {
-    for index in 0..<value.clusters.count {
-      value.clusters[index].value.hostsChanged = { cluster in hostsChanged(of: cluster) }
+    let clusters = value.snapshot.value.clusters
+    for index in 0..<clusters.count {
+      guard let view = clusters[index] else { continue }
+      view.value.hostsChanged = { cluster in hostsChanged(of: cluster) }
     }
   }
 

@@ -19,6 +19,8 @@ envoy.config.cluster.v3.Cluster.LbPolicy RING_HASH=2 MAGLEV=5 CLUSTER_PROVIDED=6
 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig slow_start_config=3
 envoy.config.cluster.v3.UpstreamConnectionOptions set_local_interface_name_on_upstream_connections=2
 envoy.config.core.v3.Address envoy_internal_address=3
+envoy.config.core.v3.ApiVersion V2=1
+envoy.config.core.v3.ConfigSource authorities=7 path=1 api_config_source=2 ads=3 self=5
 envoy.config.core.v3.DataSource watched_directory=5
 envoy.config.core.v3.HeaderValue raw_value=3
 envoy.config.core.v3.Http1ProtocolOptions header_key_format=4 allow_chunked_length=6 send_fully_qualified_url=8 use_balsa_parser=9 allow_custom_methods=10 ignore_http_11_upgrade=11
@@ -63,7 +65,7 @@ envoy.extensions.filters.http.router.v3.Router start_child_span=2 upstream_log=3
 envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol rules=1 pass_through_tlvs=3 tlv_location=6
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector enable_ja3_fingerprinting=1 enable_ja4_fingerprinting=3 initial_read_buffer_size=2
 envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit runtime_enabled=4
-envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager rds=3 scoped_routes=31 tracing=7 http1_safe_max_connection_duration=58 http3_protocol_options=44 scheme_header_transformation=48 stream_flush_timeout=59 access_log_flush_interval=54 flush_access_log_on_new_request=55 access_log_options=56 original_ip_detection_extensions=46 early_header_mutation_extensions=52 forward_client_cert_matcher=60 represent_ipv4_remote_address_as_ipv4_mapped_ipv6=20 request_id_extension=36 path_normalization_options=43 proxy_status_config=49 typed_header_validation_config=50 append_local_overload=57 add_proxy_protocol_connection_state=53 drain_timeout_jitter=62 forward_proto_config=61 record_route_resolution_stats=63
+envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager scoped_routes=31 tracing=7 http1_safe_max_connection_duration=58 http3_protocol_options=44 scheme_header_transformation=48 stream_flush_timeout=59 access_log_flush_interval=54 flush_access_log_on_new_request=55 access_log_options=56 original_ip_detection_extensions=46 early_header_mutation_extensions=52 forward_client_cert_matcher=60 represent_ipv4_remote_address_as_ipv4_mapped_ipv6=20 request_id_extension=36 path_normalization_options=43 proxy_status_config=49 typed_header_validation_config=50 append_local_overload=57 add_proxy_protocol_connection_state=53 drain_timeout_jitter=62 forward_proto_config=61 record_route_resolution_stats=63
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType HTTP3=3
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig filters=2
 envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter config_discovery=5
@@ -80,6 +82,7 @@ envoy.extensions.transport_sockets.tls.v3.TlsParameters compliance_policies=6
 envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext allow_renegotiation=3 enforce_rsa_key_usage=5
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions upstream_http_protocol_options=2 use_downstream_protocol_config=4 auto_config=5 http_filters=6 header_validation_config=7 outlier_detection=8 request_mirror_policies=9 hash_policy=10 retry_policy=11
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig http3_protocol_options=3
+envoy.service.discovery.v3.DiscoveryResponse canary=3 control_plane=6 resource_errors=7
 envoy.type.matcher.v3.RegexMatcher.GoogleRE2 max_program_size=1
 envoy.type.matcher.v3.StringMatcher custom=8
 envoy.type.matcher.v3.ValueMatcher or_match=7
@@ -385,7 +388,6 @@ envoy.extensions.filters.network.generic_proxy.v3.VirtualHost
 envoy.extensions.filters.network.geoip.v3.Geoip
 envoy.extensions.filters.network.http_connection_manager.v3.EnvoyMobileHttpConnectionManager
 envoy.extensions.filters.network.http_connection_manager.v3.ForwardProtoConfig
-envoy.extensions.filters.network.http_connection_manager.v3.Rds
 envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRouteConfigurationsList

@@ -96,6 +96,9 @@ enum envoy.config.core.v3.HealthStatus
 3 DRAINING
 4 TIMEOUT
 5 DEGRADED
+enum envoy.config.core.v3.ApiVersion
+0 AUTO
+2 V3
 message envoy.config.core.v3.Locality
 1 string region
 2 string zone
@@ -214,6 +217,14 @@ message envoy.config.core.v3.Http2ProtocolOptions
 11 google.protobuf.UInt32Value max_inbound_window_update_frames_per_data_frame_sent gte=1
 14 google.protobuf.BoolValue override_stream_error_on_invalid_http_message
 15 envoy.config.core.v3.KeepaliveSettings connection_keepalive
+message envoy.config.core.v3.PathConfigSource
+1 string path min_len=1
+2 envoy.config.core.v3.WatchedDirectory watched_directory
+message envoy.config.core.v3.ConfigSource
+oneof config_source_specifier required
+8 envoy.config.core.v3.PathConfigSource path_config_source oneof=0
+4 google.protobuf.Duration initial_fetch_timeout
+6 envoy.config.core.v3.ApiVersion resource_api_version
 message envoy.type.matcher.v3.RegexMatcher
 oneof engine_type
 1 envoy.type.matcher.v3.RegexMatcher.GoogleRE2 google_re2 oneof=0 deprecated
@@ -826,6 +837,7 @@ oneof route_specifier required
 oneof strip_port_mode
 1 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType codec_type
 2 string stat_prefix min_len=1
+3 envoy.extensions.filters.network.http_connection_manager.v3.Rds rds oneof=0
 4 envoy.config.route.v3.RouteConfiguration route_config oneof=0
 5 []envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter http_filters
 6 google.protobuf.BoolValue add_user_agent
@@ -909,6 +921,9 @@ oneof config_type
 4 google.protobuf.Any typed_config oneof=0
 6 bool is_optional
 7 bool disabled
+message envoy.extensions.filters.network.http_connection_manager.v3.Rds
+1 envoy.config.core.v3.ConfigSource config_source
+2 string route_config_name
 message envoy.extensions.filters.network.sni_cluster.v3.SniCluster
 message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
 oneof cluster_specifier required
@@ -1003,6 +1018,11 @@ message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfi
 oneof protocol_config required
 1 envoy.config.core.v3.Http1ProtocolOptions http_protocol_options oneof=0
 2 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options oneof=0
+message envoy.service.discovery.v3.DiscoveryResponse
+1 string version_info
+2 []google.protobuf.Any resources
+4 string type_url
+5 string nonce
 message fairlead.filters.http.mtls.v1.MTLS
 1 string stat_prefix
 2 []fairlead.filters.http.mtls.v1.MTLS.Peer peers

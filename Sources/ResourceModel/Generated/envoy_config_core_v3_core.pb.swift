@@ -150,6 +150,41 @@ package nonisolated enum Envoy_Config_Core_V3_HealthStatus: SwiftProtobuf.Enum, 
 
 }
 
+/// Which version of the resources and of the transport is spoken: there is one.
+package nonisolated enum Envoy_Config_Core_V3_ApiVersion: SwiftProtobuf.Enum, Swift.CaseIterable {
+  package typealias RawValue = Int
+  case auto // = 0
+  case v3 // = 2
+  case UNRECOGNIZED(Int)
+
+  package init() {
+    self = .auto
+  }
+
+  package init?(rawValue: Int) {
+    switch rawValue {
+    case 0: self = .auto
+    case 2: self = .v3
+    default: self = .UNRECOGNIZED(rawValue)
+    }
+  }
+
+  package var rawValue: Int {
+    switch self {
+    case .auto: return 0
+    case .v3: return 2
+    case .UNRECOGNIZED(let i): return i
+    }
+  }
+
+  // The compiler won't synthesize support with the UNRECOGNIZED case.
+  package static let allCases: [Envoy_Config_Core_V3_ApiVersion] = [
+    .auto,
+    .v3,
+  ]
+
+}
+
 package nonisolated struct Envoy_Config_Core_V3_Locality: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -1085,6 +1120,70 @@ package nonisolated struct Envoy_Config_Core_V3_Http2ProtocolOptions: Sendable {
   fileprivate var _connectionKeepalive: Envoy_Config_Core_V3_KeepaliveSettings? = nil
 }
 
+/// Resources in a file, which is read again when another is moved into its place.
+package nonisolated struct Envoy_Config_Core_V3_PathConfigSource: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var path: String = String()
+
+  /// Whatever is moved into this directory announces a change, instead of the file itself.
+  package var watchedDirectory: Envoy_Config_Core_V3_WatchedDirectory {
+    get {_watchedDirectory ?? Envoy_Config_Core_V3_WatchedDirectory()}
+    set {_watchedDirectory = newValue}
+  }
+  /// Returns true if `watchedDirectory` has been explicitly set.
+  package var hasWatchedDirectory: Bool {self._watchedDirectory != nil}
+  /// Clears the value of `watchedDirectory`. Subsequent reads from it will return its default value.
+  package mutating func clearWatchedDirectory() {self._watchedDirectory = nil}
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _watchedDirectory: Envoy_Config_Core_V3_WatchedDirectory? = nil
+}
+
+/// Where resources come from that are not in the configuration itself.
+package nonisolated struct Envoy_Config_Core_V3_ConfigSource: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var configSourceSpecifier: Envoy_Config_Core_V3_ConfigSource.OneOf_ConfigSourceSpecifier? = nil
+
+  package var pathConfigSource: Envoy_Config_Core_V3_PathConfigSource {
+    get {
+      if case .pathConfigSource(let v)? = configSourceSpecifier {return v}
+      return Envoy_Config_Core_V3_PathConfigSource()
+    }
+    set {configSourceSpecifier = .pathConfigSource(newValue)}
+  }
+
+  package var initialFetchTimeout: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_initialFetchTimeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_initialFetchTimeout = newValue}
+  }
+  /// Returns true if `initialFetchTimeout` has been explicitly set.
+  package var hasInitialFetchTimeout: Bool {self._initialFetchTimeout != nil}
+  /// Clears the value of `initialFetchTimeout`. Subsequent reads from it will return its default value.
+  package mutating func clearInitialFetchTimeout() {self._initialFetchTimeout = nil}
+
+  package var resourceApiVersion: Envoy_Config_Core_V3_ApiVersion = .auto
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_ConfigSourceSpecifier: Equatable, Sendable {
+    case pathConfigSource(Envoy_Config_Core_V3_PathConfigSource)
+
+  }
+
+  package init() {}
+
+  fileprivate var _initialFetchTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "envoy.config.core.v3"
@@ -1099,6 +1198,10 @@ nonisolated extension Envoy_Config_Core_V3_TrafficDirection: SwiftProtobuf._Prot
 
 nonisolated extension Envoy_Config_Core_V3_HealthStatus: SwiftProtobuf._ProtoNameProviding {
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0UNKNOWN\0\u{1}HEALTHY\0\u{1}UNHEALTHY\0\u{1}DRAINING\0\u{1}TIMEOUT\0\u{1}DEGRADED\0")
+}
+
+nonisolated extension Envoy_Config_Core_V3_ApiVersion: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0AUTO\0\u{2}\u{2}V3\0")
 }
 
 nonisolated extension Envoy_Config_Core_V3_Locality: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
@@ -2254,6 +2357,101 @@ nonisolated extension Envoy_Config_Core_V3_Http2ProtocolOptions: SwiftProtobuf.M
     if lhs._maxInboundWindowUpdateFramesPerDataFrameSent != rhs._maxInboundWindowUpdateFramesPerDataFrameSent {return false}
     if lhs._overrideStreamErrorOnInvalidHTTPMessage != rhs._overrideStreamErrorOnInvalidHTTPMessage {return false}
     if lhs._connectionKeepalive != rhs._connectionKeepalive {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_PathConfigSource: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PathConfigSource"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}path\0\u{3}watched_directory\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.path) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._watchedDirectory) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.path.isEmpty {
+      try visitor.visitSingularStringField(value: self.path, fieldNumber: 1)
+    }
+    try { if let v = self._watchedDirectory {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Core_V3_PathConfigSource, rhs: Envoy_Config_Core_V3_PathConfigSource) -> Bool {
+    if lhs.path != rhs.path {return false}
+    if lhs._watchedDirectory != rhs._watchedDirectory {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_ConfigSource: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ConfigSource"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{4}initial_fetch_timeout\0\u{4}\u{2}resource_api_version\0\u{4}\u{2}path_config_source\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._initialFetchTimeout) }()
+      case 6: try { try decoder.decodeSingularEnumField(value: &self.resourceApiVersion) }()
+      case 8: try {
+        var v: Envoy_Config_Core_V3_PathConfigSource?
+        var hadOneofValue = false
+        if let current = self.configSourceSpecifier {
+          hadOneofValue = true
+          if case .pathConfigSource(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.configSourceSpecifier = .pathConfigSource(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._initialFetchTimeout {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
+    if self.resourceApiVersion != .auto {
+      try visitor.visitSingularEnumField(value: self.resourceApiVersion, fieldNumber: 6)
+    }
+    try { if case .pathConfigSource(let v)? = self.configSourceSpecifier {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Core_V3_ConfigSource, rhs: Envoy_Config_Core_V3_ConfigSource) -> Bool {
+    if lhs.configSourceSpecifier != rhs.configSourceSpecifier {return false}
+    if lhs._initialFetchTimeout != rhs._initialFetchTimeout {return false}
+    if lhs.resourceApiVersion != rhs.resourceApiVersion {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -42,6 +42,14 @@ package nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManage
     set {_uniqueStorage()._routeSpecifier = newValue}
   }
 
+  package var rds: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_Rds {
+    get {
+      if case .rds(let v)? = _storage._routeSpecifier {return v}
+      return Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_Rds()
+    }
+    set {_uniqueStorage()._routeSpecifier = .rds(newValue)}
+  }
+
   package var routeConfig: Envoy_Config_Route_V3_RouteConfiguration {
     get {
       if case .routeConfig(let v)? = _storage._routeSpecifier {return v}
@@ -304,6 +312,7 @@ package nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManage
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_RouteSpecifier: Equatable, Sendable {
+    case rds(Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_Rds)
     case routeConfig(Envoy_Config_Route_V3_RouteConfiguration)
 
   }
@@ -661,13 +670,37 @@ package nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManage
   package init() {}
 }
 
+/// Routes that come while the process runs.
+package nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_Rds: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var configSource: Envoy_Config_Core_V3_ConfigSource {
+    get {_configSource ?? Envoy_Config_Core_V3_ConfigSource()}
+    set {_configSource = newValue}
+  }
+  /// Returns true if `configSource` has been explicitly set.
+  package var hasConfigSource: Bool {self._configSource != nil}
+  /// Clears the value of `configSource`. Subsequent reads from it will return its default value.
+  package mutating func clearConfigSource() {self._configSource = nil}
+
+  package var routeConfigName: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+
+  fileprivate var _configSource: Envoy_Config_Core_V3_ConfigSource? = nil
+}
+
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
 
 fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.network.http_connection_manager.v3"
 
 nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".HttpConnectionManager"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}codec_type\0\u{3}stat_prefix\0\u{4}\u{2}route_config\0\u{3}http_filters\0\u{3}add_user_agent\0\u{4}\u{2}http_protocol_options\0\u{3}http2_protocol_options\0\u{3}server_name\0\u{4}\u{2}drain_timeout\0\u{3}access_log\0\u{3}use_remote_address\0\u{3}generate_request_id\0\u{3}forward_client_cert_details\0\u{3}set_current_client_cert_details\0\u{3}proxy_100_continue\0\u{3}xff_num_trusted_hops\0\u{4}\u{2}skip_xff_append\0\u{1}via\0\u{3}upgrade_configs\0\u{3}stream_idle_timeout\0\u{3}internal_address_config\0\u{3}delayed_close_timeout\0\u{4}\u{2}request_timeout\0\u{3}max_request_headers_kb\0\u{3}normalize_path\0\u{4}\u{2}preserve_external_request_id\0\u{3}merge_slashes\0\u{3}server_header_transformation\0\u{3}common_http_protocol_options\0\u{4}\u{2}always_set_request_id_in_response\0\u{3}local_reply_config\0\u{3}strip_matching_host_port\0\u{3}stream_error_on_invalid_http_message\0\u{3}request_headers_timeout\0\u{3}strip_any_host_port\0\u{4}\u{3}path_with_escaped_slashes_action\0\u{4}\u{2}strip_trailing_host_dot\0\u{4}\u{4}append_x_forwarded_port\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}codec_type\0\u{3}stat_prefix\0\u{1}rds\0\u{3}route_config\0\u{3}http_filters\0\u{3}add_user_agent\0\u{4}\u{2}http_protocol_options\0\u{3}http2_protocol_options\0\u{3}server_name\0\u{4}\u{2}drain_timeout\0\u{3}access_log\0\u{3}use_remote_address\0\u{3}generate_request_id\0\u{3}forward_client_cert_details\0\u{3}set_current_client_cert_details\0\u{3}proxy_100_continue\0\u{3}xff_num_trusted_hops\0\u{4}\u{2}skip_xff_append\0\u{1}via\0\u{3}upgrade_configs\0\u{3}stream_idle_timeout\0\u{3}internal_address_config\0\u{3}delayed_close_timeout\0\u{4}\u{2}request_timeout\0\u{3}max_request_headers_kb\0\u{3}normalize_path\0\u{4}\u{2}preserve_external_request_id\0\u{3}merge_slashes\0\u{3}server_header_transformation\0\u{3}common_http_protocol_options\0\u{4}\u{2}always_set_request_id_in_response\0\u{3}local_reply_config\0\u{3}strip_matching_host_port\0\u{3}stream_error_on_invalid_http_message\0\u{3}request_headers_timeout\0\u{3}strip_any_host_port\0\u{4}\u{3}path_with_escaped_slashes_action\0\u{4}\u{2}strip_trailing_host_dot\0\u{4}\u{4}append_x_forwarded_port\0")
 
   fileprivate class _StorageClass {
     var _codecType: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager.CodecType = .auto
@@ -776,6 +809,19 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
         switch fieldNumber {
         case 1: try { try decoder.decodeSingularEnumField(value: &_storage._codecType) }()
         case 2: try { try decoder.decodeSingularStringField(value: &_storage._statPrefix) }()
+        case 3: try {
+          var v: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_Rds?
+          var hadOneofValue = false
+          if let current = _storage._routeSpecifier {
+            hadOneofValue = true
+            if case .rds(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._routeSpecifier = .rds(v)
+          }
+        }()
         case 4: try {
           var v: Envoy_Config_Route_V3_RouteConfiguration?
           var hadOneofValue = false
@@ -849,9 +895,17 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
       if !_storage._statPrefix.isEmpty {
         try visitor.visitSingularStringField(value: _storage._statPrefix, fieldNumber: 2)
       }
-      try { if case .routeConfig(let v)? = _storage._routeSpecifier {
+      switch _storage._routeSpecifier {
+      case .rds?: try {
+        guard case .rds(let v)? = _storage._routeSpecifier else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      }()
+      case .routeConfig?: try {
+        guard case .routeConfig(let v)? = _storage._routeSpecifier else { preconditionFailure() }
         try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
-      } }()
+      }()
+      case nil: break
+      }
       if !_storage._httpFilters.isEmpty {
         try visitor.visitRepeatedMessageField(value: _storage._httpFilters, fieldNumber: 5)
       }
@@ -1306,6 +1360,45 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
     if lhs.configType != rhs.configType {return false}
     if lhs.isOptional != rhs.isOptional {return false}
     if lhs.disabled != rhs.disabled {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_Rds: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".Rds"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}config_source\0\u{3}route_config_name\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._configSource) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.routeConfigName) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._configSource {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if !self.routeConfigName.isEmpty {
+      try visitor.visitSingularStringField(value: self.routeConfigName, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_Rds, rhs: Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_Rds) -> Bool {
+    if lhs._configSource != rhs._configSource {return false}
+    if lhs.routeConfigName != rhs.routeConfigName {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -18,6 +18,8 @@ enum ExtensionPoints {
     case "envoy.config.core.v3.TypedExtensionConfig.typed_config":
       // Only resolvers are configured through this message so far.
       return ["envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"]
+    case "envoy.service.discovery.v3.DiscoveryResponse.resources":
+      return ResourceType.allCases.map(\.rawValue)
     default: return []
     }
   }

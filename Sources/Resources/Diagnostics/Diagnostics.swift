@@ -63,6 +63,20 @@ package final class Diagnostics {
     return tree.nearestNode(at: path).location
   }
 
+  /// What was found at a path and below it, by itself: later passes add to the part alone.
+  func part(below path: ConfigPath) -> Diagnostics {
+    let part = Diagnostics(files: files)
+    part.tree = tree
+    let prefix = path.description
+    part.found = found.filter { _, diagnostic in
+      guard diagnostic.path.hasPrefix(prefix) else { return false }
+      let rest = diagnostic.path.utf8.dropFirst(prefix.utf8.count)
+      return rest.isEmpty || rest.first == UInt8(ascii: ".") || rest.first == UInt8(ascii: "[")
+    }
+    part.errorCount = part.found.count { $0.diagnostic.severity == .error }
+    return part
+  }
+
   func report(
     _ severity: Diagnostic.Severity, _ message: String, path: ConfigPath, at place: SourceLocation
   ) {

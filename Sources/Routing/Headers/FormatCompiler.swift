@@ -32,8 +32,8 @@ package struct FormatCompiler {
     let isJSON = if case .jsonFormat = message.format { true } else { false }
     let type = isJSON ? "application/json" : "text/plain"
     return ReplyFormat(
-      format: .immortal(format),
-      contentType: .immortal(message.contentType.isEmpty ? type : message.contentType))
+      format: .configured(format),
+      contentType: .configured(message.contentType.isEmpty ? type : message.contentType))
   }
 
   /// A line of an access log.
@@ -60,7 +60,7 @@ package struct FormatCompiler {
   /// Options under which header names are looked up by `HeaderID`.
   static func options(omitEmptyValues: Bool) -> LogFormatOptions {
     var options = LogFormatOptions(omitEmptyValues: omitEmptyValues)
-    options.knownHeader = { HeaderID.of(.immortal($0)).rawValue }
+    options.knownHeader = { name in Bytes.with(name) { HeaderID.of($0).rawValue } }
     return options
   }
 
@@ -92,7 +92,9 @@ package struct FormatCompiler {
     at path: ConfigPath, _ body: () throws(LogFormatError) -> LogFormat
   ) -> LogFormat? {
     do throws(LogFormatError) {
-      return try body()
+      let format = try body()
+      ResourceMemory.atEnd { format.deallocate() }
+      return format
     } catch {
       diagnostics.error(at: path, error.description)
       return nil

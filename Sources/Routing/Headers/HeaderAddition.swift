@@ -34,7 +34,7 @@ struct HeaderAddition: BitwiseCopyable {
       return nil
     }
     self.value = value
-    line = value.literal.flatMap { [name] in .immortal(name.text, id: name.id, $0) }
+    line = value.literal.flatMap { [name] in .configured(name.text, id: name.id, $0) }
     keepsEmptyValue = message.keepEmptyValue
     joins = Self.joinsValues(name, of: part)
     action =

@@ -39,9 +39,9 @@ package struct HeaderMutations: BitwiseCopyable {
       removed: [HeaderName] = [], removedMatches: [StringMatcher] = [],
       added: [HeaderAddition] = []
     ) {
-      self.removed = Table.immortal(removed)
-      self.removedMatches = Table.immortal(removedMatches)
-      self.added = Table.immortal(added)
+      self.removed = Table.configured(removed)
+      self.removedMatches = Table.configured(removedMatches)
+      self.added = Table.configured(added)
     }
   }
 
@@ -64,7 +64,7 @@ package struct HeaderMutations: BitwiseCopyable {
       HeaderAddition(option, of: part, at: list.index(index), diagnostics)
     }
     let removed = removing.map(HeaderName.init)
-    groups = Table.immortal(
+    groups = Table.configured(
       added.isEmpty && removed.isEmpty ? [] : [Group(removed: removed, added: added)])
   }
 
@@ -74,7 +74,7 @@ package struct HeaderMutations: BitwiseCopyable {
     at path: ConfigPath, _ diagnostics: Diagnostics
   ) {
     self.part = part
-    groups = Table.immortal(
+    groups = Table.configured(
       messages.enumerated().compactMap { index, message in
         Self.group(message, of: part, at: path.index(index), diagnostics)
       })

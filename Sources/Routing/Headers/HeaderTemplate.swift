@@ -15,8 +15,9 @@ struct HeaderTemplate: BitwiseCopyable {
     let options = FormatCompiler.options(omitEmptyValues: true)
     do throws(LogFormatError) {
       let compiled = try LogFormat.text(text, options)
+      ResourceMemory.atEnd { compiled.deallocate() }
       literal = compiled.constant.map(Bytes.init)
-      format = literal == nil ? .immortal(compiled) : nil
+      format = literal == nil ? .configured(compiled) : nil
     } catch {
       diagnostics.error(at: path, error.description)
       return nil

@@ -95,7 +95,7 @@ package struct HeaderMatchers: BitwiseCopyable {
     _ messages: [Envoy_Config_Route_V3_HeaderMatcher], _ quantifier: Quantifier = .all,
     at path: ConfigPath, _ diagnostics: Diagnostics
   ) {
-    matchers = Table.immortal(
+    matchers = Table.configured(
       messages.enumerated().compactMap { index, message in
         HeaderMatcher(message, at: path.index(index), diagnostics)
       })

@@ -8,7 +8,7 @@ package struct HeaderName: BitwiseCopyable {
 
   /// Names are compared in lower case.
   package init(_ name: String) {
-    text = .immortal(name.lowercased())
+    text = .configured(name.lowercased())
     id = HeaderID.of(text)
   }
 

@@ -20,7 +20,7 @@ package struct QueryParameterMatcher: BitwiseCopyable {
     _ message: Envoy_Config_Route_V3_QueryParameterMatcher, at path: ConfigPath,
     _ diagnostics: Diagnostics
   ) {
-    name = .immortal(message.name)
+    name = .configured(message.name)
     switch message.queryParameterMatchSpecifier {
     case .presentMatch(let present): condition = .present(present)
     case .stringMatch(let message):

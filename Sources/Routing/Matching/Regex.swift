@@ -1,7 +1,8 @@
 import CRE2
 import Engine
 
-/// A compiled RE2 expression that lasts as long as the process. The only file that sees such pointers.
+/// A compiled RE2 expression that lasts as long as the resource that it belongs to. The only file that
+/// sees such pointers.
 ///
 /// Matching takes time linear in the text, whatever the expression; any thread may use it.
 @safe
@@ -15,14 +16,15 @@ package struct Regex: BitwiseCopyable {
 
   /// Compiles an expression.
   package init(_ pattern: String) throws(Refusal) {
-    let text = Bytes.immortal(pattern)
+    let text = Bytes.configured(pattern)
     var message = ErrorText()
-    // SAFETY: the text and the buffer outlive the call. The object is never freed.
+    // SAFETY: the text and the buffer outlive the call. The object goes with its resource.
     let compiled = unsafe fl_regex_compile(
       UnsafeRawPointer(text.base).assumingMemoryBound(to: CChar.self), text.count,
       &message.bytes, ErrorText.capacity)
     guard let compiled = unsafe compiled else { throw Refusal(message: message.string) }
     unsafe raw = compiled
+    ResourceMemory.atEnd { unsafe fl_regex_free(compiled) }
   }
 
   /// Whether the whole text matches.
@@ -32,7 +34,7 @@ package struct Regex: BitwiseCopyable {
 
   /// Checks a substitution and keeps it.
   package func substitution(_ text: String) throws(Refusal) -> Substitution {
-    let kept = Bytes.immortal(text)
+    let kept = Bytes.configured(text)
     var message = ErrorText()
     // SAFETY: as in `init`.
     let isValid = unsafe fl_regex_check_substitution(

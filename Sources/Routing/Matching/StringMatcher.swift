@@ -22,22 +22,22 @@ package struct StringMatcher: BitwiseCopyable {
 
   /// Matches exactly this text.
   package static func exactly(_ text: String) -> StringMatcher {
-    StringMatcher(.exact(.immortal(text)))
+    StringMatcher(.exact(.configured(text)))
   }
 
   /// Matches what starts with this text.
   package static func prefix(_ text: String) -> StringMatcher {
-    StringMatcher(.prefix(.immortal(text)))
+    StringMatcher(.prefix(.configured(text)))
   }
 
   /// Matches what ends with this text.
   package static func suffix(_ text: String) -> StringMatcher {
-    StringMatcher(.suffix(.immortal(text)))
+    StringMatcher(.suffix(.configured(text)))
   }
 
   /// Matches what contains this text.
   package static func contains(_ text: String) -> StringMatcher {
-    StringMatcher(.contains(.immortal(text)))
+    StringMatcher(.contains(.configured(text)))
   }
 
   /// Matches what the expression matches as a whole.
@@ -49,10 +49,10 @@ package struct StringMatcher: BitwiseCopyable {
   ) {
     ignoresCase = message.ignoreCase
     switch message.matchPattern {
-    case .exact(let text): pattern = .exact(.immortal(text))
-    case .prefix(let text): pattern = .prefix(.immortal(text))
-    case .suffix(let text): pattern = .suffix(.immortal(text))
-    case .contains(let text): pattern = .contains(.immortal(text))
+    case .exact(let text): pattern = .exact(.configured(text))
+    case .prefix(let text): pattern = .prefix(.configured(text))
+    case .suffix(let text): pattern = .suffix(.configured(text))
+    case .contains(let text): pattern = .contains(.configured(text))
     case .safeRegex(let expression):
       if message.ignoreCase {
         diagnostics.error(

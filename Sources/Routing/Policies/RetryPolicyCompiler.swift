@@ -27,7 +27,7 @@ package enum RetryPolicyCompiler {
       message.hostSelectionRetryMaxAttempts > 0
       ? UInt32(clamping: message.hostSelectionRetryMaxAttempts)
       : UInt32(Defaults.hostSelectionAttempts)
-    return unsafe .immortal(policy)
+    return unsafe .configured(policy)
   }
 
   // MARK: Parts
@@ -68,19 +68,19 @@ package enum RetryPolicyCompiler {
     _ message: Envoy_Config_Route_V3_RetryPolicy, at path: ConfigPath,
     in policy: inout fl_retry_policy, _ diagnostics: Diagnostics
   ) {
-    let codes = Table.immortal(message.retriableStatusCodes)
+    let codes = Table.configured(message.retriableStatusCodes)
     unsafe policy.retriable_status_codes = unsafe codes.pointer
     unsafe policy.retriable_status_code_count = codes.count
     let response = HeaderMatchers(
       message.retriableHeaders, .any, at: path.field("retriable_headers"), diagnostics)
     if !response.isEmpty {
-      unsafe policy.retriable_headers = unsafe UnsafeRawPointer(Ref.immortal(response).raw)
+      unsafe policy.retriable_headers = unsafe UnsafeRawPointer(Ref.configured(response).raw)
     }
     let request = HeaderMatchers(
       message.retriableRequestHeaders, .any, at: path.field("retriable_request_headers"),
       diagnostics)
     if !request.isEmpty {
-      unsafe policy.retriable_request_headers = unsafe UnsafeRawPointer(Ref.immortal(request).raw)
+      unsafe policy.retriable_request_headers = unsafe UnsafeRawPointer(Ref.configured(request).raw)
     }
   }
 
@@ -89,12 +89,12 @@ package enum RetryPolicyCompiler {
     in policy: inout fl_retry_policy
   ) {
     let headers = unsafe backOff.resetHeaders.map { header in
-      let name = Bytes.immortal(header.name.lowercased())
+      let name = Bytes.configured(header.name.lowercased())
       return unsafe fl_reset_header(
         name: fl_bytes(data: name.base, count: name.count),
         unix_timestamp: header.format == .unixTimestamp)
     }
-    unsafe policy.reset_headers = unsafe Table.immortal(headers).pointer
+    unsafe policy.reset_headers = unsafe Table.configured(headers).pointer
     unsafe policy.reset_header_count = unsafe headers.count
     unsafe policy.reset_max_interval_ms =
       backOff.hasMaxInterval

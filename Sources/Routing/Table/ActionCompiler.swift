@@ -37,10 +37,10 @@ struct ActionCompiler {
   /// What the route does; nil, and a diagnostic, when that cannot be compiled.
   func compile(_ route: Envoy_Config_Route_V3_Route, at path: ConfigPath) -> RouteEntry.Action? {
     switch route.action {
-    case .route(let action): .forward(.immortal(forward(action, at: path.field("route"))))
-    case .redirect(let action): .redirect(.immortal(redirect(action, at: path.field("redirect"))))
+    case .route(let action): .forward(.configured(forward(action, at: path.field("route"))))
+    case .redirect(let action): .redirect(.configured(redirect(action, at: path.field("redirect"))))
     case .directResponse(let action):
-      directResponse(action, at: path.field("direct_response")).map { .respond(.immortal($0)) }
+      directResponse(action, at: path.field("direct_response")).map { .respond(.configured($0)) }
     case nil: nil
     }
   }
@@ -63,19 +63,19 @@ struct ActionCompiler {
       hostRewrite: hostRewrite(action, at: path),
       appendsForwardedHost: action.appendXForwardedHost,
       clusterNotFoundStatus: notFoundStatus(action.clusterNotFoundResponseCode),
-      timeouts: .immortal(timeouts(action, retryPolicy)),
+      timeouts: .configured(timeouts(action, retryPolicy)),
       idleTimeoutMilliseconds: action.hasIdleTimeout ? action.idleTimeout.milliseconds : nil,
       maxStreamDuration: action.hasMaxStreamDuration ? duration(action.maxStreamDuration) : nil,
       retryPolicy: retryPolicy,
       mirrors: action.requestMirrorPolicies.isEmpty
         ? inheritedMirrors : Self.mirrors(action.requestMirrorPolicies, context),
       internalRedirect: action.hasInternalRedirectPolicy
-        ? .immortal(internalRedirect(action.internalRedirectPolicy)) : nil,
+        ? .configured(internalRedirect(action.internalRedirectPolicy)) : nil,
       isHighPriority: action.priority == .high,
-      upgrades: Table.immortal(
+      upgrades: Table.configured(
         action.upgradeConfigs.map {
           UpgradePolicy(
-            type: .immortal($0.upgradeType), isEnabled: $0.hasEnabled ? $0.enabled.value : true)
+            type: .configured($0.upgradeType), isEnabled: $0.hasEnabled ? $0.enabled.value : true)
         }))
   }
 
@@ -100,7 +100,7 @@ struct ActionCompiler {
     case .cluster(let name): .cluster(context.cluster(name))
     case .clusterHeader(let name): .header(.ofRequest(name))
     case .weightedClusters(let weighted):
-      .weighted(.immortal(self.weighted(weighted, at: path.field("weighted_clusters"))))
+      .weighted(.configured(self.weighted(weighted, at: path.field("weighted_clusters"))))
     case nil: .cluster(context.cluster(""))
     }
   }
@@ -125,20 +125,20 @@ struct ActionCompiler {
           target: cluster.clusterHeader.isEmpty
             ? .cluster(context.cluster(cluster.name)) : .header(.ofRequest(cluster.clusterHeader)),
           hostRewrite: cluster.hostRewriteLiteral.isEmpty
-            ? nil : .immortal(cluster.hostRewriteLiteral),
+            ? nil : .configured(cluster.hostRewriteLiteral),
           upperBound: total, requestMutations: mutations.request,
           responseMutations: mutations.response,
           filters: context.filterConfigs(cluster.typedPerFilterConfig, at: path)))
     }
     return WeightedClusters(
-      choices: Table.immortal(choices),
+      choices: Table.configured(choices),
       randomHeader: message.headerName.isEmpty ? nil : .ofRequest(message.headerName))
   }
 
   private func pathRewrite(
     prefix: String, regex: Envoy_Type_Matcher_V3_RegexMatchAndSubstitute?, at path: ConfigPath
   ) -> PathRewrite {
-    if !prefix.isEmpty { return .prefix(.immortal(prefix)) }
+    if !prefix.isEmpty { return .prefix(.configured(prefix)) }
     guard let regex else { return .none }
     let substitution = Regex.Substitution(regex, at: path.field("regex_rewrite"), diagnostics)
     return substitution.map(PathRewrite.regex) ?? .none
@@ -148,7 +148,7 @@ struct ActionCompiler {
     _ action: Envoy_Config_Route_V3_RouteAction, at path: ConfigPath
   ) -> HostRewrite {
     switch action.hostRewriteSpecifier {
-    case .hostRewriteLiteral(let host): return host.isEmpty ? .none : .literal(.immortal(host))
+    case .hostRewriteLiteral(let host): return host.isEmpty ? .none : .literal(.configured(host))
     case .autoHostRewrite(let isOn): return isOn.value ? .automatic : .none
     case .hostRewriteHeader(let name): return name.isEmpty ? .none : .header(.ofRequest(name))
     case .hostRewritePathRegex(let regex):
@@ -197,14 +197,14 @@ struct ActionCompiler {
   private static func mirrors(
     _ policies: [Envoy_Config_Route_V3_RouteAction.RequestMirrorPolicy], _ context: RouteCompiler
   ) -> Table<MirrorPolicy> {
-    Table.immortal(
+    Table.configured(
       policies.map { policy in
         MirrorPolicy(
           target: policy.clusterHeader.isEmpty
             ? .cluster(context.cluster(policy.cluster)) : .header(.ofRequest(policy.clusterHeader)),
           appendsShadowSuffix: !policy.disableShadowHostSuffixAppend,
           hostRewrite: policy.hostRewriteLiteral.isEmpty
-            ? nil : .immortal(policy.hostRewriteLiteral),
+            ? nil : .configured(policy.hostRewriteLiteral),
           fraction: policy.hasRuntimeFraction
             ? RuntimeFraction(policy.runtimeFraction, runtime: context.options.runtime) : nil)
       })
@@ -242,13 +242,13 @@ struct ActionCompiler {
     if case .regexRewrite(let rewrite)? = action.pathRewriteSpecifier { regex = rewrite }
     return RedirectAction(
       status: status, scheme: optional(scheme), host: optional(action.hostRedirect),
-      port: action.portRedirect == 0 ? nil : .immortal(":\(action.portRedirect)"),
+      port: action.portRedirect == 0 ? nil : .configured(":\(action.portRedirect)"),
       path: optional(action.pathRedirect),
       pathRewrite: pathRewrite(prefix: prefix, regex: regex, at: path),
       stripsQuery: action.stripQuery)
   }
 
-  private func optional(_ text: String) -> Bytes? { text.isEmpty ? nil : .immortal(text) }
+  private func optional(_ text: String) -> Bytes? { text.isEmpty ? nil : .configured(text) }
 
   private func directResponse(
     _ action: Envoy_Config_Route_V3_DirectResponseAction, at path: ConfigPath
@@ -264,21 +264,21 @@ struct ActionCompiler {
       action.hasBodyFormat
       ? FormatCompiler(diagnostics).reply(action.bodyFormat, at: path.field("body_format")) : nil
     return DirectResponse(
-      status: UInt16(clamping: action.status), body: .immortal(bytes), format: format)
+      status: UInt16(clamping: action.status), body: .configured(bytes), format: format)
   }
 }
 
 extension RouteCompiler {
   /// A cluster by its name; whether there is one is for the configuration's check to say.
   func cluster(_ name: String) -> ClusterReference {
-    ClusterReference(name: .immortal(name), index: options.cluster(name))
+    ClusterReference(name: .configured(name), index: options.cluster(name))
   }
 }
 
 extension Bytes {
   /// A copy that lasts until the process ends.
   static func immortal(_ bytes: [UInt8]) -> Bytes {
-    let copy = Table.immortal(bytes)
+    let copy = Table.configured(bytes)
     guard let base = unsafe copy.pointer else { return .empty }
     return unsafe Bytes(base: base, count: copy.count)
   }

@@ -43,8 +43,8 @@ struct ByteIndex: BitwiseCopyable {
       while slots[at].value != Self.absent { at = (at + 1) & (capacity - 1) }
       slots[at] = Slot(key: key, hash: hash, value: value)
     }
-    self.slots = Table.immortal(slots)
-    lengths = Table.immortal(Set(values.map(\.key.count)).sorted())
+    self.slots = Table.configured(slots)
+    lengths = Table.configured(Set(values.map(\.key.count)).sorted())
   }
 
   var isEmpty: Bool { lengths.isEmpty }

@@ -18,7 +18,7 @@ package struct FilterConfigs: BitwiseCopyable {
 
   init(_ slots: [Slot]) {
     let isUsed = slots.contains { $0.isPresent }
-    self.slots = Table.immortal(isUsed ? slots : [])
+    self.slots = Table.configured(isUsed ? slots : [])
   }
 
   /// The level says something about a filter of the chain.

@@ -72,12 +72,13 @@ final class RouteCompiler {
     }
     return RouteTable(
       RouteTable.Root(
-        name: .immortal(configuration.name),
+        name: .configured(configuration.name),
         index: VirtualHostIndex(domains, ignoresPort: configuration.ignorePortInHostMatching),
-        hosts: Table.immortal(hosts),
+        hosts: Table.configured(hosts),
         ignoresPathParameters: configuration.ignorePathParametersInPathMatching,
         recordsOriginals: !options.suppressesEnvoyHeaders,
-        internalOnlyHeaders: Table.immortal(configuration.internalOnlyHeaders.map(HeaderName.init)),
+        internalOnlyHeaders: Table.configured(
+          configuration.internalOnlyHeaders.map(HeaderName.init)),
         filters: filterConfigs(configuration.typedPerFilterConfig, at: path)))
   }
 
@@ -96,9 +97,9 @@ final class RouteCompiler {
     let mutations = levelMutations(
       host.requestHeadersToAdd, host.requestHeadersToRemove, host.responseHeadersToAdd,
       host.responseHeadersToRemove, at: path)
-    let virtualHost = Ref.immortal(
+    let virtualHost = Ref.configured(
       VirtualHost(
-        name: .immortal(host.name), tlsRequirement: tlsRequirement(host.requireTls),
+        name: .configured(host.name), tlsRequirement: tlsRequirement(host.requireTls),
         includesAttemptCount: host.includeRequestAttemptCount,
         includesAttemptCountInResponse: host.includeAttemptCountInResponse,
         includesIsTimeoutRetry: host.includeIsTimeoutRetryHeader,
@@ -118,7 +119,7 @@ final class RouteCompiler {
         route.responseHeadersToRemove, at: path)
       entries.append(
         RouteEntry(
-          name: .immortal(route.name), virtualHost: virtualHost, action: action,
+          name: .configured(route.name), virtualHost: virtualHost, action: action,
           bodyBufferLimit: bodyBufferLimit(route, host), conditions: conditions,
           requestMutations: inOrder([own.request, mutations.request, outer.request]),
           responseMutations: inOrder([own.response, mutations.response, outer.response]),
@@ -127,14 +128,14 @@ final class RouteCompiler {
     let patterns = entries.map { ($0.conditions.pattern, $0.conditions.isCaseSensitive) }
     return RouteTable.Host(
       virtualHost: virtualHost, index: RouteIndex(patterns),
-      routes: Table.immortal(entries))
+      routes: Table.configured(entries))
   }
 
   /// From the most specific level to the least, so that the least specific has the last word,
   /// unless `most_specific_header_mutations_wins`.
   private func inOrder(_ levels: [HeaderMutations]) -> Table<HeaderMutations> {
     let used = levels.filter { !$0.isEmpty }
-    return Table.immortal(configuration.mostSpecificHeaderMutationsWins ? used.reversed() : used)
+    return Table.configured(configuration.mostSpecificHeaderMutationsWins ? used.reversed() : used)
   }
 
   private func tlsRequirement(

@@ -26,9 +26,9 @@ struct RouteConditions: BitwiseCopyable {
   ) {
     let diagnostics = context.diagnostics
     switch message.pathSpecifier {
-    case .prefix(let text): pattern = .prefix(.immortal(text))
-    case .path(let text): pattern = .exact(.immortal(text))
-    case .pathSeparatedPrefix(let text): pattern = .separatedPrefix(.immortal(text))
+    case .prefix(let text): pattern = .prefix(.configured(text))
+    case .path(let text): pattern = .exact(.configured(text))
+    case .pathSeparatedPrefix(let text): pattern = .separatedPrefix(.configured(text))
     case .safeRegex(let expression):
       guard let regex = Regex(expression, at: path.field("safe_regex"), diagnostics) else {
         return nil
@@ -39,7 +39,7 @@ struct RouteConditions: BitwiseCopyable {
     isCaseSensitive = message.hasCaseSensitive ? message.caseSensitive.value : true
     headers = HeaderMatchers(message.headers, at: path.field("headers"), diagnostics)
     let list = path.field("query_parameters")
-    parameters = Table.immortal(
+    parameters = Table.configured(
       message.queryParameters.enumerated().compactMap { index, parameter in
         QueryParameterMatcher(parameter, at: list.index(index), diagnostics)
       })

@@ -142,8 +142,8 @@ package struct InternalRedirectPolicy: BitwiseCopyable {
   ) {
     self.maxRedirects = maxRedirects
     self.allowsCrossScheme = allowsCrossScheme
-    self.copiedHeaders = Table.immortal(copiedHeaders)
-    self.statuses = Table.immortal(statuses)
+    self.copiedHeaders = Table.configured(copiedHeaders)
+    self.statuses = Table.configured(statuses)
   }
 
   /// Whether a response with this status is followed.

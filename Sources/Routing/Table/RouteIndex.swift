@@ -76,9 +76,9 @@ struct RouteIndex: BitwiseCopyable {
     exactFolded = indexes[1]
     prefixes = indexes[2]
     prefixesFolded = indexes[3]
-    self.groups = Table.immortal(groups)
-    self.orders = Table.immortal(orders)
-    self.regexes = Table.immortal(regexes)
+    self.groups = Table.configured(groups)
+    self.orders = Table.configured(orders)
+    self.regexes = Table.configured(regexes)
   }
 
   /// The position of the first route that `accepts`, among those whose path may match `path`.

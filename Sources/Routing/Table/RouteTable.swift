@@ -26,7 +26,7 @@ package struct RouteTable: BitwiseCopyable {
 
   private let root: Ref<Root>
 
-  init(_ root: Root) { self.root = .immortal(root) }
+  init(_ root: Root) { self.root = .configured(root) }
 
   /// Compiles `configuration`, which stands at `path`. Mistakes go to `diagnostics`; with any of
   /// them the table is not fit for use.
@@ -38,6 +38,13 @@ package struct RouteTable: BitwiseCopyable {
   }
 
   package var name: Bytes { root.value.name }
+
+  /// A table in which nothing is found.
+  package static var empty: RouteTable {
+    compile(
+      Envoy_Config_Route_V3_RouteConfiguration(), at: .root,
+      unsafe RouteTableOptions(cluster: { _ in nil }), Diagnostics(files: []))
+  }
 
   /// What becomes of a request.
   package enum Decision: BitwiseCopyable {

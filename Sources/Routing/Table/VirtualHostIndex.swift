@@ -22,11 +22,11 @@ struct VirtualHostIndex: BitwiseCopyable {
       if domain == "*" {
         if catchAll == ByteIndex.absent { catchAll = host }
       } else if domain.hasPrefix("*") {
-        suffixes.append((.immortal(String(domain.dropFirst())), host))
+        suffixes.append((.configured(String(domain.dropFirst())), host))
       } else if domain.hasSuffix("*") {
-        prefixes.append((.immortal(String(domain.dropLast())), host))
+        prefixes.append((.configured(String(domain.dropLast())), host))
       } else {
-        exact.append((.immortal(domain), host))
+        exact.append((.configured(domain), host))
       }
     }
     isCatchAll = exact.isEmpty && suffixes.isEmpty && prefixes.isEmpty

@@ -44,6 +44,8 @@ package final class StatsStore {
   private var counterBases: [UInt32: UInt64] = [:]
   private var latched: [UInt32: (total: HistogramSnapshot, interval: HistogramSnapshot)] = [:]
   private var orders = StatOrders()
+  /// Gauges of the main thread alone whose values need more bits than a worker's part of one has.
+  private var wholes: [UInt32: Int64] = [:]
 
   package init(options: StatsOptions = StatsOptions()) {
     self.options = options
@@ -88,6 +90,13 @@ package final class StatsStore {
     HistogramID(index: place(of: name, type: .histogram))
   }
 
+  /// Sets a gauge that only the main thread has a part in, to any value: a hash, say.
+  package func setWhole(_ id: GaugeID, _ value: Int64) {
+    guard id.index != 0 else { return }
+    main.gaugeSet(id, 0)
+    wholes[id.index] = value
+  }
+
   /// Sets a statistic that is a text, such as a version.
   package func setText(_ name: String, _ value: String) {
     let name = StatNames.sanitized(name)
@@ -104,6 +113,7 @@ package final class StatsStore {
       for place in places {
         for memory in memories { memory.clear(type, place) }
         if type == .counter { counterBases[place] = nil }
+        if type == .gauge { wholes[place] = nil }
         if type == .histogram { latched[place] = nil }
       }
     }
@@ -151,6 +161,7 @@ package final class StatsStore {
 
   /// The sum of all workers' parts.
   package func value(_ id: GaugeID) -> Int64 {
+    if let whole = wholes[id.index] { return whole }
     var total: Int64 = 0
     for memory in memories {
       total &+= Int64(bitPattern: memory.value(.gauge, id.index)) >> 1

@@ -108,6 +108,9 @@ ELSEWHERE = (
     r"|filters\.listener\.|Listener\.(default_filter_chain|use_original_dst|listener_filters|bind_to)"
     r"|Listener\.(deprecated_v1|DeprecatedV1|transparent|freebind|traffic_direction|max_connections)"
     r"|Listener\.continue_on"
+    # What comes while the process runs: dynamic/.
+    r"|\.(Rds|ConfigSource|PathConfigSource|WatchedDirectory|DiscoveryResponse)\."
+    r"|HttpConnectionManager\.rds"
     # The rest of a cookie hash needs a hashing balancer.
     r"|HashPolicy\.Cookie(Attribute)?\."
     # Values of metadata that nothing can set yet.

@@ -1,0 +1,168 @@
+import CLinux
+import Engine
+import ResourceModel
+import Resources
+import Telemetry
+
+/// One route configuration that connection managers take by its name (RDS): follows it, compiles it
+/// for each of them, and keeps the last good one. Main thread.
+///
+/// An update replaces the tables of all these managers at once. No connection is closed for it, and a
+/// request under way keeps the table that it began with.
+final class RouteSubscription {
+  typealias Message = Envoy_Config_Route_V3_RouteConfiguration
+
+  /// What is in force.
+  struct Accepted {
+    let resource: DiscoveredResource
+    let message: Message
+    let version: String
+    /// Nanoseconds since 1970.
+    let acceptedAt: UInt64
+  }
+
+  let name: String
+  private(set) var accepted: Accepted?
+  private(set) var managers: [CompiledManager] = []
+  private unowned let server: Server
+  private var file: FileSubscription?
+  private var isInitialized = false
+  private var waiting: [() -> Void] = []
+  private let reloads: CounterID
+  private let reloadTime: GaugeID
+  private let empty: CounterID
+
+  /// - Parameter scope: `http.<stat_prefix>.`, of the manager that asks first.
+  init(
+    _ name: String, _ source: Envoy_Config_Core_V3_ConfigSource, scope: String, for server: Server
+  ) {
+    self.name = name
+    self.server = server
+    let scope = "\(scope)rds.\(name)."
+    let store = server.config.store
+    reloads = store.counter(scope + "config_reload")
+    reloadTime = store.gauge(scope + "config_reload_time_ms")
+    empty = store.counter(scope + "update_empty")
+    file = FileSubscription(
+      source.pathConfigSource, of: "RDS for '\(name)'",
+      stats: SubscriptionStats(scope: scope, in: store), watcher: server.watcher,
+      subscriber: Subscriber(
+        update: { [weak self] in self?.update($0) ?? [] },
+        failed: { [weak self] in self?.initialized() }))
+  }
+
+  /// Asks for the routes; from then on they are followed.
+  func start() { file?.read() }
+
+  /// Calls `body` once there are routes, or there is no hope for them at first.
+  func whenInitialized(_ body: @escaping () -> Void) {
+    if isInitialized { body() } else { waiting.append(body) }
+  }
+
+  private func initialized() {
+    guard !isInitialized else { return }
+    isInitialized = true
+    let waiting = self.waiting
+    self.waiting = []
+    for body in waiting { body() }
+  }
+
+  // MARK: Managers
+
+  /// A connection manager takes its routes from here. What is there, it gets at once; the reasons when
+  /// that does not fit its chain.
+  func add(_ manager: CompiledManager) -> [String] {
+    managers.append(manager)
+    guard let accepted else { return [] }
+    let (version, reasons) = compile(accepted.resource, accepted.message, for: manager)
+    server.snapshots.setRoutes(version, of: manager.place)
+    return reasons
+  }
+
+  /// It takes them no more.
+  func remove(place: Int) { managers.removeAll { $0.place == place } }
+
+  // MARK: Updates
+
+  private func update(_ set: DiscoveredSet) -> [Refusal] {
+    defer { initialized() }
+    guard let resource = set.resources.first else {
+      server.config.store.main.add(empty)
+      return []
+    }
+    let reasons = set.resources.count > 1 ? ["expected one resource"] : take(resource, set.version)
+    return reasons.isEmpty ? [] : [Refusal(name: resource.name, reasons: reasons)]
+  }
+
+  /// Takes a newer version over; the reasons when the old one stays.
+  private func take(_ resource: DiscoveredResource, _ version: String) -> [String] {
+    guard resource.isFit else { return resource.problems }
+    guard resource.name == name else {
+      return ["expected the route configuration '\(name)', found '\(resource.name)'"]
+    }
+    let isNew = resource.bytes != accepted?.resource.bytes
+    guard let message = resource.decode(Message.self) else { return resource.problems }
+    if isNew {
+      var versions: [(place: Int, version: RouteVersion)] = []
+      for manager in managers {
+        let (compiled, reasons) = compile(resource, message, for: manager)
+        guard let compiled else { return reasons }
+        versions.append((manager.place, compiled))
+      }
+      // Only now, when all managers can have it: they change together.
+      for (place, version) in versions { server.snapshots.setRoutes(version, of: place) }
+      server.snapshots.publishLater()
+      let store = server.config.store
+      store.main.add(reloads)
+      store.main.gaugeSet(reloadTime, Int64(clamping: fl_realtime_ns() / 1_000_000))
+    }
+    accepted = Accepted(
+      resource: resource, message: message, version: version, acceptedAt: fl_realtime_ns())
+    return []
+  }
+
+  private func compile(
+    _ resource: DiscoveredResource, _ message: Message, for manager: CompiledManager
+  ) -> (version: RouteVersion?, reasons: [String]) {
+    let diagnostics = resource.copyOfDiagnostics
+    let context = CompileContext(
+      server.config.context, tree: resource.tree, diagnostics: diagnostics)
+    ResourceValidator(diagnostics: diagnostics).validate(
+      message, at: resource.path, clusters: server.clusterNames,
+      filters: Set(manager.filters.map(\.name)))
+    let memory = ResourceMemory()
+    let table = memory.whileOpen { manager.compiler.compile(message, at: resource.path, context) }
+    guard !diagnostics.hasErrors else { return (nil, diagnostics.rendered) }
+    return (RouteVersion(table, memory: memory), [])
+  }
+}
+
+/// All route configurations that are taken by name. Main thread.
+final class RouteDirectory {
+  private struct Key: Hashable {
+    let name: String
+    let source: Envoy_Config_Core_V3_ConfigSource
+  }
+
+  private unowned let server: Server
+  private var subscriptions: [Key: RouteSubscription] = [:]
+
+  init(_ server: Server) { self.server = server }
+
+  /// In the order of their names.
+  var all: [RouteSubscription] {
+    subscriptions.sorted { $0.key.name < $1.key.name }.map(\.value)
+  }
+
+  /// Has a connection manager take its routes from where it says; nil when they stand in its own
+  /// configuration.
+  func follow(_ manager: CompiledManager) -> RouteSubscription? {
+    guard case .discovered(let name, let source) = manager.routes else { return nil }
+    let key = Key(name: name, source: source)
+    let subscription =
+      subscriptions[key]
+      ?? RouteSubscription(name, source, scope: manager.compiler.managerScope, for: server)
+    subscriptions[key] = subscription
+    return subscription
+  }
+}

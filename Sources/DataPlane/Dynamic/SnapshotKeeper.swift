@@ -1,0 +1,98 @@
+import Engine
+import Routing
+import Upstream
+
+/// The main thread's side of snapshots: knows what the latest consists of, hands a new one to every
+/// worker when something has changed, and keeps what each consists of until all workers have let go.
+///
+/// Versions of resources are objects of the main thread: what nobody refers to any more, neither the
+/// latest configuration nor a snapshot that is still in use, is freed by its `deinit`.
+final class SnapshotKeeper {
+  /// A snapshot that some worker may still use.
+  private struct Live {
+    let memory: ResourceMemory
+    let routes: [RouteVersion?]
+    /// Workers that have not let go.
+    var holders: Int
+  }
+
+  private unowned let server: Server
+  /// By the places of connection managers.
+  private(set) var routes: [RouteVersion?] = []
+  private var live: [UInt64: Live] = [:]
+  private var latest: UInt64 = 0
+  private var isScheduled = false
+  private let noRoutes: RouteTable
+
+  init(_ server: Server) {
+    self.server = server
+    noRoutes = RouteTable.empty
+  }
+
+  /// How many snapshots are kept because some worker still uses them, the latest among them.
+  var liveCount: Int { live.count }
+
+  /// Gives a connection manager its route table. It counts from the next snapshot on.
+  func setRoutes(_ version: RouteVersion?, of place: Int) {
+    while routes.count <= place { routes.append(nil) }
+    routes[place] = version
+  }
+
+  /// The snapshots that the workers begin with, before their threads run.
+  func makeFirst(_ views: [[Ref<ClusterView>?]]) -> [Ref<Snapshot>] { make(views) }
+
+  /// Hands out a new snapshot when the main thread's turn is over: whatever changed in one turn,
+  /// workers see together.
+  func publishLater() {
+    guard !isScheduled else { return }
+    isScheduled = true
+    // SAFETY: the server keeps this object as long as its loop runs.
+    unsafe server.loop.later(context: Unmanaged.passUnretained(self).toOpaque()) { raw, _ in
+      unsafe Unmanaged<SnapshotKeeper>.fromOpaque(raw).takeUnretainedValue().publish()
+    }
+  }
+
+  private func publish() {
+    isScheduled = false
+    let snapshots = make(server.clusterViews)
+    for (index, link) in server.links.enumerated() {
+      let handle = WorkerHandle(server.workers[index])
+      let snapshot = SnapshotHandle(ref: snapshots[index])
+      link.mailbox.post { _ in handle.worker.adopt(snapshot.ref) }
+    }
+  }
+
+  private func make(_ views: [[Ref<ClusterView>?]]) -> [Ref<Snapshot>] {
+    latest += 1
+    let memory = ResourceMemory()
+    let snapshots = memory.whileOpen {
+      let tables = Table.configured(routes.map { $0?.table ?? noRoutes })
+      let runtime = server.config.runtime.freeze()
+      return views.map { clusters in
+        Ref<Snapshot>.configured(
+          Snapshot(
+            version: latest, routes: tables, clusters: .configured(clusters),
+            directory: server.config.clusters, runtime: runtime))
+      }
+    }
+    live[latest] = Live(memory: memory, routes: routes, holders: views.count)
+    return snapshots
+  }
+
+  /// A worker has let go of a snapshot that it has a later one for.
+  func released(_ version: UInt64) {
+    guard let holders = live[version]?.holders else { return }
+    guard holders > 1 else {
+      live[version] = nil
+      return
+    }
+    live[version]?.holders = holders - 1
+  }
+}
+
+/// A snapshot on its way to its worker.
+///
+/// `@unchecked`: the main thread makes it and hands it over; only the worker uses it from then on.
+private struct SnapshotHandle: @unchecked Sendable {
+  let ref: Ref<Snapshot>
+}

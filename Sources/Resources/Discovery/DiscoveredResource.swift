@@ -1,0 +1,64 @@
+import ResourceModel
+import SwiftProtobuf
+
+/// A resource that has come while the process runs: what it is, where it stands in what was sent, and
+/// what is wrong with it.
+package struct DiscoveredResource {
+  /// The full name of its message.
+  package let type: String
+  /// Empty when it has none.
+  package let name: String
+  /// Where it stands in the tree.
+  package let path: ConfigPath
+  package let tree: ConfigTree
+  /// Of this resource alone.
+  package let diagnostics: Diagnostics
+  /// In protobuf's binary form; two versions with the same bytes are the same.
+  package let bytes: [UInt8]
+
+  /// The resource at a node of a tree.
+  init(_ node: ConfigNode, diagnostics: Diagnostics) {
+    type = node.typeName ?? ""
+    path = node.path
+    tree = node.tree
+    self.diagnostics = diagnostics
+    bytes = node.serialized
+    name = node.field("name")?.stringValue ?? ""
+  }
+
+  /// Where it stands, for whoever shows it.
+  package var node: ConfigNode { tree.node(at: path) ?? tree.root }
+
+  /// Nothing wrong has been found with it so far.
+  package var isFit: Bool { !diagnostics.hasErrors }
+
+  /// What is wrong with it, a line each.
+  package var problems: [String] { diagnostics.rendered }
+
+  /// For a pass that looks at the resource in its own way and tells what it finds apart.
+  package var copyOfDiagnostics: Diagnostics { diagnostics.part(below: path) }
+
+  /// The resource as a message; nil, with the reason among the diagnostics, when that is not possible.
+  package func decode<Resource: Message>(_ type: Resource.Type) -> Resource? {
+    var options = BinaryDecodingOptions()
+    options.messageDepthLimit = YAMLLimits.depth * 3
+    do {
+      return try Resource(serializedBytes: bytes, options: options)
+    } catch {
+      // The writer's own bytes; only a defect leads here.
+      diagnostics.error(at: path, "internal error: \(error)")
+      return nil
+    }
+  }
+}
+
+/// The kinds of resources that come while the process runs, by their messages.
+package enum ResourceType: String, CaseIterable {
+  case routes = "envoy.config.route.v3.RouteConfiguration"
+}
+
+/// One answer of whoever sends resources: everything that it sent, of one kind.
+package struct DiscoveredSet {
+  package let version: String
+  package let resources: [DiscoveredResource]
+}

@@ -1,0 +1,48 @@
+"""Files of resources that a proxy follows, replaced by moves as Envoy asks for."""
+
+import os
+
+import yaml
+
+TYPES = "type.googleapis.com/envoy.config."
+ROUTES = TYPES + "route.v3.RouteConfiguration"
+
+
+class ResourceFile:
+    """A file that holds a `DiscoveryResponse`."""
+
+    def __init__(self, path):
+        self.path = path
+        self.version = 0
+
+    @property
+    def source(self):
+        """The `config_source` that leads here."""
+        return {"path_config_source": {"path": str(self.path)}}
+
+    def write(self, text):
+        """Moves another text into the file's place."""
+        fresh = self.path.with_name(self.path.name + ".new")
+        fresh.write_text(text)
+        os.rename(fresh, self.path)
+
+    def put(self, type_url, *resources):
+        """The next version, with these resources; returns what it is called."""
+        self.version += 1
+        self.write(yaml.dump({
+            "version_info": str(self.version),
+            "resources": [{"@type": type_url, **one} for one in resources]},
+            Dumper=yaml.CDumper, sort_keys=False))
+        return str(self.version)
+
+
+def says(text, **match):
+    """A route that answers by itself with this text."""
+    return {"match": match or {"prefix": "/"},
+            "direct_response": {"status": 200, "body": {"inline_string": text}}}
+
+
+def route_config(name, *routes, **more):
+    """A route configuration with one virtual host for everything."""
+    return {"name": name, "virtual_hosts": [
+        {"name": "all", "domains": ["*"], "routes": list(routes)}], **more}
