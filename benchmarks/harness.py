@@ -1,6 +1,7 @@
 """What the benchmarks share: building their C programs, starting proxies, reading what they cost."""
 
 import contextlib
+import functools
 import json
 import os
 import pathlib
@@ -8,6 +9,7 @@ import re
 import resource
 import shutil
 import socket
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,10 +22,30 @@ BUILT = ROOT / ".build" / "benchmarks"
 
 # Ports of the benchmarks, below the range that the kernel gives to clients.
 UPSTREAM, PROXY, ADMIN = 19000, 19001, 19002
+# What a program is linked with.
+TOOLS = {"upstream": [], "load": [], "pour": ["-lpthread"],
+         "secure_load": ["-lssl", "-lcrypto", "-lpthread"]}
 
 
 class Failure(Exception):
     """Something that makes a figure meaningless."""
+
+
+def medians(figures):
+    """The median of each list."""
+    return {
+        name: {key: statistics.median(values) for key, values in measured.items()}
+        for name, measured in figures.items()
+    }
+
+
+def print_table(title, columns, rows):
+    """A table in Markdown, so that it can be pasted as it is."""
+    print(f"\n{title}\n")
+    print("| " + " | ".join(columns) + " |")
+    print("|" + "---|" * len(columns))
+    for row in rows:
+        print("| " + " | ".join(row) + " |")
 
 
 def raise_descriptor_limit(wanted=65536):
@@ -36,14 +58,15 @@ def raise_descriptor_limit(wanted=65536):
 
 
 def build_tools():
-    """Compiles upstream.c and load.c when they are newer than what they became."""
+    """Compiles the C programs that are newer than what they became."""
     BUILT.mkdir(parents=True, exist_ok=True)
-    for name in ("upstream", "load"):
+    for name, libraries in TOOLS.items():
         source, program = BENCHMARKS / f"{name}.c", BUILT / name
         if not program.exists() or program.stat().st_mtime < source.stat().st_mtime:
-            subprocess.run(["cc", "-O2", "-o", program, source], check=True)
+            subprocess.run(["cc", "-O2", "-o", program, source, *libraries], check=True)
 
 
+@functools.cache
 def find_envoy():
     """The path of Envoy's binary, from pip's package; `ENVOY_BIN` names another one."""
     if chosen := os.environ.get("ENVOY_BIN"):
@@ -59,6 +82,7 @@ def find_envoy():
     return str(next(environment.glob("lib/python3*/site-packages/envoy/_bin/envoy")))
 
 
+@functools.cache
 def find_fairlead():
     """The release binary, built now; `FAIRLEAD_BIN` names another one."""
     if chosen := os.environ.get("FAIRLEAD_BIN"):
@@ -162,14 +186,14 @@ class Process:
         self.stop()
 
 
-def wrk(connections, seconds, core=None, port=PROXY, script=None):
+def wrk(connections, seconds, core=None, port=PROXY, script=None, scheme="http"):
     """Runs wrk; gives what it did. Whole seconds, as wrk wants them."""
     command = ["taskset", "-c", str(core)] if core is not None else []
     command += [find_program("wrk"), "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     command += ["--timeout", "10s"]
     if script:
         command += ["-s", str(script)]
-    command.append(f"http://127.0.0.1:{port}/benchmark")
+    command.append(f"{scheme}://127.0.0.1:{port}/benchmark")
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     text = done.stdout
     requests = re.search(r"(\d+) requests in", text)
@@ -225,12 +249,14 @@ class Workspace:
     def __exit__(self, *_):
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def configuration(self, name):
-        """Path of a file of benchmarks/config with its placeholders replaced."""
+    def configuration(self, name, **values):
+        """Path of a file of benchmarks/config with its placeholders replaced; what has no value is
+        left out."""
         text = (CONFIGURATIONS / name).read_text()
-        values = {"UPSTREAM": UPSTREAM, "PROXY": PROXY, "ADMIN": ADMIN, "WORK": self.folder}
-        for key, value in values.items():
+        values = {"SCHEME": "http", "UPSTREAM": UPSTREAM, "PROXY": PROXY, "ADMIN": ADMIN, **values}
+        for key, value in {**values, "WORK": self.folder}.items():
             text = text.replace(f"@{key}@", str(value))
+        text = re.sub(r"@[A-Z_]+@", "", text)
         path = self.folder / name
         path.write_text(text)
         return path
