@@ -23,7 +23,7 @@ BUILT = ROOT / ".build" / "benchmarks"
 # Ports of the benchmarks, below the range that the kernel gives to clients.
 UPSTREAM, PROXY, ADMIN = 19000, 19001, 19002
 # What a program is linked with.
-TOOLS = {"upstream": [], "load": [], "pour": ["-lpthread"],
+TOOLS = {"upstream": [], "upstream_h2": [], "load": [], "pour": ["-lpthread"],
          "secure_load": ["-lssl", "-lcrypto", "-lpthread"]}
 
 

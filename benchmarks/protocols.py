@@ -41,7 +41,7 @@ _HAPROXY_TLS = "ssl crt @WORK@/server.both ssl-min-ver TLSv1.2"
 class Scenario:
     """One protocol on each side; the values of each proxy's placeholders, for those that can."""
 
-    def __init__(self, title, load, upstream=None, envoy=None, nginx=None, haproxy=None):
+    def __init__(self, title, load, upstream="upstream", envoy=None, nginx=None, haproxy=None):
         self.title = title
         self.load = load
         self.upstream = upstream
@@ -121,12 +121,12 @@ SCENARIOS = {
         "HTTP/2 to HTTP/1.1, 8 connections with 8 streams each", _h2load, envoy={},
         nginx={"LISTEN": "http2"}, haproxy={"BIND": "proto h2"}),
     "h2h2": Scenario(
-        "HTTP/2 to HTTP/2, 8 connections with 8 streams each", _h2load, upstream={"LISTEN": "http2"},
+        "HTTP/2 to HTTP/2, 8 connections with 8 streams each", _h2load, upstream="upstream_h2",
         envoy={"UPSTREAM_PROTOCOL": _ENVOY_H2_UPSTREAM},
         haproxy={"BIND": "proto h2", "SERVER": "proto h2"}),
     "mtls": Scenario(
         "mutual TLS on both sides, HTTP/1.1, 64 connections", _secure("", 64, True),
-        upstream={"LISTEN": "ssl", "SERVER_LINES": _NGINX_TLS + _NGINX_CLIENTS},
+        upstream="upstream.conf",
         envoy={
             "TLS": _socket("DownstreamTlsContext", {**_SERVER, "validation_context": _TRUST},
                            require_client_certificate=True),
@@ -179,11 +179,11 @@ def make_certificates(folder):
 
 @contextlib.contextmanager
 def _upstream(scenario, workspace, options):
-    if scenario.upstream is None:
-        command = [harness.BUILT / "upstream", harness.UPSTREAM]
-    else:
+    if scenario.upstream == "upstream.conf":
         command = [harness.find_program("nginx"), "-c", workspace.configuration(
-            "upstream.conf", BODY="x" * 1024, **scenario.upstream)]
+            scenario.upstream, BODY="x" * 1024)]
+    else:
+        command = [harness.BUILT / scenario.upstream, harness.UPSTREAM]
     with Process(command, harness.UPSTREAM, options.load_core):
         yield
 
