@@ -1,8 +1,9 @@
 // A load generator for TLS that does what wrk and h2load do not: client certificates, handshakes in
-// full or resumed, and connections that stay open. HTTP/1.1, TLS 1.3, one thread per connection.
+// full or resumed, and connections that stay open. HTTP/1.1, TLS 1.3.
 //
-//   secure_load -p PORT -c CONNECTIONS -s SECONDS    requests on connections that stay
-//   … -m full | -m resumed                           a connection, with its handshake, per request
+//   secure_load -p PORT -c CONNECTIONS -s SECONDS    requests on connections that stay; one thread
+//   … -m full | -m resumed                           a connection, with its handshake, per request;
+//                                                    as below, each connection has a thread
 //   … -m hold                                        one request each, then says "holding" and keeps
 //                                                    the connections until standard input ends
 //   … -a CA [-x CERTIFICATE -k KEY]                  whom to believe, and who we are
@@ -11,6 +12,7 @@
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <netinet/tcp.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
@@ -18,17 +20,26 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 enum mode { keep, full, resumed, hold };
-enum { most_connections = 4096 };
+enum { most_connections = 4096, answer_room = 16384 };
+
+// The bytes of an answer so far, and of the whole one once its head is there.
+struct answer {
+  int used, wanted;
+  char bytes[answer_room];
+};
 
 struct client {
   pthread_t thread;
+  SSL *ssl;
   SSL_SESSION *session;
   long requests, resumptions, failures;
+  struct answer answer;
 };
 
 static enum mode mode = keep;
@@ -85,24 +96,62 @@ static void finish(SSL *ssl) {
   close(fd);
 }
 
-// One request and its whole answer, which has a content-length and status 200.
-static int exchange(SSL *ssl) {
-  char buffer[16384];
-  int used = 0, wanted = 0;
-  if (SSL_write(ssl, request, sizeof request - 1) <= 0) return 0;
-  while (!wanted || used < wanted) {
-    int count = SSL_read(ssl, buffer + used, (int)sizeof buffer - 1 - used);
-    if (count <= 0) return 0;
-    used += count;
-    buffer[used] = 0;
-    char *body = wanted ? NULL : strstr(buffer, "\r\n\r\n");
+// Reads what is there of an answer, which has a content-length and status 200. 1: it is whole; 0: not
+// yet, and the socket is empty; -1: it is wrong.
+static int read_answer(SSL *ssl, struct answer *answer) {
+  while (!answer->wanted || answer->used < answer->wanted) {
+    int count =
+        SSL_read(ssl, answer->bytes + answer->used, answer_room - 1 - answer->used);
+    if (count <= 0) return SSL_get_error(ssl, count) == SSL_ERROR_WANT_READ ? 0 : -1;
+    answer->used += count;
+    answer->bytes[answer->used] = 0;
+    char *body = answer->wanted ? NULL : strstr(answer->bytes, "\r\n\r\n");
     if (!body) continue;
-    char *length = strcasestr(buffer, "content-length:");
-    if (strncmp(buffer, "HTTP/1.1 200", 12) || !length || length > body) return 0;
-    wanted = (int)(body - buffer) + 4 + atoi(length + 15);
-    if (wanted >= (int)sizeof buffer) return 0;
+    char *length = strcasestr(answer->bytes, "content-length:");
+    if (strncmp(answer->bytes, "HTTP/1.1 200", 12) || !length || length > body) return -1;
+    answer->wanted = (int)(body - answer->bytes) + 4 + atoi(length + 15);
+    if (answer->wanted >= answer_room) return -1;
   }
-  return used == wanted;
+  return answer->used == answer->wanted ? 1 : -1;
+}
+
+static int ask(struct client *client) {
+  client->answer.used = client->answer.wanted = 0;
+  return SSL_write(client->ssl, request, sizeof request - 1) > 0;
+}
+
+// One request and its whole answer, on a socket that waits.
+static int exchange(SSL *ssl, struct client *client) {
+  client->ssl = ssl;
+  return ask(client) && read_answer(ssl, &client->answer) == 1;
+}
+
+// All connections on this thread, each with one request under way until the time is over.
+static void run_all(int count) {
+  int epoll = epoll_create1(0);
+  for (int i = 0; i < count; i++) {
+    struct client *client = &clients[i];
+    client->ssl = begin(client);
+    if (!client->ssl) fail("no connection");
+    int fd = SSL_get_fd(client->ssl);
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    if (epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) || !ask(client)) fail("no request");
+  }
+  while (now() < end) {
+    struct epoll_event events[256];
+    int ready = epoll_wait(epoll, events, 256, 1000);
+    for (int i = 0; i < ready; i++) {
+      struct client *client = events[i].data.ptr;
+      int outcome = read_answer(client->ssl, &client->answer);
+      if (outcome > 0) client->requests++;
+      if (outcome > 0 ? !ask(client) : outcome < 0) {
+        client->failures++;
+        epoll_ctl(epoll, EPOLL_CTL_DEL, SSL_get_fd(client->ssl), NULL);
+      }
+    }
+  }
+  close(epoll);
 }
 
 static void *run(void *argument) {
@@ -110,7 +159,7 @@ static void *run(void *argument) {
   SSL *ssl = NULL;
   do {
     if (!ssl) ssl = begin(client);
-    if (!ssl || !exchange(ssl)) {
+    if (!ssl || !exchange(ssl, client)) {
       client->failures++;
       break;
     }
@@ -173,7 +222,8 @@ int main(int count, char **arguments) {
   pthread_attr_setstacksize(&attributes, 128 * 1024);
 
   end = now() + seconds;
-  for (int i = 0; i < connections; i++) {
+  if (mode == keep) run_all(connections);
+  for (int i = 0; i < connections && mode != keep; i++) {
     if (pthread_create(&clients[i].thread, &attributes, run, &clients[i])) fail("no thread");
   }
   if (mode == hold) {
@@ -186,7 +236,7 @@ int main(int count, char **arguments) {
   }
   long requests = 0, resumptions = 0, failures = 0;
   for (int i = 0; i < connections; i++) {
-    pthread_join(clients[i].thread, NULL);
+    if (mode != keep) pthread_join(clients[i].thread, NULL);
     requests += clients[i].requests;
     resumptions += clients[i].resumptions;
     failures += clients[i].failures;
