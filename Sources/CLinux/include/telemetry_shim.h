@@ -55,6 +55,13 @@ static inline _Bool telemetry_add_below(uint64_t *cell, uint64_t limit) {
 }
 
 /// Writes `value` as `%g` does with `digits` significant digits. Returns the length.
+// True when the cell held `expected`, and now holds `desired`; else `expected` is what it holds.
+static inline _Bool telemetry_compare_exchange(
+    uint64_t *cell, uint64_t *expected, uint64_t desired) {
+  return __atomic_compare_exchange_n(
+      cell, expected, desired, 0, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+}
+
 static inline int telemetry_print_general(char *into, size_t size, double value, int digits) {
   return snprintf(into, size, "%.*g", digits, value);
 }

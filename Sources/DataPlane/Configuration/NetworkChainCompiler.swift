@@ -10,6 +10,8 @@ struct NetworkChainCompiler {
   typealias Chain = Envoy_Config_Listener_V3_FilterChain
   private typealias Proxy = Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy
   private typealias Limit = Envoy_Extensions_Filters_Network_ConnectionLimit_V3_ConnectionLimit
+  private typealias RateLimit =
+    Envoy_Extensions_Filters_Network_LocalRatelimit_V3_LocalRateLimit
   private typealias Response = Envoy_Extensions_Filters_Network_DirectResponse_V3_Config
 
   /// What came of it: a connection manager has filters that each worker makes places for.
@@ -38,20 +40,49 @@ struct NetworkChainCompiler {
           security: TransportSocketCompiler(
             diagnostics: context.diagnostics, store: context.store, sources: context.tls
           ).compile(chain, scope: scope, at: path),
-          filters: NetworkFilters(all: .configured(others.compactMap(compile))),
+          filters: NetworkFilters(
+            all: .configured(
+              others.indices.compactMap { compile(others[$0], at: filters.index($0)) })),
           terminal: terminal)),
       manager: manager)
   }
 
-  private func compile(_ filter: Envoy_Config_Listener_V3_Filter) -> NetworkFilter? {
-    guard NetworkFilterType(filter) == .connectionLimit,
-      let message = try? Limit(serializedBytes: filter.typedConfig.value)
-    else { return nil }
-    return .connectionLimit(
-      .configured(
-        NetworkFilter.ConnectionLimit(
-          limit: message.maxConnections.value, delay: message.delay.milliseconds,
-          prefix: message.statPrefix, in: context.store)))
+  private func compile(
+    _ filter: Envoy_Config_Listener_V3_Filter, at path: ConfigPath
+  ) -> NetworkFilter? {
+    let bytes = filter.typedConfig.value
+    switch NetworkFilterType(filter) {
+    case .connectionLimit:
+      guard let message = try? Limit(serializedBytes: bytes), isOn(message.runtimeEnabled) else {
+        return nil
+      }
+      return .connectionLimit(
+        .configured(
+          NetworkFilter.ConnectionLimit(
+            limit: message.maxConnections.value, delay: message.delay.milliseconds,
+            prefix: message.statPrefix, in: context.store)))
+    case .rateLimit:
+      guard let message = try? RateLimit(serializedBytes: bytes) else { return nil }
+      guard message.tokenBucket.fillInterval.milliseconds >= ConnectionBuckets.leastInterval else {
+        context.diagnostics.error(
+          at: path.field("typed_config").field("token_bucket").field("fill_interval"),
+          "expected at least \(ConnectionBuckets.leastInterval)ms")
+        return nil
+      }
+      guard isOn(message.runtimeEnabled) else { return nil }
+      return .rateLimit(
+        .configured(
+          NetworkFilter.RateLimit(
+            context.connectionBuckets.bucket(message), prefix: message.statPrefix,
+            in: context.store)))
+    default: return nil
+    }
+  }
+
+  /// The runtime key's word, or else the default, which is yes.
+  private func isOn(_ flag: Envoy_Config_Core_V3_RuntimeFeatureFlag) -> Bool {
+    let fallback = !flag.hasDefaultValue || flag.defaultValue.value
+    return context.layers.numbers[flag.runtimeKey].map { $0 != 0 } ?? fallback
   }
 
   private func terminal(
@@ -82,7 +113,7 @@ struct NetworkChainCompiler {
           context.diagnostics)
       else { return nil }
       return (.directResponse(.configured(text)), nil)
-    case .sniCluster, .connectionLimit, nil: return nil
+    case .sniCluster, .connectionLimit, .rateLimit, nil: return nil
     }
   }
 
@@ -115,6 +146,33 @@ struct NetworkChainCompiler {
   }
 }
 
+/// The buckets of network rate limits. Filters with one `share_key`, and the same numbers, draw from
+/// one bucket.
+final class ConnectionBuckets {
+  private var shared: [String: Ref<ConnectionBucket>] = [:]
+
+  /// Milliseconds; Envoy's bound.
+  static let leastInterval: UInt64 = 50
+
+  /// The bucket for a filter.
+  func bucket(
+    _ message: Envoy_Extensions_Filters_Network_LocalRatelimit_V3_LocalRateLimit
+  ) -> Ref<ConnectionBucket> {
+    let numbers = message.tokenBucket
+    let tokensPerFill = numbers.hasTokensPerFill ? numbers.tokensPerFill.value : 1
+    let interval = numbers.fillInterval.milliseconds &* 1_000_000
+    let key = "\(numbers.maxTokens) \(tokensPerFill) \(interval) \(message.shareKey)"
+    if let existing = shared[key] { return existing }
+    let bucket = ConnectionBucket(
+      maxTokens: numbers.maxTokens, tokensPerFill: tokensPerFill, interval: interval)
+    guard !message.shareKey.isEmpty else { return .configured(bucket) }
+    // One listener's filter may outlast the other's.
+    let lasting = Ref<ConnectionBucket>.immortal(bucket)
+    shared[key] = lasting
+    return lasting
+  }
+}
+
 /// The network filters that a chain may hold.
 enum NetworkFilterType: String {
   case connectionManager =
@@ -122,6 +180,7 @@ enum NetworkFilterType: String {
   case tcpProxy = "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy"
   case sniCluster = "envoy.extensions.filters.network.sni_cluster.v3.SniCluster"
   case connectionLimit = "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit"
+  case rateLimit = "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit"
   case echo = "envoy.extensions.filters.network.echo.v3.Echo"
   case directResponse = "envoy.extensions.filters.network.direct_response.v3.Config"
 

@@ -54,6 +54,7 @@ final class CompileContext {
   let layers: RuntimeLayers
   let clusters: ClusterDirectory
   let tls: TLSSources
+  let connectionBuckets = ConnectionBuckets()
   let node: Envoy_Config_Core_V3_Node
   /// Nil while a configuration is only validated.
   let logWriter: LogWriter?

@@ -107,10 +107,18 @@ extension Ref where Value == ActiveListener {
       _ = CLinux.close(fd)
       return
     }
-    if let delay = chain.value.filters.refuse(stats) {
-      return serve(fd, as: .waits(delay), chain: nil, facts)
-    }
+    let refusal = chain.value.filters.refuse(stats, now: worker.value.loop.now)
     switch chain.value.terminal {
+    case .tcp(let proxy):
+      let session = worker.value.tcpSessions.take()
+      guard
+        !session.open(
+          fd, on: worker, listener: self, chain: chain, proxy: proxy, facts: facts,
+          refusal: refusal)
+      else { return }
+      worker.value.tcpSessions.release(session)
+      giveUp(fd, refusal == nil ? chain : nil)
+    case _ where refusal != nil: serve(fd, as: .waits, chain: chain, facts, refusal: refusal)
     case .http(let terminal):
       let downstream = worker.value.downstreams.take()
       guard
@@ -122,30 +130,23 @@ extension Ref where Value == ActiveListener {
       }
       worker.value.downstreams.release(downstream)
       giveUp(fd, chain)
-    case .tcp(let proxy):
-      let session = worker.value.tcpSessions.take()
-      guard
-        !session.open(fd, on: worker, listener: self, chain: chain, proxy: proxy, facts: facts)
-      else { return }
-      worker.value.tcpSessions.release(session)
-      giveUp(fd, chain)
     case .echo: serve(fd, as: .echoes, chain: chain, facts)
     case .directResponse(let text): serve(fd, as: .says(text), chain: chain, facts)
     }
   }
 
   private func serve(
-    _ fd: Int32, as kind: PlainConnection.Kind, chain: Ref<NetworkChain>?,
-    _ facts: borrowing ConnectionFacts
+    _ fd: Int32, as kind: PlainConnection.Kind, chain: Ref<NetworkChain>,
+    _ facts: borrowing ConnectionFacts, refusal: NetworkFilter.Refusal? = nil
   ) {
     let plain = value.worker.value.plains.take()
     guard
       !plain.open(
-        fd, on: value.worker, listener: self, chain: chain, kind: kind,
-        remote: facts.directRemote)
+        fd, on: value.worker, listener: self, chain: chain, kind: kind, facts: facts,
+        refusal: refusal)
     else { return }
     value.worker.value.plains.release(plain)
-    giveUp(fd, chain)
+    giveUp(fd, refusal == nil ? chain : nil)
   }
 
   /// The loop cannot watch the socket.

@@ -4,6 +4,7 @@ import Telemetry
 /// A network filter in front of a chain's last one, compiled: it may refuse a connection.
 enum NetworkFilter: BitwiseCopyable {
   case connectionLimit(Ref<ConnectionLimit>)
+  case rateLimit(Ref<RateLimit>)
 
   /// `envoy.filters.network.connection_limit`: how many connections are open at once, in the whole
   /// process.
@@ -24,23 +25,40 @@ enum NetworkFilter: BitwiseCopyable {
       active = store.gauge(scope + "active_connections")
     }
   }
+
+  /// `envoy.filters.network.local_ratelimit`: how many connections begin in a time, in the whole
+  /// process.
+  struct RateLimit {
+    let bucket: Ref<ConnectionBucket>
+    let limited: CounterID
+
+    init(_ bucket: Ref<ConnectionBucket>, prefix: String, in store: StatsStore) {
+      self.bucket = bucket
+      limited = store.counter("local_rate_limit.\(prefix).rate_limited")
+    }
+  }
+
+  /// How a filter turns a connection away.
+  struct Refusal {
+    /// Milliseconds for which the connection is kept before it is closed.
+    var delay: UInt64 = 0
+    var flags = ResponseFlags()
+    /// `%DOWNSTREAM_LOCAL_CLOSE_REASON%`
+    let reason: StaticString
+  }
 }
 
 /// The filters in front of a chain's last one, and what they have taken for a connection.
 struct NetworkFilters {
   let all: Table<NetworkFilter>
 
-  /// Lets each filter have its turn; nil when all let the connection pass, or for how many
-  /// milliseconds it is kept before it is closed.
-  func refuse(_ stats: WorkerStats) -> UInt64? {
+  /// Lets each filter have its turn, in the configured order; nil when all let the connection pass.
+  /// - Parameter now: the monotonic clock, in nanoseconds.
+  func refuse(_ stats: WorkerStats, now: UInt64) -> NetworkFilter.Refusal? {
     for index in 0..<all.count {
-      guard case .connectionLimit(let limit) = all[index] else { continue }
-      guard limit.value.open.tryAcquire(limit: limit.value.limit) else {
-        stats.add(limit.value.limited)
-        release(first: index, stats)
-        return limit.value.delay
-      }
-      stats.gaugeAdd(limit.value.active, 1)
+      guard let refusal = all[index].refuse(stats, now: now) else { continue }
+      release(first: index, stats)
+      return refusal
     }
     return nil
   }
@@ -53,6 +71,25 @@ struct NetworkFilters {
       guard case .connectionLimit(let limit) = all[index] else { continue }
       limit.value.open.release()
       stats.gaugeAdd(limit.value.active, -1)
+    }
+  }
+}
+
+extension NetworkFilter {
+  fileprivate func refuse(_ stats: WorkerStats, now: UInt64) -> Refusal? {
+    switch self {
+    case .connectionLimit(let limit):
+      guard limit.value.open.tryAcquire(limit: limit.value.limit) else {
+        stats.add(limit.value.limited)
+        return Refusal(delay: limit.value.delay, reason: "over_connection_limit")
+      }
+      stats.gaugeAdd(limit.value.active, 1)
+      return nil
+    case .rateLimit(let limit):
+      guard !limit.value.bucket.value.take(now: now) else { return nil }
+      stats.add(limit.value.limited)
+      return Refusal(
+        flags: .upstreamRetryLimitExceeded, reason: "local_ratelimit_close_over_limit")
     }
   }
 }

@@ -8,8 +8,8 @@ struct PlainConnection: ~Copyable, Pooled {
   enum Kind: BitwiseCopyable {
     case says(Bytes)
     case echoes
-    /// Closed after so many milliseconds.
-    case waits(UInt64)
+    /// Refused: closed after a while.
+    case waits
   }
 
   /// Must stay first: a handle to it is a handle to the whole.
@@ -19,11 +19,15 @@ struct PlainConnection: ~Copyable, Pooled {
 
   var worker: Ref<Worker>?
   var listener: Ref<ActiveListener>?
-  /// Whose filters have let it pass; nil when they have not.
   var chain: Ref<NetworkChain>?
+  /// How a filter in front has turned it away.
+  var refusal: NetworkFilter.Refusal?
   var kind = Kind.echoes
-  /// The connection's other end.
   var remote = SocketAddress()
+  /// The connection's other end.
+  var directRemote = SocketAddress()
+  var local = SocketAddress()
+  var id: UInt64 = 0
   var openedAt: UInt64 = 0
   var hasEnded = false
   /// Runs during a TLS handshake, and once everything is said.
@@ -41,15 +45,15 @@ extension Ref where Value == PlainConnection {
     return worker
   }
 
-  private var loop: EventLoop { worker.value.loop }
+  var loop: EventLoop { worker.value.loop }
 
   /// How long a client has to take what it was told and to close its side; milliseconds.
   private static var goodbyeLimit: UInt64 { 1000 }
 
   /// Takes over an accepted socket. False when the loop cannot watch it.
   func open(
-    _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, chain: Ref<NetworkChain>?,
-    kind: PlainConnection.Kind, remote: SocketAddress
+    _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, chain: Ref<NetworkChain>,
+    kind: PlainConnection.Kind, facts: borrowing ConnectionFacts, refusal: NetworkFilter.Refusal?
   ) -> Bool {
     guard unsafe connection.open(fd, on: worker.value.loop, events: Self.events, owner: raw) else {
       return false
@@ -58,12 +62,16 @@ extension Ref where Value == PlainConnection {
     value.listener = listener
     value.chain = chain
     value.kind = kind
-    value.remote = remote
+    value.refusal = refusal
+    value.remote = facts.remote
+    value.directRemote = facts.directRemote
+    value.local = facts.local
+    value.id = worker.value.nextConnectionID()
     value.openedAt = loop.now
     value.connection.highWatermark = listener.value.config.value.bufferLimit
     listener.countOpened()
     worker.value.countOpenConnection(1)
-    if let security = chain?.value.security { secure(security) }
+    if refusal == nil, let security = chain.value.security { secure(security) }
     begin()
     return true
   }
@@ -92,7 +100,7 @@ extension Ref where Value == PlainConnection {
     value.timer = .none
     guard error != 0 else { return }
     value.listener?.tellHandshakeFailed(
-      with: value.remote, value.secured?.failureText ?? "")
+      with: value.directRemote, value.secured?.failureText ?? "")
     close()
   }
 
@@ -102,9 +110,9 @@ extension Ref where Value == PlainConnection {
     case .says(let text):
       connection.write(text, on: loop)
       if value.connection.queuedBytes == 0 { sayGoodbye() }
-    case .waits(let milliseconds):
+    case .waits:
       connection.pauseReading()
-      closeAfter(milliseconds)
+      closeAfter(value.refusal?.delay ?? 0)
     }
   }
 
@@ -156,8 +164,9 @@ extension Ref where Value == PlainConnection {
     guard value.connection.isOpen else { return }
     loop.cancel(value.timer)
     value.timer = .none
+    value.listener?.value.config.value.accessLogs.write(PlainLogSource(self), on: worker)
     connection.close(on: loop)
-    if let chain = value.chain { chain.value.filters.release(worker.value.stats) }
+    if value.refusal == nil { value.chain?.value.filters.release(worker.value.stats) }
     value.listener?.countClosed(lifetime: (loop.now &- value.openedAt) / 1_000_000)
     worker.value.countOpenConnection(-1)
     // Callers may still be on the stack with this handle.

@@ -96,6 +96,8 @@ struct TCPLogSource: LoggedExchange {
     case .upstreamTransportFailureReason:
       ConnectError.logValue(
         session.value.connectError, on: session.worker, &scratch)
+    case .downstreamLocalCloseReason:
+      session.value.refusal.map { .bytes(LogBytes($0.reason)) } ?? .absent
     case .downstreamTransportFailureReason:
       ConnectError.logValue(session.value.handshakeError, on: session.worker, &scratch)
     default: secured(field, &scratch)

@@ -22,7 +22,7 @@ extension Ref where Value == TCPSession {
 
   func countDownstreamClosed() {
     value.listener?.countClosed(lifetime: (loop.now &- value.openedAt) / 1_000_000)
-    value.chain?.value.filters.release(stats)
+    if value.refusal == nil { value.chain?.value.filters.release(stats) }
     worker.value.countOpenConnection(-1)
   }
 

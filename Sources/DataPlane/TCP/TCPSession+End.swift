@@ -63,8 +63,8 @@ extension Ref where Value == TCPSession {
 
   private func log() {
     let source = TCPLogSource(self)
-    proxy.value.accessLogs.write(source, on: worker)
     value.listener?.value.config.value.accessLogs.write(source, on: worker)
+    proxy.value.accessLogs.write(source, on: worker)
   }
 }
 

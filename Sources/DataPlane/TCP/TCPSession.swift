@@ -28,6 +28,8 @@ struct TCPSession: ~Copyable, Pooled {
   var listener: Ref<ActiveListener>?
   var chain: Ref<NetworkChain>?
   var proxy: Ref<TCPProxy>?
+  /// How a filter in front has turned it away.
+  var refusal: NetworkFilter.Refusal?
   var remote = SocketAddress()
   var directRemote = SocketAddress()
   var local = SocketAddress()
@@ -99,9 +101,10 @@ extension Ref where Value == TCPSession {
   // MARK: The client
 
   /// Takes over an accepted socket. False when the loop cannot watch it.
+  /// - Parameter refusal: how a filter in front has turned the connection away, if one has.
   func open(
     _ fd: Int32, on worker: Ref<Worker>, listener: Ref<ActiveListener>, chain: Ref<NetworkChain>,
-    proxy: Ref<TCPProxy>, facts: borrowing ConnectionFacts
+    proxy: Ref<TCPProxy>, facts: borrowing ConnectionFacts, refusal: NetworkFilter.Refusal?
   ) -> Bool {
     guard
       unsafe downstream.open(fd, on: worker.value.loop, events: Self.downstreamEvents, owner: raw)
@@ -110,6 +113,7 @@ extension Ref where Value == TCPSession {
     value.listener = listener
     value.chain = chain
     value.proxy = proxy
+    value.refusal = refusal
     value.remote = facts.remote
     value.directRemote = facts.directRemote
     value.local = facts.local
@@ -122,8 +126,24 @@ extension Ref where Value == TCPSession {
     startTimers()
     // Nothing is read before somebody is there to take it.
     downstream.pauseReading()
-    if let security = chain.value.security { secureDownstream(security) } else { chooseCluster() }
+    if let refusal {
+      refuse(refusal)
+    } else if let security = chain.value.security {
+      secureDownstream(security)
+    } else {
+      chooseCluster()
+    }
     return true
+  }
+
+  private func refuse(_ refusal: NetworkFilter.Refusal) {
+    value.flags.formUnion(refusal.flags)
+    guard refusal.delay > 0 else { return closeLater() }
+    value.connectTimer = unsafe loop.after(milliseconds: refusal.delay, context: raw) { raw, _ in
+      let session = unsafe Ref<TCPSession>(raw: raw)
+      session.value.connectTimer = .none
+      session.close()
+    }
   }
 
   /// Puts TLS in between; the upstream's turn comes after the handshake.

@@ -64,7 +64,6 @@ envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit descriptors=8 st
 envoy.extensions.filters.http.router.v3.Router start_child_span=2 upstream_log=3 upstream_log_options=9 suppress_grpc_request_failure_code_stats=7 upstream_http_filters=8 reject_connect_request_early_data=10
 envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol rules=1 pass_through_tlvs=3 tlv_location=6
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector enable_ja3_fingerprinting=1 enable_ja4_fingerprinting=3 initial_read_buffer_size=2
-envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit runtime_enabled=4
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager scoped_routes=31 tracing=7 http1_safe_max_connection_duration=58 http3_protocol_options=44 scheme_header_transformation=48 stream_flush_timeout=59 access_log_flush_interval=54 flush_access_log_on_new_request=55 access_log_options=56 original_ip_detection_extensions=46 early_header_mutation_extensions=52 forward_client_cert_matcher=60 represent_ipv4_remote_address_as_ipv4_mapped_ipv6=20 request_id_extension=36 path_normalization_options=43 proxy_status_config=49 typed_header_validation_config=50 append_local_overload=57 add_proxy_protocol_connection_state=53 drain_timeout_jitter=62 forward_proto_config=61 record_route_resolution_stats=63
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType HTTP3=3
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig filters=2
@@ -392,7 +391,6 @@ envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRds
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRouteConfigurationsList
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes
-envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
 envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy
 envoy.extensions.filters.network.ratelimit.v3.RateLimit
 envoy.extensions.filters.network.rbac.v3.RBAC

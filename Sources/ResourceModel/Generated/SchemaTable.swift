@@ -141,6 +141,9 @@ message envoy.config.core.v3.RuntimeUInt32
 message envoy.config.core.v3.RuntimeDouble
 1 double default_value
 2 string runtime_key
+message envoy.config.core.v3.RuntimeFeatureFlag
+1 google.protobuf.BoolValue default_value required
+2 string runtime_key
 message envoy.config.core.v3.RuntimeFractionalPercent
 1 envoy.type.v3.FractionalPercent default_value required
 2 string runtime_key
@@ -829,6 +832,7 @@ message envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit
 1 string stat_prefix min_len=1
 2 google.protobuf.UInt64Value max_connections gte=1
 3 google.protobuf.Duration delay
+4 envoy.config.core.v3.RuntimeFeatureFlag runtime_enabled
 message envoy.extensions.filters.network.direct_response.v3.Config
 1 envoy.config.core.v3.DataSource response
 message envoy.extensions.filters.network.echo.v3.Echo
@@ -924,6 +928,11 @@ oneof config_type
 message envoy.extensions.filters.network.http_connection_manager.v3.Rds
 1 envoy.config.core.v3.ConfigSource config_source
 2 string route_config_name
+message envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
+1 string stat_prefix min_len=1
+2 envoy.type.v3.TokenBucket token_bucket required
+3 envoy.config.core.v3.RuntimeFeatureFlag runtime_enabled
+4 string share_key
 message envoy.extensions.filters.network.sni_cluster.v3.SniCluster
 message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
 oneof cluster_specifier required

@@ -47,12 +47,22 @@ package nonisolated struct Envoy_Extensions_Filters_Network_ConnectionLimit_V3_C
   /// Clears the value of `delay`. Subsequent reads from it will return its default value.
   package mutating func clearDelay() {self._delay = nil}
 
+  package var runtimeEnabled: Envoy_Config_Core_V3_RuntimeFeatureFlag {
+    get {_runtimeEnabled ?? Envoy_Config_Core_V3_RuntimeFeatureFlag()}
+    set {_runtimeEnabled = newValue}
+  }
+  /// Returns true if `runtimeEnabled` has been explicitly set.
+  package var hasRuntimeEnabled: Bool {self._runtimeEnabled != nil}
+  /// Clears the value of `runtimeEnabled`. Subsequent reads from it will return its default value.
+  package mutating func clearRuntimeEnabled() {self._runtimeEnabled = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _maxConnections: SwiftProtobuf.Google_Protobuf_UInt64Value? = nil
   fileprivate var _delay: SwiftProtobuf.Google_Protobuf_Duration? = nil
+  fileprivate var _runtimeEnabled: Envoy_Config_Core_V3_RuntimeFeatureFlag? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -61,7 +71,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.networ
 
 nonisolated extension Envoy_Extensions_Filters_Network_ConnectionLimit_V3_ConnectionLimit: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ConnectionLimit"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}stat_prefix\0\u{3}max_connections\0\u{1}delay\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}stat_prefix\0\u{3}max_connections\0\u{1}delay\0\u{3}runtime_enabled\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -72,6 +82,7 @@ nonisolated extension Envoy_Extensions_Filters_Network_ConnectionLimit_V3_Connec
       case 1: try { try decoder.decodeSingularStringField(value: &self.statPrefix) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._maxConnections) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._delay) }()
+      case 4: try { try decoder.decodeSingularMessageField(value: &self._runtimeEnabled) }()
       default: break
       }
     }
@@ -91,6 +102,9 @@ nonisolated extension Envoy_Extensions_Filters_Network_ConnectionLimit_V3_Connec
     try { if let v = self._delay {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
     } }()
+    try { if let v = self._runtimeEnabled {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -98,6 +112,7 @@ nonisolated extension Envoy_Extensions_Filters_Network_ConnectionLimit_V3_Connec
     if lhs.statPrefix != rhs.statPrefix {return false}
     if lhs._maxConnections != rhs._maxConnections {return false}
     if lhs._delay != rhs._delay {return false}
+    if lhs._runtimeEnabled != rhs._runtimeEnabled {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

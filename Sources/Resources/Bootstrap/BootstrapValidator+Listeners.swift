@@ -121,6 +121,7 @@ extension BootstrapValidator {
   /// Network filters that hand a connection on; all others take it.
   private static let networkFiltersInFront = [
     "/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
+    "/envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",
     "/envoy.extensions.filters.network.sni_cluster.v3.SniCluster",
   ]
 

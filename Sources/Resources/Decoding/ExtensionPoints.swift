@@ -36,6 +36,7 @@ enum ExtensionPoints {
     network + "connection_limit.v3.ConnectionLimit",
     network + "direct_response.v3.Config",
     network + "echo.v3.Echo",
+    network + "local_ratelimit.v3.LocalRateLimit",
     network + "sni_cluster.v3.SniCluster",
     network + "tcp_proxy.v3.TcpProxy",
   ]

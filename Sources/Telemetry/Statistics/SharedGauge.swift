@@ -66,6 +66,12 @@ package struct SharedGauge: @unchecked Sendable {
     unsafe _ = telemetry_fetch_add(cell, UInt64(bitPattern: change))
   }
 
+  /// Makes it `desired` if it is `expected`. nil when it was, and else what it is.
+  package func exchange(expected: UInt64, desired: UInt64) -> UInt64? {
+    var seen = expected
+    return unsafe telemetry_compare_exchange(cell, &seen, desired) ? nil : seen
+  }
+
   /// The value at some moment during the call.
   @inlinable
   package var value: UInt64 {

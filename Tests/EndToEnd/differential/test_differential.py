@@ -100,11 +100,12 @@ def test_every_known_difference_is_documented():
 # looked at in other tests.
 ELSEWHERE = (
     r"envoy\.config\.bootstrap\.|envoy\.config\.core\.v3\.(Node|Locality|Pipe|Address\.pipe)"
+    r"|RuntimeFeatureFlag\."
     r"|envoy\.config\.metrics\.|\.(Stdout|Stderr)AccessLog|^fairlead\."
     r"|SocketAddress\.protocol|core\.v3\.ProxyProtocolConfig"
     # What a listener decides before HTTP: test_filter_chains.py.
     r"|FilterChain\.(name|filter_chain_match)|FilterChainMatch\.|\.ListenerFilter\."
-    r"|filters\.network\.(connection_limit|direct_response|echo|sni_cluster|tcp_proxy)\."
+    r"|filters\.network\.(connection_limit|direct_response|echo|local_ratelimit|sni_cluster|tcp_proxy)\."
     r"|filters\.listener\.|Listener\.(default_filter_chain|use_original_dst|listener_filters|bind_to)"
     r"|Listener\.(deprecated_v1|DeprecatedV1|transparent|freebind|traffic_direction|max_connections)"
     r"|Listener\.continue_on"
