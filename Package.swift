@@ -81,6 +81,7 @@ let package = Package(
         "HTTPCodec", "Engine", "Telemetry", "ResourceModel", "Resources", "CAres", "CLinux",
         protobuf,
       ]),
+    floor("GRPC", ["HTTPCodec", "HTTPModel", "Engine", "CLinux"]),
   ] + plugins.map(plugin) + [
     // Floor 6
     floor(
@@ -111,6 +112,7 @@ let package = Package(
         protobuf,
       ]),
     tests("Upstream", ["Upstream", "Engine", "Telemetry", "Resources", "ResourceModel"]),
+    tests("GRPC", ["GRPC", "Engine", "HTTPCodec", "CLinux"]),
     tests("Plugins", ["FilterSDK", "CFilterABI"] + plugins.map { .target(name: $0) }),
   ],
   swiftLanguageModes: [.v6],

@@ -1,0 +1,194 @@
+import Engine
+import HTTPCodec
+
+/// Follows one call that we make. Called on the loop's thread; nothing after `ended`.
+package protocol RPCCallHandler: AnyObject {
+  /// A message from the server.
+  func received(_ message: [UInt8])
+  /// The call is over, exactly once.
+  func ended(_ status: RPCStatus)
+  /// What was queued has left, after `isBlocked` had been true.
+  func sendable()
+}
+
+extension RPCCallHandler {
+  package func sendable() {}
+}
+
+/// A way to a server: a connection when there are calls to make, another one when it has ended.
+///
+///     let runtime = RPCRuntime(loop: loop)
+///     let channel = RPCChannel(runtime, authority: "control:15010") { address }
+///     let call = channel.start("/helloworld.Greeter/SayHello", handler: self)
+///     call.send(request)
+///     call.finish()
+///
+/// `self.received` is called with each answer and `self.ended` at the end. A stream that is to be
+/// there for as long as the process, such as ADS, is an `RPCPersistentStream` on a channel.
+package final class RPCChannel {
+  let runtime: RPCRuntime
+  private let authority: String
+  private let connectMilliseconds: UInt64
+  private let keepalive: HTTP2Keepalive
+  private let address: () -> SocketAddress?
+  private var connections: [ObjectIdentifier: RPCConnection] = [:]
+
+  /// - Parameters:
+  ///   - connectMilliseconds: how long a connection may take to come about; Envoy's default.
+  ///   - keepalive: when the server is asked whether it is there; never, unless told otherwise,
+  ///     because gRPC's own servers end connections that ask more often than every five minutes.
+  ///   - address: where the server is, asked for every connection; nil when nobody knows.
+  package init(
+    _ runtime: RPCRuntime, authority: String, connectMilliseconds: UInt64 = 5000,
+    keepalive: HTTP2Keepalive = HTTP2Keepalive(), address: @escaping () -> SocketAddress?
+  ) {
+    self.runtime = runtime
+    self.authority = authority
+    self.connectMilliseconds = connectMilliseconds
+    self.keepalive = keepalive
+    self.address = address
+  }
+
+  deinit { close() }
+
+  /// Begins a call. What goes wrong, at once or later, is told by `ended`, never from within this.
+  /// - Parameters:
+  ///   - path: `/package.Service/Method`.
+  ///   - milliseconds: how long the call may take; nil is no bound.
+  package func start(
+    _ path: String, metadata: RPCFields = [], timeout milliseconds: UInt64? = nil,
+    handler: RPCCallHandler
+  ) -> RPCCall {
+    let call = RPCCall(runtime.loop, handler: handler)
+    var fields: RPCFields = [
+      (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", authority),
+      ("te", "trailers"), ("content-type", "application/grpc"), ("user-agent", "fairlead"),
+    ]
+    if let milliseconds {
+      fields.add("grpc-timeout", RPCTimeout.text(milliseconds))
+      call.startDeadline(milliseconds)
+    }
+    do throws(RPCStatus) {
+      let connection = try takeConnection()
+      guard connection.start(call, fields + metadata) else {
+        throw RPCStatus(.unavailable, "the connection takes no more calls")
+      }
+    } catch {
+      runtime.loop.soon { call.lost(error) }
+    }
+    return call
+  }
+
+  private func takeConnection() throws(RPCStatus) -> RPCConnection {
+    if let known = connections.values.first(where: \.takesCalls) { return known }
+    guard let address = address() else {
+      throw RPCStatus(.unavailable, "\(authority) has no address")
+    }
+    let connection = RPCConnection(runtime, owner: self, peer: address, keepalive: keepalive)
+    guard connection.connect(within: connectMilliseconds) else {
+      throw RPCStatus(.unavailable, "cannot connect to \(address.description)")
+    }
+    connections[ObjectIdentifier(connection)] = connection
+    return connection
+  }
+
+  /// Ends everything at once; calls fail.
+  package func close() {
+    for connection in connections.values {
+      connection.close(RPCStatus(.cancelled, "the channel is closed"))
+    }
+  }
+}
+
+extension RPCChannel: RPCConnectionOwner {
+  /// Servers open no streams.
+  func streamOpened(on connection: RPCConnection) -> RPCStream? { nil }
+  /// `takesCalls` says so from now on.
+  func goesAway(_ connection: RPCConnection) {}
+  func closed(_ connection: RPCConnection) { connections[ObjectIdentifier(connection)] = nil }
+}
+
+/// One call, as its client sees it.
+package final class RPCCall: RPCStream {
+  private var handler: RPCCallHandler?
+  private let loop: EventLoop
+  private var deadline: LoopTimer?
+  /// What the answer's head says is wrong with it, to be told with its end.
+  private var refusal: RPCStatus?
+
+  init(_ loop: EventLoop, handler: RPCCallHandler) {
+    self.loop = loop
+    self.handler = handler
+    super.init(messageLimit: RPCLimits.responseBytes)
+  }
+
+  // MARK: Asking
+
+  /// Queues a message; nothing happens when the call is over.
+  package func send(_ message: [UInt8]) {
+    guard !isOver else { return }
+    queue(message)
+  }
+
+  /// Says that no more messages follow.
+  package func finish() { endOutput(trailers: nil) }
+
+  /// Gives the call up; `ended` is not called any more.
+  package func cancel() {
+    handler = nil
+    giveUp(RPCStatus(.cancelled))
+  }
+
+  func startDeadline(_ milliseconds: UInt64) {
+    let timer = LoopTimer(on: loop)
+    timer.set(milliseconds: milliseconds) { [unowned self] in
+      giveUp(RPCStatus(.deadlineExceeded, "no answer in time"))
+    }
+    deadline = timer
+  }
+
+  private func giveUp(_ status: RPCStatus) {
+    guard !isOver else { return }
+    reset(HTTP2Code.cancel)
+    conclude(status)
+  }
+
+  private func conclude(_ status: RPCStatus) {
+    guard !isOver else { return }
+    end()
+    deadline?.cancel()
+    let handler = self.handler
+    self.handler = nil
+    handler?.ended(status)
+  }
+
+  // MARK: The server's side
+
+  override func headCame(_ fields: RPCFields) {
+    let status = fields[":status"] ?? ""
+    if status != "200" {
+      refusal = .fromHTTP(Int(status) ?? 0)
+    } else if !fields.areGRPC {
+      refusal = RPCStatus(
+        .unknown, "the answer's content-type is '\(fields["content-type"] ?? "")', not gRPC's")
+    }
+    // What follows would be somebody's error page.
+    if let refusal { giveUp(refusal) }
+  }
+
+  override func messageCame(_ message: [UInt8]) { handler?.received(message) }
+
+  override func peerFinished(trailers: RPCFields?) {
+    // The server wants no more of what we have.
+    if !hasEndedOutput { reset(HTTP2Code.cancel) }
+    conclude(
+      trailers.map { .fromTrailers($0) }
+        ?? RPCStatus(.internal, "the answer ended without trailers"))
+  }
+
+  override func peerFailed(_ status: RPCStatus) { giveUp(status) }
+
+  override func lost(_ status: RPCStatus) { conclude(status) }
+
+  override func drained() { handler?.sendable() }
+}
