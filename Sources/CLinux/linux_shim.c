@@ -1,11 +1,14 @@
 #define _GNU_SOURCE
 #include "linux_shim.h"
 
+#include <elf.h>
 #include <ifaddrs.h>
+#include <link.h>
 #include <linux/filter.h>
 #include <malloc.h>
 #include <net/if.h>
 #include <stdio.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 
 int fl_accept(int fd, struct sockaddr_storage *address, socklen_t *length) {
@@ -96,3 +99,22 @@ int64_t fl_round_trip_microseconds(int fd) {
   if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &length) != 0) return -1;
   return info.tcpi_rtt;
 }
+
+static int release_code_pages(struct dl_phdr_info *program, size_t size, void *unused) {
+  (void)size;
+  (void)unused;
+  uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+  for (int i = 0; i < program->dlpi_phnum; i++) {
+    const ElfW(Phdr) *segment = &program->dlpi_phdr[i];
+    // What can be written, or was by the loader (RELRO lies in a writable segment), has no copy on disk.
+    if (segment->p_type != PT_LOAD || segment->p_flags & PF_W) continue;
+    uintptr_t first = program->dlpi_addr + segment->p_vaddr;
+    uintptr_t end = (first + segment->p_filesz) & ~(page - 1);
+    first = (first + page - 1) & ~(page - 1);
+    if (first < end) madvise((void *)first, end - first, MADV_DONTNEED);
+  }
+  // The program itself comes first; libraries are others' too.
+  return 1;
+}
+
+void fl_release_code_pages(void) { dl_iterate_phdr(release_code_pages, NULL); }

@@ -394,6 +394,10 @@ int fl_set_thread_name(const char *name);
 // been lost; handshakes that have begun go on. A Unix listener is left as it is.
 void fl_ignore_new_connections(int fd);
 
+// Lets go of the pages of this program's code and constants; those that are still needed come back from
+// the page cache when they are touched.
+void fl_release_code_pages(void);
+
 // Raises the descriptor limit to the hard limit; returns what holds now.
 uint64_t fl_raise_descriptor_limit(void);
 
