@@ -28,6 +28,7 @@ class StepsTest(unittest.TestCase):
             root = pathlib.Path(folder)
             stand_ins = {
                 "scripts/install-deps": "true", "scripts/build": "true", "examples/run-all": "true",
+                "scripts/quickstart": "true",
                 "fuzz/run": "true",
                 ".venv/bin/python": "true", "bin/swift": "true", **tools,
             }
@@ -57,7 +58,7 @@ class StepsTest(unittest.TestCase):
         self.assertEqual(code, 1)
         self.assertEqual(outcomes["release build"], "FAILED")
         self.assertEqual(outcomes["unit tests"], "passed")
-        for step in ("end-to-end tests", "examples"):
+        for step in ("end-to-end tests", "quickstart", "examples"):
             self.assertEqual(outcomes[step], "skipped: 'release build' did not pass")
 
     def test_what_failed_is_repeated_at_the_end(self):
