@@ -46,10 +46,20 @@ struct ListenerCompiler {
         acceptsPerTurn: listener.hasMaxConnectionsToAcceptPerSocketEvent
           ? Int(clamping: listener.maxConnectionsToAcceptPerSocketEvent.value)
           : Defaults.acceptsPerTurn,
+        bound: bound(listener), ignoresGlobalBound: listener.ignoreGlobalConnLimit,
         stats: .configured(ListenerStats(scope: "listener.\(scope).", in: context.store)),
         accessLogs: .configured(
           AccessLogCompiler(context: context).compile(
             listener.accessLog, at: path.field("access_log")))))
+  }
+
+  /// `envoy.resource_limits.listener.<name>.connection_limit` of the runtime.
+  private func bound(_ listener: Listener) -> ConnectionBound {
+    let key = "envoy.resource_limits.listener.\(listener.name).connection_limit"
+    let limit = context.layers.numbers[key].flatMap { $0 >= 0 ? UInt64(min($0, 1e18)) : nil }
+    let bound = ConnectionBound(limit: limit ?? .max)
+    ResourceMemory.atEnd { bound.deallocate() }
+    return bound
   }
 
   private mutating func compileChains(

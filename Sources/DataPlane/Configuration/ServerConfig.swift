@@ -22,6 +22,7 @@ package struct ServerConfig {
   let callManager: Ref<ConnectionManager>
   let logWriter: LogWriter?
   let tls: TLSSources
+  let overload: OverloadConfig
   /// The most fields that any listener or cluster allows in a head.
   let maxFields: Int
 }
@@ -127,6 +128,9 @@ extension ServerConfig {
         listeners.append(one)
       }
     }
+    let overload = OverloadCompiler(
+      diagnostics: loaded.diagnostics, layers: context.layers
+    ).compile(bootstrap.overloadManager)
     let callManager = compiler.makeCallManager()
     guard !loaded.diagnostics.hasErrors else { return nil }
     let fields =
@@ -136,7 +140,7 @@ extension ServerConfig {
       bootstrap: bootstrap, tree: loaded.tree, store: store, clusters: clusters,
       listeners: listeners, managers: compiler.managers, runtime: context.runtime,
       layers: context.layers, context: context,
-      callManager: callManager, logWriter: writer, tls: tls,
+      callManager: callManager, logWriter: writer, tls: tls, overload: overload,
       maxFields: max(fields.max() ?? 100, 100))
   }
 

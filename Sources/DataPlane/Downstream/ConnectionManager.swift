@@ -124,6 +124,8 @@ struct ConnectionManagerStats {
   let cxMaxRequests: CounterID
   let cxDelayedClose: CounterID
   let cxDrainClose: CounterID
+  let cxOverloadDisableKeepalive: CounterID
+  let rqOverloadClose: CounterID
   let cxProtocolError: CounterID
   let cxReceivedBytes: CounterID
   let cxSentBytes: CounterID
@@ -187,6 +189,8 @@ struct ConnectionManagerStats {
     cxMaxRequests = counter("downstream_cx_max_requests_reached")
     cxDelayedClose = counter("downstream_cx_delayed_close_timeout")
     cxDrainClose = counter("downstream_cx_drain_close")
+    cxOverloadDisableKeepalive = counter("downstream_cx_overload_disable_keepalive")
+    rqOverloadClose = counter("downstream_rq_overload_close")
     cxProtocolError = counter("downstream_cx_protocol_error")
     cxReceivedBytes = counter("downstream_cx_rx_bytes_total")
     cxSentBytes = counter("downstream_cx_tx_bytes_total")

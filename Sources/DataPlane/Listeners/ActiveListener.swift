@@ -27,12 +27,21 @@ struct ActiveListener {
 extension Ref where Value == ActiveListener {
   /// Begins to accept.
   func start() {
-    guard value.fd >= 0 else { return }
+    guard value.fd >= 0, value.registration == nil,
+      !value.worker.value.overload.isFull(.stopAcceptingConnections)
+    else { return }
     let events =
       value.config.value.address.isUnix ? FL_EPOLL_LISTEN_EXCLUSIVE : FL_EPOLL_LISTEN
     value.registration = unsafe value.worker.value.loop.register(
       value.fd, events: events, context: raw
     ) { raw, _ in unsafe _ = Ref<ActiveListener>(raw: raw).acceptAll() }
+  }
+
+  /// Accepts nothing for a while; connections wait in the backlog.
+  func suspend() {
+    guard let registration = value.registration else { return }
+    value.worker.value.loop.release(registration)
+    value.registration = nil
   }
 
   /// Stops accepting, without cutting anybody off: closing the socket resets connections that nobody
@@ -74,12 +83,52 @@ extension Ref where Value == ActiveListener {
         if fd != -EAGAIN { rest() }
         return true
       }
+      left -= 1
+      guard admit() else {
+        _ = CLinux.close(fd)
+        continue
+      }
       let local =
         config.value.isWildcard ? ListenSocket.localAddress(of: fd) : config.value.address
       receive(fd, ConnectionFacts(local: local, remote: peer), on: worker)
-      left -= 1
     }
     return false
+  }
+
+  /// Whether there is a place for one more connection, in the process and in this listener; `leave`
+  /// gives it back.
+  private func admit() -> Bool {
+    let counters = value.config.value.stats
+    let global = globalBound
+    if let global, !global.enter() {
+      stats.add(counters.value.cxGlobalOverflow)
+      return false
+    }
+    let worker = value.worker
+    let isRejected = worker.value.overload.strikes(
+      .rejectConnections, &worker.value.loop.state.value.random)
+    guard !isRejected, value.config.value.bound.enter() else {
+      stats.add(isRejected ? counters.value.cxOverloadReject : counters.value.cxOverflow)
+      global?.leave()
+      return false
+    }
+    return true
+  }
+
+  private var globalBound: ConnectionBound? {
+    value.config.value.ignoresGlobalBound ? nil : value.worker.value.shared.value.bound
+  }
+
+  /// A connection that was admitted is closed.
+  func leave() {
+    value.config.value.bound.leave()
+    globalBound?.leave()
+  }
+
+  /// A connection that another listener has admitted comes here.
+  private func enter() {
+    value.config.value.bound.enterAnyway()
+    globalBound?.enterAnyway()
   }
 
   /// A connection has come: the listener's filters look at it, or its chain is chosen at once.
@@ -97,6 +146,8 @@ extension Ref where Value == ActiveListener {
     {
       var facts = facts
       facts.settle()
+      leave()
+      other.enter()
       return other.receive(fd, facts, on: worker)
     }
     guard let chain = value.config.value.chains.find(facts) else {
@@ -105,6 +156,7 @@ extension Ref where Value == ActiveListener {
       value.config.value.accessLogs.write(
         UnmatchedConnectionLogSource(facts: facts, loop: loop), on: worker)
       _ = CLinux.close(fd)
+      leave()
       return
     }
     let refusal = chain.value.filters.refuse(stats, now: worker.value.loop.now)
@@ -153,14 +205,14 @@ extension Ref where Value == ActiveListener {
   private func giveUp(_ fd: Int32, _ chain: Ref<NetworkChain>?) {
     if let chain { chain.value.filters.release(stats) }
     _ = CLinux.close(fd)
+    leave()
   }
 
   /// Out of descriptors or memory: connections wait in the backlog. Since that keeps the socket
   /// readable, it is not watched for a while.
   private func rest() {
-    guard let registration = value.registration else { return }
-    value.worker.value.loop.release(registration)
-    value.registration = nil
+    guard value.registration != nil else { return }
+    suspend()
     _ = unsafe value.worker.value.loop.after(
       milliseconds: ActiveListener.restMilliseconds, context: raw
     ) { raw, _ in
@@ -193,6 +245,7 @@ extension Ref where Value == ActiveListener {
 
   /// - Parameter lifetime: milliseconds.
   func countClosed(lifetime: UInt64) {
+    leave()
     stats.add(value.config.value.stats.value.cxDestroy)
     stats.gaugeAdd(value.config.value.stats.value.cxActive, -1)
     stats.record(value.config.value.stats.value.cxLength, lifetime)

@@ -21,6 +21,10 @@ struct ListenerConfig {
   let usesOriginalDestination: Bool
   let isInbound: Bool
   let acceptsPerTurn: Int
+  /// Connections of this listener.
+  let bound: ConnectionBound
+  /// The process's bound is not for its connections.
+  let ignoresGlobalBound: Bool
   let stats: Ref<ListenerStats>
   /// Told of every connection when it ends.
   let accessLogs: Table<Ref<AccessLog>>
@@ -80,6 +84,8 @@ struct ListenerStats {
   let cxDestroy: CounterID
   let cxLength: HistogramID
   let cxOverflow: CounterID
+  let cxGlobalOverflow: CounterID
+  let cxOverloadReject: CounterID
   let pendingActive: GaugeID
   let pendingTimeout: CounterID
   let filterRemoteClose: CounterID
@@ -94,6 +100,8 @@ struct ListenerStats {
     cxDestroy = store.counter(scope + "downstream_cx_destroy")
     cxLength = store.histogram(scope + "downstream_cx_length_ms")
     cxOverflow = store.counter(scope + "downstream_cx_overflow")
+    cxGlobalOverflow = store.counter(scope + "downstream_global_cx_overflow")
+    cxOverloadReject = store.counter(scope + "downstream_cx_overload_reject")
     pendingActive = store.gauge(scope + "downstream_pre_cx_active")
     pendingTimeout = store.counter(scope + "downstream_pre_cx_timeout")
     filterRemoteClose = store.counter(scope + "downstream_listener_filter_remote_close")

@@ -115,6 +115,7 @@ extension Ref where Value == PendingConnection {
   private func close() {
     if let registration = value.registration { loop.unregister(registration) }
     _ = CLinux.close(value.fd)
+    listener.leave()
     leave()
   }
 

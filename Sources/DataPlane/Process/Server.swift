@@ -53,6 +53,8 @@ package final class Server {
   /// Steps of a drain that wait for their time.
   var delayedCalls: [DelayedCall] = []
   private var watchdog: Watchdog?
+  private let overloadLevels = OverloadLevels()
+  private var overloadMonitor: OverloadMonitor?
   private var certificateWatcher: CertificateWatcher?
   lazy var gauges = ServerGauges(store: config.store)
 
@@ -131,7 +133,8 @@ package final class Server {
     let shared = Ref<SharedState>.immortal(
       SharedState(
         machineAddress: machine, callManager: config.callManager,
-        healthCheckFailed: healthCheckFailed,
+        healthCheckFailed: healthCheckFailed, overload: overloadLevels,
+        bound: config.overload.connectionLimit.map { ConnectionBound(limit: $0) },
         snapshotReleased: { version in
           mailbox.post { _ in main.server.snapshots.released(version) }
         }))
@@ -273,6 +276,8 @@ package final class Server {
   /// All that was to be fetched is there, or was given up for now: listeners open.
   private func becameReady() {
     stage = .live
+    // Before the first connection can come.
+    overloadMonitor = OverloadMonitor(self, overloadLevels)
     for (worker, link) in zip(workers, links) {
       let handle = WorkerHandle(worker)
       link.mailbox.post { _ in

@@ -35,6 +35,7 @@ struct Worker: ~Copyable {
   let shared: Ref<SharedState>
   /// This machine's address, for clients on it.
   let machineAddress: SocketAddress
+  let overload: OverloadLevels
   var listeners: [Ref<ActiveListener>] = []
   /// Open connections of clients; the main thread looks at it.
   let openCount = Ref<fl_cell>.immortal(fl_cell())
@@ -64,6 +65,7 @@ struct Worker: ~Copyable {
     self.snapshot = snapshot
     self.shared = shared
     self.machineAddress = shared.value.machineAddress
+    self.overload = shared.value.overload
     self.logs = logs
     // Ids of different workers do not meet.
     connectionIDs = UInt64(index) << 48
@@ -216,6 +218,9 @@ struct SharedState {
   let machineAddress: SocketAddress
   let callManager: Ref<ConnectionManager>
   let healthCheckFailed: Ref<fl_cell>
+  let overload: OverloadLevels
+  /// Clients' connections of the whole process; nil where they are not bounded.
+  let bound: ConnectionBound?
   /// Tells the main thread that the calling worker is done with the snapshot of this version.
   let snapshotReleased: @Sendable (UInt64) -> Void
 

@@ -53,6 +53,7 @@ enum GRPCReply {
 
 extension LocalReply {
   static var noRoute: LocalReply { LocalReply(404, "", "route_not_found", .noRouteFound) }
+  static var overload: LocalReply { LocalReply(503, "envoy overloaded", "overload") }
   static var missingHost: LocalReply {
     LocalReply(400, "", "missing_host_header")
   }

@@ -353,6 +353,14 @@ extension Ref where Value == RequestStream {
     }
   }
 
+  /// The process has too many connections to keep them between requests.
+  private func isTired() -> Bool {
+    let strikes = worker.value.overload.strikes(
+      .disableKeepalive, &worker.value.loop.state.value.random)
+    if strikes { worker.value.stats.add(manager.value.stats.value.cxOverloadDisableKeepalive) }
+    return strikes
+  }
+
   private func setConnection() {
     guard let downstream = value.downstream else { return }
     // The upstream's own word stands.
@@ -360,16 +368,14 @@ extension Ref where Value == RequestStream {
     let limit = manager.value.maxRequestsPerConnection
     let exhausted = limit > 0 && downstream.value.requests >= limit
     if exhausted { worker.value.stats.add(manager.value.stats.value.cxMaxRequests) }
-    if downstream.listenerDrains {
-      worker.value.stats.add(manager.value.stats.value.cxDrainClose)
-    }
+    let isTired = !downstream.listenerDrains && isTired()
+    let drains = downstream.listenerDrains || isTired
+    if drains { worker.value.stats.add(manager.value.stats.value.cxDrainClose) }
     if value.client.isHTTP2 {
-      if exhausted || downstream.listenerDrains { downstream.drainSession() }
+      if exhausted || drains { downstream.drainSession() }
       return
     }
-    if !value.request.ended || exhausted || downstream.listenerDrains
-      || !downstream.value.keepAlive
-    {
+    if !value.request.ended || exhausted || drains || !downstream.value.keepAlive {
       value.closesConnection = true
     }
     if value.closesConnection {

@@ -316,7 +316,7 @@ extension Ref where Value == RequestStream {
     value.request.ended = endStream
     if endStream { value.requestEndedAt = value.startedAt }
     countStarted()
-    guard admit(method: method, target: target) else { return }
+    guard admit(method: method, target: target), !isShed() else { return }
     enterChain()
   }
 
@@ -326,8 +326,16 @@ extension Ref where Value == RequestStream {
     if endStream { value.requestEndedAt = value.startedAt }
     countStarted()
     guard !isTooLarge, !value.requestHead.overflowed else { return refuseHTTP2(.headTooLarge) }
-    guard admitHTTP2() else { return }
+    guard admitHTTP2(), !isShed() else { return }
     enterChain()
+  }
+
+  /// The process has too much to do already. No filter hears of the request.
+  private func isShed() -> Bool {
+    guard worker.value.overload.isFull(.stopAcceptingRequests) else { return false }
+    worker.value.stats.add(manager.value.stats.value.rqOverloadClose)
+    replyLocally(.overload)
+    return true
   }
 
   private func enterChain() {

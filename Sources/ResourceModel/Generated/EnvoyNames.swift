@@ -5,7 +5,7 @@
 package let envoyNames: StaticString = #"""
 envoy.config.accesslog.v3.AccessLogFilter traceable_filter=4 extension_filter=11 log_type_filter=13
 envoy.config.bootstrap.v3.Admin profile_path=2 socket_options=4 ignore_global_conn_limit=6 allow_paths=7
-envoy.config.bootstrap.v3.Bootstrap node_context_params=26 dynamic_resources=3 hds_config=14 flags_path=5 stats_sinks=6 deferred_stat_options=39 stats_flush_on_admin=29 stats_eviction_interval=42 watchdog=8 tracing=9 overload_manager=15 enable_dispatcher_stats=16 header_prefix=18 stats_server_version_override=19 use_tcp_for_dns_lookups=20 dns_resolution_config=30 bootstrap_extensions=21 fatal_actions=28 config_sources=22 default_config_source=23 default_socket_interface=24 certificate_provider_instances=25 inline_headers=32 perf_tracing_file_path=33 default_regex_engine=34 xds_delegate_extension=35 xds_config_tracker_extension=36 listener_manager=37 application_log_config=38 grpc_async_client_manager_config=40 memory_allocator_manager=41 enable_worker_cpu_affinity=43
+envoy.config.bootstrap.v3.Bootstrap node_context_params=26 dynamic_resources=3 hds_config=14 flags_path=5 stats_sinks=6 deferred_stat_options=39 stats_flush_on_admin=29 stats_eviction_interval=42 watchdog=8 tracing=9 enable_dispatcher_stats=16 header_prefix=18 stats_server_version_override=19 use_tcp_for_dns_lookups=20 dns_resolution_config=30 bootstrap_extensions=21 fatal_actions=28 config_sources=22 default_config_source=23 default_socket_interface=24 certificate_provider_instances=25 inline_headers=32 perf_tracing_file_path=33 default_regex_engine=34 xds_delegate_extension=35 xds_config_tracker_extension=36 listener_manager=37 application_log_config=38 grpc_async_client_manager_config=40 memory_allocator_manager=41 enable_worker_cpu_affinity=43
 envoy.config.bootstrap.v3.Bootstrap.StaticResources secrets=3
 envoy.config.bootstrap.v3.ClusterManager outlier_detection=2 upstream_bind_config=3 load_stats_config=4 enable_deferred_cluster_creation=5
 envoy.config.bootstrap.v3.RuntimeLayer disk_layer=3 admin_layer=4 rtds_layer=5
@@ -40,10 +40,12 @@ envoy.config.endpoint.v3.LocalityLbEndpoints metadata=9 load_balancer_endpoints=
 envoy.config.listener.v3.Filter config_discovery=5
 envoy.config.listener.v3.FilterChain use_proxy_proto=4 metadata=5
 envoy.config.listener.v3.FilterChainMatch address_suffix=4 suffix_len=5
-envoy.config.listener.v3.Listener additional_addresses=33 fcds_config=36 filter_chain_matcher=32 metadata=6 drain_type=8 socket_options=13 tcp_fast_open_queue_length=12 udp_listener_config=18 api_listener=19 connection_balance_config=20 reuse_port=21 internal_listener=27 enable_mptcp=30 ignore_global_conn_limit=31 bypass_overload_manager=35 per_connection_buffer_high_watermark_timeout=38 stats_matcher=39 tcp_keepalive=37
+envoy.config.listener.v3.Listener additional_addresses=33 fcds_config=36 filter_chain_matcher=32 metadata=6 drain_type=8 socket_options=13 tcp_fast_open_queue_length=12 udp_listener_config=18 api_listener=19 connection_balance_config=20 reuse_port=21 internal_listener=27 enable_mptcp=30 bypass_overload_manager=35 per_connection_buffer_high_watermark_timeout=38 stats_matcher=39 tcp_keepalive=37
 envoy.config.listener.v3.ListenerFilter config_discovery=5 filter_disabled=4
 envoy.config.metrics.v3.HistogramBucketSettings bins=3
 envoy.config.metrics.v3.StatsConfig stats_tags=1 use_all_default_tags=2 stats_matcher=3 allow_default_tag_overrides=5
+envoy.config.overload.v3.OverloadAction typed_config=3
+envoy.config.overload.v3.OverloadManager loadshed_points=5 buffer_factory_config=4
 envoy.config.route.v3.InternalRedirectPolicy predicates=3
 envoy.config.route.v3.RedirectAction path_rewrite=10
 envoy.config.route.v3.RetryPolicy retry_priority=4 retry_options_predicates=12 refresh_cluster_on_retry=14
@@ -566,8 +568,6 @@ envoy.extensions.regex_engines.v3.GoogleRE2
 envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig
 envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig
 envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig
-envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
-envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
 envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig
 envoy.extensions.retry.host.omit_canary_hosts.v3.OmitCanaryHostsPredicate
 envoy.extensions.retry.host.omit_host_metadata.v3.OmitHostMetadataConfig

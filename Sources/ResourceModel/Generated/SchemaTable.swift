@@ -684,6 +684,7 @@ message envoy.config.listener.v3.Listener
 26 google.protobuf.BoolValue bind_to_port
 28 string stat_prefix
 29 google.protobuf.BoolValue enable_reuse_port
+31 bool ignore_global_conn_limit
 34 google.protobuf.UInt32Value max_connections_to_accept_per_socket_event gt=0
 message envoy.config.listener.v3.Listener.DeprecatedV1
 1 google.protobuf.BoolValue bind_to_port
@@ -692,6 +693,27 @@ message envoy.config.metrics.v3.StatsConfig
 message envoy.config.metrics.v3.HistogramBucketSettings
 1 envoy.type.matcher.v3.StringMatcher match required
 2 []double buckets items.gt=0 unique
+message envoy.config.overload.v3.ResourceMonitor
+oneof config_type
+1 string name min_len=1
+3 google.protobuf.Any typed_config oneof=0
+message envoy.config.overload.v3.ThresholdTrigger
+1 double value gte=0 lte=1
+message envoy.config.overload.v3.ScaledTrigger
+1 double scaling_threshold gte=0 lte=1
+2 double saturation_threshold gte=0 lte=1
+message envoy.config.overload.v3.Trigger
+oneof trigger_oneof required
+1 string name min_len=1
+2 envoy.config.overload.v3.ThresholdTrigger threshold oneof=0
+3 envoy.config.overload.v3.ScaledTrigger scaled oneof=0
+message envoy.config.overload.v3.OverloadAction
+1 string name min_len=1
+2 []envoy.config.overload.v3.Trigger triggers min_items=1
+message envoy.config.overload.v3.OverloadManager
+1 google.protobuf.Duration refresh_interval
+2 []envoy.config.overload.v3.ResourceMonitor resource_monitors min_items=1
+3 []envoy.config.overload.v3.OverloadAction actions
 message envoy.config.bootstrap.v3.Bootstrap
 1 envoy.config.core.v3.Node node
 2 envoy.config.bootstrap.v3.Bootstrap.StaticResources static_resources
@@ -699,6 +721,7 @@ message envoy.config.bootstrap.v3.Bootstrap
 7 google.protobuf.Duration stats_flush_interval gte=1000000 lt=300000000000
 12 envoy.config.bootstrap.v3.Admin admin
 13 envoy.config.metrics.v3.StatsConfig stats_config
+15 envoy.config.overload.v3.OverloadManager overload_manager
 17 envoy.config.bootstrap.v3.LayeredRuntime layered_runtime
 27 envoy.config.bootstrap.v3.Watchdogs watchdogs
 31 envoy.config.core.v3.TypedExtensionConfig typed_dns_resolver_config
@@ -952,6 +975,10 @@ message envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig
 1 []envoy.config.core.v3.Address resolvers
 6 google.protobuf.UInt64Value query_timeout_seconds gte=1
 7 google.protobuf.UInt32Value query_tries gte=1
+message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig
+1 int64 max_active_downstream_connections gt=0
+message envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
+1 uint64 max_heap_size_bytes gt=0
 message envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
 message envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 message envoy.extensions.transport_sockets.tls.v3.TlsParameters

@@ -81,6 +81,15 @@ package nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: @unchecked Senda
   /// Clears the value of `statsConfig`. Subsequent reads from it will return its default value.
   package mutating func clearStatsConfig() {_uniqueStorage()._statsConfig = nil}
 
+  package var overloadManager: Envoy_Config_Overload_V3_OverloadManager {
+    get {_storage._overloadManager ?? Envoy_Config_Overload_V3_OverloadManager()}
+    set {_uniqueStorage()._overloadManager = newValue}
+  }
+  /// Returns true if `overloadManager` has been explicitly set.
+  package var hasOverloadManager: Bool {_storage._overloadManager != nil}
+  /// Clears the value of `overloadManager`. Subsequent reads from it will return its default value.
+  package mutating func clearOverloadManager() {_uniqueStorage()._overloadManager = nil}
+
   package var layeredRuntime: Envoy_Config_Bootstrap_V3_LayeredRuntime {
     get {_storage._layeredRuntime ?? Envoy_Config_Bootstrap_V3_LayeredRuntime()}
     set {_uniqueStorage()._layeredRuntime = newValue}
@@ -284,7 +293,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.bootstrap.v3"
 
 nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Bootstrap"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{4}\u{2}cluster_manager\0\u{4}\u{3}stats_flush_interval\0\u{2}\u{5}admin\0\u{3}stats_config\0\u{4}\u{4}layered_runtime\0\u{2}\u{a}watchdogs\0\u{4}\u{4}typed_dns_resolver_config\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{4}\u{2}cluster_manager\0\u{4}\u{3}stats_flush_interval\0\u{2}\u{5}admin\0\u{3}stats_config\0\u{4}\u{2}overload_manager\0\u{4}\u{2}layered_runtime\0\u{2}\u{a}watchdogs\0\u{4}\u{4}typed_dns_resolver_config\0")
 
   fileprivate class _StorageClass {
     var _node: Envoy_Config_Core_V3_Node? = nil
@@ -293,6 +302,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
     var _statsFlushInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _admin: Envoy_Config_Bootstrap_V3_Admin? = nil
     var _statsConfig: Envoy_Config_Metrics_V3_StatsConfig? = nil
+    var _overloadManager: Envoy_Config_Overload_V3_OverloadManager? = nil
     var _layeredRuntime: Envoy_Config_Bootstrap_V3_LayeredRuntime? = nil
     var _watchdogs: Envoy_Config_Bootstrap_V3_Watchdogs? = nil
     var _typedDnsResolverConfig: Envoy_Config_Core_V3_TypedExtensionConfig? = nil
@@ -312,6 +322,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
       _statsFlushInterval = source._statsFlushInterval
       _admin = source._admin
       _statsConfig = source._statsConfig
+      _overloadManager = source._overloadManager
       _layeredRuntime = source._layeredRuntime
       _watchdogs = source._watchdogs
       _typedDnsResolverConfig = source._typedDnsResolverConfig
@@ -339,6 +350,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
         case 7: try { try decoder.decodeSingularMessageField(value: &_storage._statsFlushInterval) }()
         case 12: try { try decoder.decodeSingularMessageField(value: &_storage._admin) }()
         case 13: try { try decoder.decodeSingularMessageField(value: &_storage._statsConfig) }()
+        case 15: try { try decoder.decodeSingularMessageField(value: &_storage._overloadManager) }()
         case 17: try { try decoder.decodeSingularMessageField(value: &_storage._layeredRuntime) }()
         case 27: try { try decoder.decodeSingularMessageField(value: &_storage._watchdogs) }()
         case 31: try { try decoder.decodeSingularMessageField(value: &_storage._typedDnsResolverConfig) }()
@@ -372,6 +384,9 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
       try { if let v = _storage._statsConfig {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 13)
       } }()
+      try { if let v = _storage._overloadManager {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
+      } }()
       try { if let v = _storage._layeredRuntime {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 17)
       } }()
@@ -396,6 +411,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
         if _storage._statsFlushInterval != rhs_storage._statsFlushInterval {return false}
         if _storage._admin != rhs_storage._admin {return false}
         if _storage._statsConfig != rhs_storage._statsConfig {return false}
+        if _storage._overloadManager != rhs_storage._overloadManager {return false}
         if _storage._layeredRuntime != rhs_storage._layeredRuntime {return false}
         if _storage._watchdogs != rhs_storage._watchdogs {return false}
         if _storage._typedDnsResolverConfig != rhs_storage._typedDnsResolverConfig {return false}

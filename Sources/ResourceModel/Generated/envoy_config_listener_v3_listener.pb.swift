@@ -338,6 +338,11 @@ package nonisolated struct Envoy_Config_Listener_V3_Listener: @unchecked Sendabl
   /// Clears the value of `enableReusePort`. Subsequent reads from it will return its default value.
   package mutating func clearEnableReusePort() {_uniqueStorage()._enableReusePort = nil}
 
+  package var ignoreGlobalConnLimit: Bool {
+    get {_storage._ignoreGlobalConnLimit}
+    set {_uniqueStorage()._ignoreGlobalConnLimit = newValue}
+  }
+
   package var maxConnectionsToAcceptPerSocketEvent: SwiftProtobuf.Google_Protobuf_UInt32Value {
     get {_storage._maxConnectionsToAcceptPerSocketEvent ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
     set {_uniqueStorage()._maxConnectionsToAcceptPerSocketEvent = newValue}
@@ -615,7 +620,7 @@ nonisolated extension Envoy_Config_Listener_V3_ListenerFilter: SwiftProtobuf.Mes
 
 nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Listener"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{3}use_original_dst\0\u{3}per_connection_buffer_limit_bytes\0\u{4}\u{2}deprecated_v1\0\u{4}\u{2}listener_filters\0\u{1}transparent\0\u{1}freebind\0\u{4}\u{4}listener_filters_timeout\0\u{3}traffic_direction\0\u{3}continue_on_listener_filters_timeout\0\u{4}\u{5}access_log\0\u{4}\u{2}tcp_backlog_size\0\u{3}default_filter_chain\0\u{3}bind_to_port\0\u{4}\u{2}stat_prefix\0\u{3}enable_reuse_port\0\u{4}\u{5}max_connections_to_accept_per_socket_event\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{3}use_original_dst\0\u{3}per_connection_buffer_limit_bytes\0\u{4}\u{2}deprecated_v1\0\u{4}\u{2}listener_filters\0\u{1}transparent\0\u{1}freebind\0\u{4}\u{4}listener_filters_timeout\0\u{3}traffic_direction\0\u{3}continue_on_listener_filters_timeout\0\u{4}\u{5}access_log\0\u{4}\u{2}tcp_backlog_size\0\u{3}default_filter_chain\0\u{3}bind_to_port\0\u{4}\u{2}stat_prefix\0\u{3}enable_reuse_port\0\u{4}\u{2}ignore_global_conn_limit\0\u{4}\u{3}max_connections_to_accept_per_socket_event\0")
 
   fileprivate class _StorageClass {
     var _name: String = String()
@@ -636,6 +641,7 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
     var _bindToPort: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
     var _statPrefix: String = String()
     var _enableReusePort: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    var _ignoreGlobalConnLimit: Bool = false
     var _maxConnectionsToAcceptPerSocketEvent: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
 
       // This property is used as the initial default value for new instances of the type.
@@ -665,6 +671,7 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       _bindToPort = source._bindToPort
       _statPrefix = source._statPrefix
       _enableReusePort = source._enableReusePort
+      _ignoreGlobalConnLimit = source._ignoreGlobalConnLimit
       _maxConnectionsToAcceptPerSocketEvent = source._maxConnectionsToAcceptPerSocketEvent
     }
   }
@@ -702,6 +709,7 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
         case 26: try { try decoder.decodeSingularMessageField(value: &_storage._bindToPort) }()
         case 28: try { try decoder.decodeSingularStringField(value: &_storage._statPrefix) }()
         case 29: try { try decoder.decodeSingularMessageField(value: &_storage._enableReusePort) }()
+        case 31: try { try decoder.decodeSingularBoolField(value: &_storage._ignoreGlobalConnLimit) }()
         case 34: try { try decoder.decodeSingularMessageField(value: &_storage._maxConnectionsToAcceptPerSocketEvent) }()
         default: break
         }
@@ -769,6 +777,9 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       try { if let v = _storage._enableReusePort {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 29)
       } }()
+      if _storage._ignoreGlobalConnLimit != false {
+        try visitor.visitSingularBoolField(value: _storage._ignoreGlobalConnLimit, fieldNumber: 31)
+      }
       try { if let v = _storage._maxConnectionsToAcceptPerSocketEvent {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 34)
       } }()
@@ -799,6 +810,7 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
         if _storage._bindToPort != rhs_storage._bindToPort {return false}
         if _storage._statPrefix != rhs_storage._statPrefix {return false}
         if _storage._enableReusePort != rhs_storage._enableReusePort {return false}
+        if _storage._ignoreGlobalConnLimit != rhs_storage._ignoreGlobalConnLimit {return false}
         if _storage._maxConnectionsToAcceptPerSocketEvent != rhs_storage._maxConnectionsToAcceptPerSocketEvent {return false}
         return true
       }

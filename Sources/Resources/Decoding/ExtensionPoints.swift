@@ -13,6 +13,7 @@ enum ExtensionPoints {
     case "envoy.config.cluster.v3.Cluster.typed_extension_protocol_options":
       return ["envoy.extensions.upstreams.http.v3.HttpProtocolOptions"]
     case "envoy.config.core.v3.TransportSocket.typed_config": return transportSockets
+    case "envoy.config.overload.v3.ResourceMonitor.typed_config": return resourceMonitors
     case "envoy.config.route.v3.RetryPolicy.RetryHostPredicate.typed_config":
       return ["envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"]
     case "envoy.config.core.v3.TypedExtensionConfig.typed_config":
@@ -52,6 +53,11 @@ enum ExtensionPoints {
     "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer",
     "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
     "envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext",
+  ]
+
+  private static let resourceMonitors = [
+    "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+    "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig",
   ]
 
   private static let httpFilters = [

@@ -100,7 +100,7 @@ def test_every_known_difference_is_documented():
 # looked at in other tests.
 ELSEWHERE = (
     r"envoy\.config\.bootstrap\.|envoy\.config\.core\.v3\.(Node|Locality|Pipe|Address\.pipe)"
-    r"|RuntimeFeatureFlag\."
+    r"|RuntimeFeatureFlag\.|Listener\.ignore_global|envoy\.config\.overload\.|\.resource_monitors\."
     r"|envoy\.config\.metrics\.|\.(Stdout|Stderr)AccessLog|^fairlead\."
     r"|SocketAddress\.protocol|core\.v3\.ProxyProtocolConfig"
     # What a listener decides before HTTP: test_filter_chains.py.
