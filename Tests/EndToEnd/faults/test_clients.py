@@ -110,8 +110,7 @@ def test_slowloris(site):
         assert response.status == 200
         longest = max(longest, seconds)
         assert time.monotonic() - started < HEADER_TIMEOUT + 1, "they outlive the timeout"
-        # How slow they are: each sends a field at this pace.
-        time.sleep(0.05)
+        time.sleep(0.05)  # how slow they are: each sends a field at this pace
     for connection in slow:
         connection.close()
     assert longest < 0.3, f"another client waited {longest:.3f} s"

@@ -1,5 +1,7 @@
 """An HTTP/2 peer by the frame: what it sends is the test's choice, right or wrong."""
 
+import contextlib
+import select
 import socket
 import struct
 import threading
@@ -99,7 +101,9 @@ class Peer:
             for place in range(0, len(payload), 6):
                 key, value = struct.unpack(">HI", payload[place:place + 6])
                 self.settings[key] = value
-            self.send(frame(SETTINGS, ACK))
+            # A peer that has gone hears no more, but what it said last can still be read.
+            with contextlib.suppress(ConnectionResetError, BrokenPipeError):
+                self.send(frame(SETTINGS, ACK))
         return found
 
     def _length(self):
@@ -156,7 +160,7 @@ def flood(peer, make, limit=30_000, seconds=20):
             try:
                 pending = pending[peer.sock.send(pending):]
             except BlockingIOError:
-                time.sleep(0.001)
+                select.select([], [peer.sock], [], max(0, deadline - time.monotonic()))
             except (ConnectionResetError, BrokenPipeError):
                 break
     finally:

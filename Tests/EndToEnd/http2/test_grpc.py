@@ -28,6 +28,7 @@ class Echo(grpc.GenericRpcHandler):
     """All four kinds of call, over bytes."""
 
     def __init__(self):
+        self.called = threading.Event()
         self.cancelled = threading.Event()
 
     def service(self, details):
@@ -55,6 +56,7 @@ class Echo(grpc.GenericRpcHandler):
     def slow(self, _, context):
         """Until the caller gives up."""
         context.add_callback(self.cancelled.set)
+        self.called.set()
         self.cancelled.wait(10)
         return b""
 
@@ -116,7 +118,7 @@ def test_a_call_that_is_cancelled_ends_at_the_server(run):
     """The client's cancel reaches the server."""
     _, channel, service = run()
     call = channel.unary_unary("/t.Echo/Slow").future(b"", timeout=20)
-    time.sleep(0.2)
+    assert service.called.wait(5)
     call.cancel()
     assert service.cancelled.wait(5)
 

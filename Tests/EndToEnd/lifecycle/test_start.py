@@ -28,8 +28,7 @@ def test_start_to_listening(proxy):
                 break
             except OSError:
                 assert proxy.alive(), proxy.output()
-                # Short against what is measured.
-                time.sleep(0.001)
+                time.sleep(0.001)  # between two looks; short against what is measured
         times.append(time.monotonic() - proxy.started_at)
         proxy.signal(signal.SIGKILL)
         proxy.wait_exit()

@@ -187,8 +187,7 @@ case("local_ratelimit's bucket is filled again",
 def _refilled(run):
     run.send(get())
     run.send(get())
-    # A bucket fills with time, and says nothing of it.
-    time.sleep(1.5)
+    time.sleep(1.5)  # a bucket fills with time, and says nothing of it
     run.send(get())
 
 

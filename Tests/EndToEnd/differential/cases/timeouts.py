@@ -31,8 +31,7 @@ def _slow_body(run, seconds):
     with run.connect() as connection:
         connection.send(request_bytes("POST", "/", {"content-length": "4"}) + b"da")
         run.upstreams["up"].wait_requests(1)
-        # How slow the client is.
-        time.sleep(seconds)
+        time.sleep(seconds)  # how slow the client is
         connection.send(b"ta")
         run.record(connection, "POST")
 
