@@ -28,8 +28,8 @@ let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 
 let plugins = [
-  "BufferFilter", "FaultInjection", "HeaderMutation", "HealthCheck", "LocalRateLimit", "MTLS",
-  "Retry", "Timeout",
+  "BufferFilter", "FaultInjection", "GRPCStats", "GRPCWeb", "HeaderMutation", "HealthCheck",
+  "LocalRateLimit", "MTLS", "Retry", "Timeout",
 ]
 
 let package = Package(

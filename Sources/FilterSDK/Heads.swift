@@ -69,6 +69,11 @@ extension FieldsView where Self: ~Copyable {
     }
   }
 
+  @inlinable var hasGRPCContentType: Bool {
+    guard let type = self["content-type"], type.hasPrefix("application/grpc") else { return false }
+    return type.count == 16 || type[16] == UInt8(ascii: "+") || type[16] == UInt8(ascii: ";")
+  }
+
   /// Whether all the configuration's matchers hold.
   @inlinable public func matches(_ matchers: HeaderMatchers) -> Bool {
     unsafe Host.table.headers_match.unsafelyUnwrapped(stream, part, matchers.raw)
@@ -101,10 +106,7 @@ public struct RequestHeadView: ~Copyable, FieldsView {
   }
 
   /// Whether the request is gRPC, by its content type.
-  @inlinable public var isGRPC: Bool {
-    guard let type = self["content-type"], type.hasPrefix("application/grpc") else { return false }
-    return type.count == 16 || type[16] == UInt8(ascii: "+") || type[16] == UInt8(ascii: ";")
-  }
+  @inlinable public var isGRPC: Bool { hasGRPCContentType }
 }
 
 /// A response's head.
@@ -125,6 +127,12 @@ public struct ResponseHeadView: ~Copyable, FieldsView {
     guard let status = self[":status"]?.decimal else { return 0 }
     return Int(truncatingIfNeeded: min(status, 999))
   }
+
+  /// Whether the response is gRPC: one without a body by its status field, others by the content type
+  /// of a 200.
+  @inlinable public var isGRPC: Bool {
+    endsStream ? self["grpc-status"] != nil : status == 200 && hasGRPCContentType
+  }
 }
 
 /// Trailers of either direction.
@@ -136,6 +144,11 @@ public struct TrailersView: ~Copyable, FieldsView {
   @inlinable init(_ stream: OpaquePointer, _ part: fl_part) {
     unsafe self.stream = stream
     self.part = part
+  }
+
+  /// Puts bytes behind the body, before the trailers; they end the message when no trailer is left.
+  @inlinable public func appendToBody(_ bytes: ByteView) {
+    unsafe Host.table.body_append.unsafelyUnwrapped(stream, bytes.raw)
   }
 }
 

@@ -145,6 +145,11 @@ extension StreamContext {
   @inlinable public var requestHead: RequestHeadView {
     unsafe RequestHeadView(stream, endsStream: false)
   }
+
+  /// The response's head, while it has not gone on from this filter.
+  @inlinable public var responseHead: ResponseHeadView {
+    unsafe ResponseHeadView(stream, endsStream: false)
+  }
 }
 
 // MARK: facts and statistics
@@ -200,6 +205,24 @@ extension StreamContext {
   @inlinable public func count(_ counter: ClusterCounter) {
     unsafe Host.table.cluster_counter_add.unsafelyUnwrapped(
       stream, fl_cluster_stat(rawValue: counter.rawValue), 1)
+  }
+
+  /// Counts at the stream's cluster, under a name that is made here: `cluster.<cluster>.<name>`. A
+  /// cluster has a bounded number of such names.
+  @inlinable public func count(_ amount: UInt64 = 1, atCluster name: ByteView) {
+    unsafe Host.table.cluster_counter_named.unsafelyUnwrapped(stream, name.raw, amount)
+  }
+
+  /// Records in a histogram of the stream's cluster, under a name that is made here.
+  @inlinable public func record(_ number: UInt64, atCluster name: ByteView) {
+    unsafe Host.table.cluster_histogram_named.unsafelyUnwrapped(stream, name.raw, number)
+  }
+
+  /// Nanoseconds from the request's last byte to the upstream until its answer's; nil while there is
+  /// no answer of an upstream.
+  @inlinable public var upstreamNanoseconds: UInt64? {
+    let duration = number(FL_UPSTREAM_DURATION_NS)
+    return duration > 0 ? duration : nil
   }
 
   /// A number of this filter's own that the streams of one downstream connection share, for as long

@@ -64,6 +64,12 @@ package struct HeaderMap: ~Copyable {
     return unsafe Self.summary(block).pointee.count
   }
 
+  /// At least one field has not been removed.
+  package var hasFields: Bool {
+    for index in 0..<count where isLive(index) { return true }
+    return false
+  }
+
   /// A change did not fit into the largest block. The message must not be sent as if it had.
   @inlinable
   package var overflowed: Bool {

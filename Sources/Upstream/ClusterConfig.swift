@@ -11,6 +11,11 @@ package enum ConfigBounds {
   /// Addresses of one host that are tried in turn. Happy eyeballs wants one of each family soon; a
   /// name with more records than this is balanced better as STRICT_DNS.
   package static let addressesPerHost = 8
+  /// Statistics of one cluster whose names are made from requests: a few hundred gRPC methods with
+  /// all that is counted for each, or the memory that a caller can take who invents methods.
+  package static let namedStatistics = 4096
+  /// Bytes of such a name. Service and method of gRPC come to about a hundred.
+  package static let namedStatisticBytes = 512
   /// Hosts one name may resolve to: the most that fit into a DNS message over TCP.
   package static let hostsPerName = 4096
 }

@@ -25,6 +25,7 @@ package struct ClusterView: ~Copyable {
 
   private var balancer: LoadBalancer
   private var responses = ResponseCounters()
+  private var named = NamedStatistics()
   private let registrar: Ref<StatRegistrar>
   /// Number of the snapshot in use, for the publisher to see that older ones are free.
   private let version: Ref<fl_cell>
@@ -103,6 +104,16 @@ extension Ref where Value == ClusterView {
 
   /// Counts a response in whose place another attempt is made.
   package func countRetried(code: Int) { value.count(code, .retry, nil, self) }
+
+  /// Adds to `cluster.<name>.<statistic>`, a counter that may not have been there before.
+  package func count(_ amount: UInt64, named name: Bytes) {
+    value.count(amount, .counter, name, self)
+  }
+
+  /// The same for a histogram.
+  package func record(_ number: UInt64, named name: Bytes) {
+    value.count(number, .histogram, name, self)
+  }
 }
 
 extension ClusterView {
@@ -128,8 +139,19 @@ extension ClusterView {
     }
   }
 
+  fileprivate mutating func count(
+    _ number: UInt64, _ kind: NamedStatistics.Kind, _ name: Bytes, _ view: Ref<ClusterView>
+  ) {
+    let registrar = self.registrar
+    named.count(number, kind, name, stats: counters) { registrar.register($0, for: view) }
+  }
+
   mutating func learn(_ registration: ResponseCounters.Registration, id: UInt32) {
     responses.learn(registration, id: id)
+  }
+
+  mutating func learn(_ registration: NamedStatistics.Registration, id: UInt32?) {
+    named.learn(registration, id: id)
   }
 }
 
@@ -143,6 +165,7 @@ struct ClusterShared: BitwiseCopyable {
 /// Gets statistics registered on the main thread for workers that need one for the first time.
 struct StatRegistrar {
   let store: MainThreadOnly<StatsStore>
+  let ledger = MainThreadOnly(value: NamedStatisticsLedger())
   let main: Mailbox
   let workers: [Mailbox]
 }
@@ -157,6 +180,21 @@ extension Ref where Value == StatRegistrar {
     let worker = value.workers[view.ref.value.worker]
     value.main.post { _ in
       let id = registration.perform(prefix: prefix, in: store.value)
+      worker.post { _ in view.ref.value.learn(registration, id: id) }
+    }
+  }
+
+  @inline(never)
+  func register(_ registration: NamedStatistics.Registration, for view: Ref<ClusterView>) {
+    let view = Handover(view)
+    let prefix = "cluster.\(view.ref.value.config.value.statName.string)."
+    let store = value.store
+    let ledger = value.ledger
+    let worker = value.workers[view.ref.value.worker]
+    value.main.post { _ in
+      let id =
+        ledger.value.admits(registration.name, of: prefix)
+        ? registration.perform(prefix: prefix, in: store.value) : nil
       worker.post { _ in view.ref.value.learn(registration, id: id) }
     }
   }

@@ -4,6 +4,8 @@ import CLinux
 import DataPlane
 import FaultInjection
 import FilterSDK
+import GRPCStats
+import GRPCWeb
 import HeaderMutation
 import HealthCheck
 import LocalRateLimit
@@ -24,6 +26,8 @@ func builtInFilters() -> FilterRegistry {
     envoy + "local_ratelimit.v3.LocalRateLimit", localRateLimitFilter.exported)
   unsafe registry.register(
     envoy + "header_mutation.v3.HeaderMutation", headerMutationFilter.exported)
+  unsafe registry.register(envoy + "grpc_stats.v3.FilterConfig", grpcStatsFilter.exported)
+  unsafe registry.register(envoy + "grpc_web.v3.GrpcWeb", grpcWebFilter.exported)
   unsafe registry.register(envoy + "health_check.v3.HealthCheck", healthCheckFilter.exported)
   unsafe registry.register(envoy + "buffer.v3.Buffer", bufferFilter.exported)
   unsafe registry.register("fairlead.filters.http.mtls.v1.MTLS", mtlsFilter.exported)

@@ -235,6 +235,46 @@ struct ClusterManagerTests {
     #expect(times.count == 6)
   }
 
+  @Test("names that requests bring are counted, on every worker and from the first time on")
+  func namedStatistics() {
+    let bench = Bench("- name: c")
+    for _ in 0..<3 {
+      for worker in 0..<2 {
+        bench.view(worker).count(2, named: Bytes("grpc.s.M.total"))
+        bench.view(worker).record(7, named: Bytes("grpc.s.M.upstream_rq_time"))
+      }
+      bench.main.turn(waitAtMost: 0)
+      bench.deliver()
+    }
+    #expect(bench.turn { bench.counter("grpc.s.M.total") == 12 })
+    let times = bench.store.histogram("cluster.c.grpc.s.M.upstream_rq_time")
+    #expect(bench.store.snapshot(times).count == 6)
+  }
+
+  @Test("a cluster takes so many names and no more, and longer ones not at all")
+  func namedStatisticsEnd() {
+    let bench = Bench("- name: c", workers: 1)
+    let view = bench.view(0)
+    let longest = String(repeating: "n", count: ConfigBounds.namedStatisticBytes)
+    view.count(1, named: .immortal(longest))
+    view.count(1, named: .immortal(longest + "n"))
+    for number in 0...ConfigBounds.namedStatistics {
+      view.count(1, named: .immortal("name.\(number)"))
+    }
+    #expect(bench.turn { bench.counter(longest) == 1 })
+    #expect(bench.counter(longest + "n") == 0)
+    let last = ConfigBounds.namedStatistics
+    #expect(bench.turn { bench.counter("name.\(last - 2)") == 1 })
+    // The longest name is one of them.
+    #expect(bench.counter("name.\(last - 1)") == 0)
+    bench.deliver()
+    view.count(1, named: Bytes("name.0"))
+    view.count(1, named: Bytes("late"))
+    bench.main.turn(waitAtMost: 0)
+    #expect(bench.counter("name.0") == 2)
+    #expect(bench.counter("late") == 0)
+  }
+
   @Test("a statistic that is not kept is asked for once")
   func discarded() {
     let main = EventLoop()

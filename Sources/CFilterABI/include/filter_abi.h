@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define FL_ABI_MAJOR 0u
-#define FL_ABI_MINOR 2u
+#define FL_ABI_MINOR 3u
 
 typedef struct fl_bytes {
   const uint8_t *data;
@@ -170,6 +170,9 @@ typedef enum fl_number {
   FL_IS_INTERNAL_REQUEST = 10,
   FL_BUFFER_LIMIT = 11,
   FL_DURATION_NS = 12,
+  /// From the request's last byte to the upstream until now, or until the response's last byte from
+  /// there; 0 while there is no answer of an upstream.
+  FL_UPSTREAM_DURATION_NS = 13,
 } fl_number;
 
 /// Texts that `text` knows.
@@ -433,6 +436,18 @@ typedef struct fl_host {
   fl_peer (*peer)(fl_stream *);
   /// A name of the peer; false past the last. Valid as long as the callback.
   bool (*peer_name)(fl_stream *, fl_peer_name, size_t index, fl_bytes *value);
+
+  // ---- statistics, continued
+  /// Statistics of the stream's cluster, `cluster.<cluster>.<name>`, with names that are known when
+  /// requests run only. A cluster has a bounded number of these, each name a bounded length: what is
+  /// beyond is not counted, and the log says so.
+  void (*cluster_counter_named)(fl_stream *, fl_bytes name, uint64_t);
+  void (*cluster_histogram_named)(fl_stream *, fl_bytes name, uint64_t);
+
+  // ---- body, continued
+  /// Inside a trailers callback: bytes that go on behind the body, before the trailers. When the
+  /// callback leaves no trailers, they end the message.
+  void (*body_append)(fl_stream *, fl_bytes);
 } fl_host;
 
 /// The host that this image's filters talk to; NULL until somebody adopts one. Each shared object

@@ -100,6 +100,8 @@ enum FilterHost {
         stream.value.wanted.insert(.reset)
       }
     }
+    // A trailers callback has no piece that could be replaced: what stands there goes on behind it.
+    unsafe host.body_append = host.body_replace
     unsafe host.set_buffer_limit = { raw, limit in
       guard let stream = unsafe FilterHost.stream(raw) else { return }
       let bytes = Int(clamping: limit)
@@ -282,6 +284,12 @@ enum FilterHost {
     }
     unsafe host.cluster_counter_add = { raw, stat, n in
       unsafe FilterHost.stream(raw)?.countForCluster(stat, n)
+    }
+    unsafe host.cluster_counter_named = { raw, name, n in
+      unsafe FilterHost.stream(raw)?.filterCluster?.count(n, named: Bytes(name))
+    }
+    unsafe host.cluster_histogram_named = { raw, name, n in
+      unsafe FilterHost.stream(raw)?.filterCluster?.record(n, named: Bytes(name))
     }
   }
 }

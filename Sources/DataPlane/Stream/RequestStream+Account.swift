@@ -128,8 +128,11 @@ extension Ref where Value == RequestStream {
     }
   }
 
+  /// Where filters count: the cluster that is asked, or will be.
+  var filterCluster: Ref<ClusterView>? { value.attempt.cluster ?? value.route.cluster }
+
   func countForCluster(_ stat: fl_cluster_stat, _ n: UInt64) {
-    guard let cluster = value.attempt.cluster ?? value.route.cluster else { return }
+    guard let cluster = filterCluster else { return }
     let all = cluster.value.stats
     switch stat {
     case FL_CLUSTER_RQ_TIMEOUT:

@@ -433,6 +433,10 @@ extension Ref where Value == RequestStream {
     }
     let upstream = value.upstream
     value.upstream = .none
+    // Of HTTP/1, it is the connection that ends, which is counted elsewhere.
+    if case .http2 = upstream, let cluster = value.attempt.cluster {
+      worker.value.stats.add(cluster.value.stats.value.requests.txReset)
+    }
     upstream.abandon()
     value.pausedUpstream = false
     endAttempt()

@@ -69,6 +69,7 @@ extension Ref where Value == RequestStream {
     case FL_REQUEST_HEAD:
       // A request without these is none; what a filter may do is give them other values.
       if case .remove = change, name.count > 0, name[0] == UInt8(ascii: ":") { return }
+      rememberCaller()
       Self.apply(change, name, to: &value.requestHead, &loop.state.value.blocks)
     case FL_RESPONSE_HEAD:
       if name == ":status" {
@@ -86,8 +87,9 @@ extension Ref where Value == RequestStream {
 
   func setRequestField(_ name: Bytes, _ text: Bytes) {
     guard !value.requestHead.isVacant else { return }
-    value.requestHead.set(
-      name, id: HeaderID.of(name), FieldText.clean(text), from: &loop.state.value.blocks)
+    let id = HeaderID.of(name)
+    if id == .contentType { rememberCaller() }
+    value.requestHead.set(name, id: id, FieldText.clean(text), from: &loop.state.value.blocks)
   }
 
   private static func apply(
@@ -144,8 +146,17 @@ extension Ref where Value == RequestStream {
     case FL_IS_INTERNAL_REQUEST: value.isInternal ? 1 : 0
     case FL_BUFFER_LIMIT: UInt64(value.request.limit)
     case FL_DURATION_NS: loop.now &- value.startedAt
+    case FL_UPSTREAM_DURATION_NS: upstreamDuration
     default: 0
     }
+  }
+
+  /// From the request's last byte to the upstream until its answer's last byte, or until now.
+  private var upstreamDuration: UInt64 {
+    let start = value.upstreamRequestEndedAt
+    guard start > 0, value.attempt.responseStarted, !value.attempt.localReply else { return 0 }
+    let end = value.upstreamEndedAt > start ? value.upstreamEndedAt : loop.now
+    return max(1, end &- start)
   }
 
   func text(_ text: fl_text) -> Bytes? {

@@ -112,8 +112,19 @@ extension Ref where Value == RequestStream {
 
   // MARK: gRPC
 
+  /// Called before a filter changes fields of the request: what the client speaks does not change
+  /// with them.
+  func rememberCaller() {
+    guard value.caller == .unknown else { return }
+    value.caller = hasGRPCType ? .gRPC : .other
+  }
+
   /// The client speaks gRPC, where an HTTP status alone says nothing.
   private var isGRPC: Bool {
+    value.caller == .unknown ? hasGRPCType : value.caller == .gRPC
+  }
+
+  private var hasGRPCType: Bool {
     guard let type = value.requestHead[.contentType],
       type.hasPrefixIgnoringCase(Bytes("application/grpc"))
     else { return false }

@@ -247,9 +247,23 @@ extension Ref where Value == RequestStream {
           value.request.trailersQueued = true
           return
         }
+        if value.hasReplacement { guard appendRequestData(behind: index) else { return } }
       }
       index += 1
     }
     routerTrailers()
+  }
+
+  /// Bytes that the filter at `index` put between body and trailers go on from there. True when the
+  /// trailers follow at once: they may wait behind the bytes, or be gone, and the bytes end the
+  /// request.
+  private func appendRequestData(behind index: Int) -> Bool {
+    let bytes = takeReplacement(of: .empty)
+    let hasTrailers = value.requestTrailers.hasFields
+    if !hasTrailers { value.request.hasTrailers = false }
+    deliverRequestData(bytes, endStream: !hasTrailers, from: index + 1)
+    guard hasTrailers, !value.isOver, !value.isResponding else { return false }
+    if !value.request.isFlowing { value.request.trailersQueued = true }
+    return value.request.isFlowing
   }
 }

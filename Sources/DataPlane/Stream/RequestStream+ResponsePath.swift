@@ -214,10 +214,24 @@ extension Ref where Value == RequestStream {
           value.response.trailersQueued = true
           return
         }
+        if value.hasReplacement { guard appendResponseData(behind: index) else { return } }
       }
       index -= 1
     }
     sendResponseTrailers()
+  }
+
+  /// Bytes that the filter at `index` put between body and trailers go on from there. True when the
+  /// trailers follow at once: they may wait behind the bytes, or be gone, and the bytes end the
+  /// response.
+  private func appendResponseData(behind index: Int) -> Bool {
+    let bytes = takeReplacement(of: .empty)
+    let hasTrailers = value.responseTrailers.hasFields
+    if !hasTrailers { value.response.hasTrailers = false }
+    deliverResponseData(bytes, endStream: !hasTrailers, from: index - 1)
+    guard hasTrailers, !value.isOver else { return false }
+    if !value.response.isFlowing { value.response.trailersQueued = true }
+    return value.response.isFlowing
   }
 
   // MARK: To the client

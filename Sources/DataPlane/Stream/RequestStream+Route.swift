@@ -236,6 +236,7 @@ extension Ref where Value == RequestStream {
     let state = loop.state
     switch part {
     case FL_REQUEST_HEAD:
+      rememberCaller()
       unsafe list.pointee.apply(
         to: &value.requestHead, source, renderer, pool: &state.value.blocks)
     case FL_RESPONSE_HEAD:

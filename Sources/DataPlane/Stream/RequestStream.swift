@@ -82,6 +82,8 @@ struct RequestStream: ~Copyable, Pooled {
   var replyHead = HeaderMap()
   var replyBody = ByteQueue()
   var replyStatus = 0
+  /// What the client spoke, where a filter has changed the request's content type.
+  var caller = Caller.unknown
   /// What a gRPC caller is told in the status's place; -1 derives it from the status.
   var replyGRPCStatus: Int32 = -1
   /// What a body callback puts in its piece's place.
@@ -191,6 +193,14 @@ struct BodyPath: ~Copyable {
 
   /// Nothing follows the head.
   var endsWithHead: Bool { ended && !isInHand && queue.isEmpty && !hasTrailers }
+}
+
+/// What a client expects an answer in.
+enum Caller: UInt8 {
+  /// The request's fields say it.
+  case unknown
+  case gRPC
+  case other
 }
 
 /// What filters asked for while one of them was running.

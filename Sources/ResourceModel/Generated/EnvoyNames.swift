@@ -61,6 +61,7 @@ envoy.config.route.v3.WeightedCluster total_weight=3 use_hash_policy=5
 envoy.config.route.v3.WeightedCluster.ClusterWeight metadata_match=3
 envoy.extensions.filters.http.fault.v3.FaultAbort response_body=6
 envoy.extensions.filters.http.fault.v3.HTTPFault filter_metadata=16
+envoy.extensions.filters.http.grpc_stats.v3.FilterConfig emit_filter_state=1
 envoy.extensions.filters.http.header_mutation.v3.Mutations query_parameter_mutations=3 response_trailers_mutations=4 request_trailers_mutations=5 formatters=6
 envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit descriptors=8 stage=9 local_cluster_rate_limit=16 vh_rate_limits=13 always_consume_default_token_bucket=14 rate_limits=17 max_dynamic_descriptors=18 enable_retry_after_header=19
 envoy.extensions.filters.http.router.v3.Router start_child_span=2 upstream_log=3 upstream_log_options=9 suppress_grpc_request_failure_code_stats=7 upstream_http_filters=8 reject_connect_request_early_data=10
@@ -252,9 +253,7 @@ envoy.extensions.filters.http.grpc_http1_reverse_bridge.v3.FilterConfigPerRoute
 envoy.extensions.filters.http.grpc_json_reverse_transcoder.v3.GrpcJsonReverseTranscoder
 envoy.extensions.filters.http.grpc_json_transcoder.v3.GrpcJsonTranscoder
 envoy.extensions.filters.http.grpc_json_transcoder.v3.UnknownQueryParams
-envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
 envoy.extensions.filters.http.grpc_stats.v3.FilterObject
-envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 envoy.extensions.filters.http.gzip.v3.Gzip
 envoy.extensions.filters.http.header_to_metadata.v3.Config
 envoy.extensions.filters.http.ip_tagging.v3.IPTagging

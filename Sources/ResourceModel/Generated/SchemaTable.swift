@@ -754,6 +754,11 @@ oneof action required
 3 envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch remove_on_match oneof=0
 message envoy.config.common.mutation_rules.v3.HeaderMutation.RemoveOnMatch
 1 envoy.type.matcher.v3.StringMatcher key_matcher required
+message envoy.config.core.v3.GrpcMethodList
+1 []envoy.config.core.v3.GrpcMethodList.Service services
+message envoy.config.core.v3.GrpcMethodList.Service
+1 string name min_len=1
+2 []string method_names min_items=1
 message envoy.extensions.access_loggers.file.v3.FileAccessLog
 oneof access_log_format
 1 string path min_len=1
@@ -813,6 +818,13 @@ message envoy.extensions.filters.http.fault.v3.HTTPFault
 13 string response_rate_limit_percent_runtime
 14 string abort_grpc_status_runtime
 15 bool disable_downstream_cluster_stats
+message envoy.extensions.filters.http.grpc_stats.v3.FilterConfig
+oneof per_method_stat_specifier
+2 envoy.config.core.v3.GrpcMethodList individual_method_stats_allowlist oneof=0
+3 google.protobuf.BoolValue stats_for_all_methods oneof=0
+4 bool enable_upstream_stats
+5 bool replace_dots_in_grpc_service_name
+message envoy.extensions.filters.http.grpc_web.v3.GrpcWeb
 message envoy.extensions.filters.http.header_mutation.v3.Mutations
 1 []envoy.config.common.mutation_rules.v3.HeaderMutation request_mutations
 2 []envoy.config.common.mutation_rules.v3.HeaderMutation response_mutations

@@ -64,6 +64,8 @@ enum ExtensionPoints {
     router,
     filters + "buffer.v3.Buffer",
     filters + "fault.v3.HTTPFault",
+    filters + "grpc_stats.v3.FilterConfig",
+    filters + "grpc_web.v3.GrpcWeb",
     filters + "header_mutation.v3.HeaderMutation",
     filters + "health_check.v3.HealthCheck",
     filters + "local_ratelimit.v3.LocalRateLimit",

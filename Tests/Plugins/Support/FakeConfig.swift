@@ -5,20 +5,21 @@ import Glibc
 final class Lender {
   private var lent: [UnsafeMutableBufferPointer<UInt8>] = []
 
-  func lend(_ text: String) -> fl_bytes {
-    let copy = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: max(1, text.utf8.count))
-    _ = copy.initialize(from: text.utf8)
+  func lend(_ text: String) -> fl_bytes { lend(Array(text.utf8)) }
+
+  func lend(_ bytes: [UInt8]) -> fl_bytes {
+    let copy = UnsafeMutableBufferPointer<UInt8>.allocate(capacity: max(1, bytes.count))
+    _ = copy.initialize(from: bytes)
     lent.append(copy)
-    return fl_bytes(data: copy.baseAddress, count: text.utf8.count)
+    return fl_bytes(data: copy.baseAddress, count: bytes.count)
   }
 
   deinit { for buffer in lent { buffer.deallocate() } }
 }
 
 extension fl_bytes {
-  var string: String {
-    String(decoding: UnsafeBufferPointer(start: data, count: count), as: UTF8.self)
-  }
+  var array: [UInt8] { Array(UnsafeBufferPointer(start: data, count: count)) }
+  var string: String { String(decoding: array, as: UTF8.self) }
 }
 
 /// What `load_header_matchers` and `load_header_mutations` of the fake host return.

@@ -121,6 +121,8 @@ enum FakeHost {
 
   private static func addChain(to table: UnsafeMutablePointer<fl_host>) {
     table.pointee.set_buffer_limit = { FakeStream.at($0).record(bufferLimit: $1) }
+    table.pointee.body_replace = { FakeStream.at($0).record(replacement: $1) }
+    table.pointee.body_append = { FakeStream.at($0).record(appended: $1) }
     table.pointee.reply = { FakeStream.at($0).record($1!.pointee) }
     table.pointee.resume_request = { FakeStream.at($0).resumeRequest() }
     table.pointee.resume_response = { FakeStream.at($0).resumeResponse() }
@@ -186,5 +188,7 @@ enum FakeHost {
     table.pointee.counter_add = { FakeStream.at($0).rig.add(Int64($2), to: $1) }
     table.pointee.gauge_add = { FakeStream.at($0).rig.add($2, to: $1) }
     table.pointee.cluster_counter_add = { FakeStream.at($0).record($1, $2) }
+    table.pointee.cluster_counter_named = { FakeStream.at($0).record($2, named: $1.string) }
+    table.pointee.cluster_histogram_named = { FakeStream.at($0).record($2, named: $1.string) }
   }
 }

@@ -52,6 +52,10 @@ final class FakeStream {
   private(set) var resetDetails: String?
   private(set) var flags: [UInt32] = []
   private(set) var clusterCounts: [UInt32: UInt64] = [:]
+  /// Counters of the cluster whose names the filter made.
+  private(set) var named: [String: UInt64] = [:]
+  private var replacement: [UInt8]?
+  private var appended: [UInt8]?
   private(set) var requestResumptions = 0
   private(set) var responseResumptions = 0
   private(set) var replayDelay: UInt64?
@@ -111,10 +115,12 @@ extension FakeStream {
     return verdict(live?.on_request_head?(state, rig.config, pointer, end))
   }
 
-  func requestBody(_ text: String, end: Bool) -> Verdict {
-    numbers[FL_REQUEST_BODY_BYTES.rawValue, default: 0] += UInt64(text.utf8.count)
+  func requestBody(_ text: String, end: Bool) -> Verdict { requestBody(Array(text.utf8), end: end) }
+
+  func requestBody(_ bytes: [UInt8], end: Bool) -> Verdict {
+    numbers[FL_REQUEST_BODY_BYTES.rawValue, default: 0] += UInt64(bytes.count)
     return verdict(
-      live?.on_request_body?(state, rig.config, pointer, lender.lend(text), end))
+      live?.on_request_body?(state, rig.config, pointer, lender.lend(bytes), end))
   }
 
   func requestTrailers() -> Verdict {
@@ -128,9 +134,30 @@ extension FakeStream {
   }
 
   func responseBody(_ text: String, end: Bool) -> Verdict {
-    numbers[FL_RESPONSE_BODY_BYTES.rawValue, default: 0] += UInt64(text.utf8.count)
+    responseBody(Array(text.utf8), end: end)
+  }
+
+  func responseBody(_ bytes: [UInt8], end: Bool) -> Verdict {
+    numbers[FL_RESPONSE_BODY_BYTES.rawValue, default: 0] += UInt64(bytes.count)
     return verdict(
-      live?.on_response_body?(state, rig.config, pointer, lender.lend(text), end))
+      live?.on_response_body?(state, rig.config, pointer, lender.lend(bytes), end))
+  }
+
+  func responseTrailers(_ fields: [(String, String)]) -> Verdict {
+    self.fields[FL_RESPONSE_TRAILERS.rawValue] = fields
+    return verdict(live?.on_response_trailers?(state, rig.config, pointer))
+  }
+
+  /// What the filter put in the last piece's place.
+  func takeReplacement() -> [UInt8]? {
+    defer { replacement = nil }
+    return replacement
+  }
+
+  /// What it put behind the body.
+  func takeAppended() -> [UInt8]? {
+    defer { appended = nil }
+    return appended
   }
 
   /// Time passes, and timers run out in order.
@@ -201,6 +228,9 @@ extension FakeStream {
   func record(_ counter: fl_cluster_stat, _ amount: UInt64) {
     clusterCounts[counter.rawValue, default: 0] += amount
   }
+  func record(_ amount: UInt64, named name: String) { named[name, default: 0] += amount }
+  func record(replacement bytes: fl_bytes) { replacement = bytes.array }
+  func record(appended bytes: fl_bytes) { appended = bytes.array }
   func record(replayAfter milliseconds: UInt64) { replayDelay = milliseconds }
   func record(_ failure: fl_failure) { failures.append(failure.rawValue) }
   func record(retain limit: UInt64) { retainedLimit = limit }
