@@ -18,12 +18,8 @@ struct RuleChecker {
 
   private func checkFields(of node: ConfigNode) {
     let schema = tree.catalog.messages[node.storage.type]
-    var setOneofs: Set<Int> = []
-    for (position, field) in schema.fields.enumerated() {
-      let child = tree.child(of: node.id, field: position)
-      if child != nil, let oneof = field.oneof { setOneofs.insert(oneof) }
-      guard !field.rules.isEmpty else { continue }
-      if let child {
+    for (position, field) in schema.fields.enumerated() where !field.rules.isEmpty {
+      if let child = tree.child(of: node.id, field: position) {
         check(ConfigNode(tree: tree, id: child), against: field)
       } else if !node.storage.hasUnknownField {
         checkAbsent(field, in: node)
@@ -32,13 +28,17 @@ struct RuleChecker {
     // A misspelt field is one mistake, not also a missing one.
     guard !node.storage.hasUnknownField else { return }
     for (index, oneof) in schema.oneofs.enumerated()
-    where oneof.isRequired && !setOneofs.contains(index) {
+    where oneof.isRequired && !isSet(index, in: node, schema) {
       let names = schema.fields.filter { $0.oneof == index }.map(\.name)
       diagnostics.error(
         at: node,
         names.count == 1
           ? "'\(names[0])' is missing" : "one of \(names.joined(separator: ", ")) is missing")
     }
+  }
+
+  private func isSet(_ oneof: Int, in node: ConfigNode, _ schema: MessageSchema) -> Bool {
+    node.storage.children.contains { schema.fields[tree.nodes[$0].field].oneof == oneof }
   }
 
   private func check(_ node: ConfigNode, against field: FieldSchema) {

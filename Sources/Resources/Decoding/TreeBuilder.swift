@@ -177,7 +177,9 @@ struct TreeBuilder {
     while tree.nodes[owner].kind != .message { owner = tree.nodes[owner].parent }
     let message = catalog.messages[tree.nodes[owner].type]
     // Whoever only wants to say that a filter is on has nothing more to say about it.
-    if message.name == "envoy.config.route.v3.FilterConfig", entries(of: source).isEmpty { return }
+    if message.name == "envoy.config.route.v3.FilterConfig", document.children(of: source).isEmpty {
+      return
+    }
     let allowed = ExtensionPoints.types(for: field.name, of: message.name)
     let entry = entries(of: source).first { document.nodes[$0.key].text == "@type" }
     guard let entry, document.nodes[entry.value].kind == .scalar else {
@@ -257,9 +259,11 @@ struct TreeBuilder {
     diagnostics.report(.error, message, path: holder.path, at: location(source))
   }
 
-  private func entries(of mapping: Int) -> [(key: Int, value: Int)] {
-    let children = Array(document.children(of: mapping))
-    return stride(from: 0, to: children.count - 1, by: 2).map { (children[$0], children[$0 + 1]) }
+  private func entries(of mapping: Int) -> some Sequence<(key: Int, value: Int)> {
+    let children = document.children(of: mapping)
+    return stride(from: children.startIndex, to: children.endIndex - 1, by: 2).lazy.map {
+      (key: children[$0], value: children[$0 + 1])
+    }
   }
 
   private func name(of key: Int, below path: ConfigPath) -> String? {

@@ -40,17 +40,20 @@ extension Diagnostic: CustomStringConvertible {
   /// Names and values from the file may hold anything; a report that spans lines, or that sends
   /// control sequences to a terminal, would hide another.
   private func oneLine(_ text: String) -> String {
-    guard text.unicodeScalars.contains(where: { $0.properties.generalCategory == .control }) else {
-      return text
-    }
+    guard text.unicodeScalars.contains(where: Self.isControl) else { return text }
     var result = ""
     for scalar in text.unicodeScalars {
-      if scalar.properties.generalCategory == .control {
+      if Self.isControl(scalar) {
         result += "\\u{\(String(scalar.value, radix: 16))}"
       } else {
         result.unicodeScalars.append(scalar)
       }
     }
     return result
+  }
+
+  /// Unicode's category Cc, which is these two ranges for good.
+  private static func isControl(_ scalar: Unicode.Scalar) -> Bool {
+    scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value)
   }
 }

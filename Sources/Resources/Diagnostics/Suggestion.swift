@@ -6,10 +6,10 @@ package enum Suggestion {
     // A third of the letters may be wrong: more, and the guess misleads.
     var best: (candidate: String, distance: Int)?
     for candidate in candidates {
-      let letters = Array(candidate.utf8.prefix(longestName))
-      let bound = min(best?.distance ?? .max, max(1, min(wanted.count, letters.count) / 3) + 1)
-      guard abs(letters.count - wanted.count) < bound else { continue }
-      let distance = distance(wanted, letters)
+      let length = min(candidate.utf8.count, longestName)
+      let bound = min(best?.distance ?? .max, max(1, min(wanted.count, length) / 3) + 1)
+      guard abs(length - wanted.count) < bound else { continue }
+      let distance = distance(wanted, Array(candidate.utf8.prefix(longestName)))
       if distance < bound { best = (candidate, distance) }
     }
     return best?.candidate
@@ -25,9 +25,9 @@ package enum Suggestion {
 
   /// Edits between two names: insertions, deletions, replacements, and swaps of neighbours.
   private static func distance(_ one: [UInt8], _ other: [UInt8]) -> Int {
-    var before: [Int] = []
+    var before = [Int](repeating: 0, count: other.count + 1)
     var previous = Array(0...other.count)
-    var current = previous
+    var current = before
     for row in 0..<one.count {
       current[0] = row + 1
       for column in 0..<other.count {
@@ -37,8 +37,9 @@ package enum Suggestion {
           current[column + 1] = min(current[column + 1], before[column - 1] + 1)
         }
       }
-      before = previous
-      previous = current
+      // The oldest row makes way for the next.
+      swap(&before, &previous)
+      swap(&previous, &current)
     }
     return previous[other.count]
   }

@@ -8,27 +8,44 @@ import ResourceModel
 enum EnvoyNames {
   /// Whether Envoy has a field (or enum value) of this name in that message (or enum).
   static func has(_ name: String, in type: String) -> Bool {
-    guard let line = lines.first(where: { $0.hasPrefix(type + " ") }) else { return false }
-    let wanted = snakeCase(name)
-    return line.split(separator: " ").dropFirst().contains { word in
-      word.prefix { $0 != "=" } == wanted || word.prefix { $0 != "=" } == name
+    let other = snakeCase(name)
+    return words(of: type).contains { word in
+      let known = word.prefix { $0 != UInt8(ascii: "=") }
+      return known.elementsEqual(name.utf8) || known.elementsEqual(other.utf8)
     }
   }
 
   /// Envoy's name for a field number that this model lacks.
   static func name(ofField number: UInt32, in type: String) -> String? {
-    guard let line = lines.first(where: { $0.hasPrefix(type + " ") }) else { return nil }
-    let word = line.split(separator: " ").dropFirst().first { $0.hasSuffix("=\(number)") }
-    return word.map { String($0.prefix { $0 != "=" }) }
+    for word in words(of: type) {
+      let name = word.prefix { $0 != UInt8(ascii: "=") }
+      if word.dropFirst(name.count + 1).elementsEqual("\(number)".utf8) {
+        return String(Substring(name))
+      }
+    }
+    return nil
   }
 
   /// Whether Envoy has an extension with this configuration type.
   static func hasExtension(_ type: String) -> Bool {
-    lines.drop { $0 != "types" }.contains { $0 == type }
+    extensionTypes.contains(type[...])
   }
 
   private static let lines = envoyNames.description.utf8.split(separator: UInt8(ascii: "\n"))
     .map(Substring.init)
+
+  /// The lines by their first words: a hostile file may make one mistake after the other.
+  private static let linesByType = Dictionary(
+    lines.lazy.map { line in (Substring(line.utf8.prefix { $0 != UInt8(ascii: " ") }), line) },
+    uniquingKeysWith: { first, _ in first })
+
+  private static let extensionTypes = Set(lines.drop { $0 != "types" }.dropFirst())
+
+  /// The `name=number` of a message or an enum.
+  private static func words(of type: String) -> ArraySlice<Substring.UTF8View> {
+    let line = linesByType[type[...]] ?? ""
+    return line.utf8.split(separator: UInt8(ascii: " ")).dropFirst()
+  }
 
   /// `connectTimeout` to `connect_timeout`.
   private static func snakeCase(_ name: String) -> String {

@@ -15,17 +15,27 @@ enum YAMLScalar: Equatable {
       self = .string
       return
     }
-    let text = node.text
-    if ["", "~", "null", "Null", "NULL"].contains(text) {
-      self = .null
-    } else if let bool = Self.bool(text) {
-      self = .bool(bool)
-    } else if let integer = Self.integer(text) {
-      self = .integer(integer)
-    } else if let number = Self.decimal(text) {
-      self = .number(number)
-    } else {
-      self = .string
+    self = Self.startsNumber(node.text) ? Self.number(node.text) : Self.word(node.text)
+  }
+
+  /// No number begins with another byte, and no word with one of these: most scalars are told apart
+  /// by their first byte.
+  private static func startsNumber(_ text: String) -> Bool {
+    guard let first = text.utf8.first else { return false }
+    return first >= UInt8(ascii: "0") && first <= UInt8(ascii: "9") || first == UInt8(ascii: "-")
+      || first == UInt8(ascii: "+") || first == UInt8(ascii: ".")
+  }
+
+  private static func number(_ text: String) -> YAMLScalar {
+    if let integer = integer(text) { return .integer(integer) }
+    if let number = decimal(text) { return .number(number) }
+    return .string
+  }
+
+  private static func word(_ text: String) -> YAMLScalar {
+    switch text {
+    case "", "~", "null", "Null", "NULL": .null
+    default: bool(text).map(YAMLScalar.bool) ?? .string
     }
   }
 
