@@ -32,7 +32,8 @@ final class AresChannel {
       unsafe Unmanaged<AresChannel>.fromOpaque(context).takeUnretainedValue()
         .watch(fd, readable: readable != 0, writable: writable != 0)
     }
-    let mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB
+    var mask = ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_SOCK_STATE_CB
+    mask |= unsafe fl_ares_keep_no_answers(&settings)
     var channel: ares_channel?
     guard unsafe ares_init_options(&channel, &settings, mask) == ARES_SUCCESS else { return nil }
     unsafe raw = channel

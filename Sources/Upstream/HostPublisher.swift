@@ -10,8 +10,8 @@ final class HostPublisher {
   /// A host as an update wants it.
   struct Wanted {
     var endpoint: Ref<EndpointConfig>
-    /// What makes it the same host as before: its address, or nothing for a host whose addresses
-    /// come and go (LOGICAL_DNS).
+    /// What makes it the same host as before, besides its list of addresses: its own, or nothing for a
+    /// host that is a name (LOGICAL_DNS).
     var identity: SocketAddress?
     var addresses: [SocketAddress]
     var hostname: Bytes
@@ -60,13 +60,11 @@ final class HostPublisher {
       // Two endpoints with one address are two hosts: the endpoint's place is part of the key.
       let key = Key(
         endpoint: host.endpoint.value.index, address: host.identity?.description ?? "")
-      if let old = remaining.removeValue(forKey: key) {
-        var member = members[old].member
-        if !Self.same(member.addresses, host.addresses) {
-          member.addresses = host.addresses
-          changed = true
-        }
-        found[old] = member
+      // With other addresses it is another host, as in Envoy: connections to the old ones go.
+      if let old = remaining.removeValue(forKey: key),
+        Self.same(members[old].member.addresses, host.addresses)
+      {
+        found[old] = members[old].member
       } else {
         changed = true
         let made = Ref<Host>.make(
