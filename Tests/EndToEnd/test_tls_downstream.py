@@ -44,10 +44,11 @@ def client(authority):
 class Running:
     """A proxy with one secured listener in front of one plain upstream."""
 
-    def __init__(self, kind, tmp_path, context, behaviour=None, chain=None, **manager):
+    def __init__(self, kind, tmp_path, context, behaviour=None, chain=None, logs=(), **manager):
         self.upstream = Upstream(behaviour or reply())
         self.port, self.log = free_port(), tmp_path / "access.log"
         config = listener("main", self.port, access_log=(self.log, LINE), **manager)
+        config["filter_chains"][0]["filters"][0]["typed_config"]["access_log"].extend(logs)
         config["filter_chains"][0].update(transport_socket=downstream_tls(**context),
                                           **(chain or {}))
         self.proxy = Proxy(kind).start(bootstrap(
@@ -364,3 +365,48 @@ def test_the_chain_states_who_may_speak(proxy_kind, run, authority, server, clie
             assert (answer.status, answer.body) == (status, body)
     for counter in ("allowed", "denied", "no_certificate"):
         assert running.proxy.stat(f"http.main.mtls.edge.{counter}") == 1
+
+
+# How a value may be asked for, and whether the client's URI is one. Filters note texts: nothing that
+# asks for another kind of value ever holds.
+VALUE_MATCHERS = {
+    "exact": ({"string_match": {"exact": "spiffe://mesh/client"}}, True),
+    "exact, another": ({"string_match": {"exact": "spiffe://mesh/Client"}}, False),
+    "exact, ignoring case": (
+        {"string_match": {"exact": "SPIFFE://mesh/CLIENT", "ignore_case": True}}, True),
+    "prefix": ({"string_match": {"prefix": "spiffe://mesh/"}}, True),
+    "prefix, another": ({"string_match": {"prefix": "spiffe://other/"}}, False),
+    "suffix": ({"string_match": {"suffix": "/client"}}, True),
+    "suffix, another": ({"string_match": {"suffix": "/mesh"}}, False),
+    "contains": ({"string_match": {"contains": "//mesh"}}, True),
+    "contains, another": ({"string_match": {"contains": "//other"}}, False),
+    "a pattern": ({"string_match": {"safe_regex": {"regex": "spiffe://[a-z]+/client"}}}, True),
+    "a pattern of a part": ({"string_match": {"safe_regex": {"regex": "spiffe://[a-z]+"}}}, False),
+    "there": ({"present_match": True}, True),
+    "not there": ({"present_match": False}, False),
+    "a flag": ({"bool_match": True}, False),
+    "a number": ({"double_match": {"exact": 1}}, False),
+    "nothing": ({"null_match": {}}, False),
+    "a list": ({"list_match": {"one_of": {"string_match": {"prefix": "spiffe"}}}}, False),
+}
+
+
+def test_a_log_may_ask_who_the_client_is(proxy_kind, run, authority, server, client, tmp_path):
+    """`metadata_filter` with every kind of value matcher, on what the mtls filter notes."""
+    if proxy_kind == "envoy":
+        pytest.skip("Fairlead only")
+    # Without the key each would hold: what is asked for here is the value.
+    logs = [{"name": "file", "filter": {"metadata_filter": {"matcher": {
+        "filter": "fairlead.filters.http.mtls", "path": [{"key": "uri"}], "value": value}}},
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": str(tmp_path / "asked.log"), "log_format": {
+                "text_format_source": {"inline_string": name + "\n"}}}}
+        for name, (value, _) in VALUE_MATCHERS.items()]
+    running = run({"common_tls_context": server.common(validation_context=authority.trust)},
+                  filters=[MTLS], logs=logs)
+    with TLSConnection(running.port, authority, client) as connection:
+        assert ask(connection).status == 200
+    running.proxy.stop()
+    assert (tmp_path / "asked.log").read_text().splitlines() == [
+        name for name, (_, holds) in VALUE_MATCHERS.items() if holds]

@@ -51,20 +51,31 @@ case("grpc_status_filter can exclude the listed statuses",
          "grpc_status_filter": {"statuses": ["UNAVAILABLE"], "exclude": True}}}]},
      upstreams={"up": lambda e: reply(200, b"", {
          "grpc-status": "14" if e.request.target == "/bad" else "0"})(e)})
-case("metadata_filter with metadata that nobody set",
-     get("/p"),
-     hcm={"access_log": [{**_log(format="@@here\tpath=%REQ(:PATH)%\n")[0], "filter": {
-         "metadata_filter": {
-             "matcher": {"filter": "ns", "path": [{"key": "k"}],
-                         "value": {"string_match": {"exact": "v"}}},
-             "match_if_key_not_found": False}}}]})
-case("metadata_filter takes what lacks the key when told to",
-     get("/p"),
-     hcm={"access_log": [{**_log(format="@@here\tpath=%REQ(:PATH)%\n")[0], "filter": {
-         "metadata_filter": {
-             "matcher": {"filter": "ns", "path": [{"key": "k"}],
-                         "value": {"string_match": {"exact": "v"}}, "invert": False},
-             "match_if_key_not_found": True}}}]})
+for _name, _value in {
+        "a text": {"string_match": {"exact": "v"}},
+        "a text that begins so": {"string_match": {"prefix": "v", "ignore_case": True}},
+        "a text that ends so": {"string_match": {"suffix": "v"}},
+        "a text that has it": {"string_match": {"contains": "v"}},
+        "a pattern": {"string_match": {"safe_regex": {"regex": "v+"}}},
+        "presence": {"present_match": True},
+        "absence": {"present_match": False},
+        "a flag": {"bool_match": True},
+        "a number": {"double_match": {"exact": 1}},
+        "a range": {"double_match": {"range": {"start": 1, "end": 2}}},
+        "null": {"null_match": {}},
+        "a list": {"list_match": {"one_of": {"string_match": {"exact": "v"}}}},
+}.items():
+    # Both proxies have filters that note something, but none that both have: on a value that is there,
+    # each matcher is tried in `test_tls_downstream.py`.
+    for _taken in (True, False, None):
+        case(f"metadata_filter: {_name}, which nobody set, "
+             f"{'by default' if _taken is None else 'taken' if _taken else 'not taken'} without it",
+             get("/p"),
+             hcm={"access_log": [{**_log(format="@@here\tpath=%REQ(:PATH)%\n")[0], "filter": {
+                 "metadata_filter": {
+                     "matcher": {"filter": "ns", "path": [{"key": "k"}], "value": _value,
+                                 **({} if _taken is None else {"invert": False})},
+                     **({} if _taken is None else {"match_if_key_not_found": _taken})}}}]})
 case("runtime_filter with use_independent_randomness",
      get("/p"), hcm={"access_log": [{**_log(format="@@here\tpath=%REQ(:PATH)%\n")[0], "filter": {
          "runtime_filter": {"runtime_key": "@@k", "percent_sampled": HUNDRED,
