@@ -280,7 +280,7 @@ private let rules: [Rule] = [
 
 @Suite("HTTP/2 as RFC 9113 has it")
 struct HTTP2ConformanceTests {
-  @Test("the rule holds", arguments: rules)
+  @Test("the rule holds", arguments: rules + genericRules)
   func rule(_ rule: Rule) {
     let peer = SessionPeer()
     peer.talk()
@@ -307,7 +307,7 @@ struct HTTP2ConformanceTests {
 
   @Test("frames may be cut anywhere")
   func everySplit() {
-    for rule in rules {
+    for rule in rules + genericRules {
       let whole = SessionPeer()
       whole.talk()
       for frame in rule.frames { whole.receive(frame) }
