@@ -18,6 +18,12 @@ final class AresChannel {
   /// A name server refused or did not answer.
   private(set) var sawUnreachableServer = false
 
+  /// The library's name and version, of the copy that is in the process: `c-ares 1.18.1`.
+  static var libraryVersion: String {
+    let text = unsafe ares_version(nil).map { unsafe String(cString: $0) }
+    return "c-ares \(text ?? "unknown")"
+  }
+
   /// Nil when c-ares cannot start, as without memory.
   init?(loop: EventLoop, options: ResolverOptions) {
     self.loop = loop

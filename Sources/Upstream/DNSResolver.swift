@@ -50,6 +50,9 @@ package final class DNSResolver {
 
   deinit { channel?.close() }
 
+  /// The name and version of the library that asks.
+  package static var libraryVersion: String { AresChannel.libraryVersion }
+
   /// Looks a name up. The completion is called later, never from within this call.
   /// - Parameter port: put into every address.
   package func resolve(

@@ -11,10 +11,11 @@ struct Fairlead: ParsableCommand {
   /// Envoy's form: revision (0: not from a clone), version, kind of sources, build, TLS library.
   static var versionText: String {
     #if DEBUG
-      "0/\(version)/Distribution/DEBUG/none"
+      let build = "DEBUG"
     #else
-      "0/\(version)/Distribution/RELEASE/none"
+      let build = "RELEASE"
     #endif
+    return "0/\(version)/Distribution/\(build)/\(LinkedLibraries.tls)"
   }
 
   enum Mode: String, ExpressibleByArgument {
@@ -30,7 +31,7 @@ struct Fairlead: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "fairlead",
     abstract: "A sidecar proxy that reads Envoy v3 configuration.",
-    version: "fairlead  version: \(versionText)")
+    version: "fairlead  version: \(versionText)\nlibraries: \(LinkedLibraries.all)")
 
   @Option(
     name: [.customShort("c"), .customLong("config-path")], help: "Path to the configuration.")

@@ -1,5 +1,6 @@
 """What a configuration may be, and what is said of one that may not."""
 
+import json
 import re
 import socket
 import subprocess
@@ -136,6 +137,19 @@ def test_version_and_help(proxy):
         done = subprocess.run([proxy.binary, option], capture_output=True, timeout=20, check=False)
         assert done.returncode == 0
         assert word in (done.stdout + done.stderr).decode() or option == "--version"
+
+
+def test_version_names_the_libraries_within(proxy):
+    """Which OpenSSL, nghttp2, c-ares and libyaml were linked in; admin tells the first as Envoy its own."""
+    only_fairlead(proxy.kind)
+    done = subprocess.run([proxy.binary, "--version"], capture_output=True, timeout=20, check=False)
+    first, second = done.stdout.decode().splitlines()
+    assert re.fullmatch(
+        r"libraries: OpenSSL 3\.\S+, nghttp2 1\.\S+, c-ares 1\.\S+, libyaml 0\.\S+", second)
+    version = first.removeprefix("fairlead  version: ")
+    assert version.split("/")[-1] == second.split(": ")[1].split(",")[0]
+    proxy.start(proxy.document)
+    assert json.loads(proxy.admin("/server_info").body)["version"] == version
 
 
 def test_a_port_that_is_taken_is_told(proxy):
