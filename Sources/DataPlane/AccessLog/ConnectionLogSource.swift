@@ -38,6 +38,7 @@ extension LoggedConnection {
     switch field {
     case .accessLogType: .bytes(LogBytes("NotSet"))
     case .localReplyBody: .bytes(LogBytes(""))
+    case .uniqueID: RandomUUID(from: &loop.state.value.random).logValue(&scratch)
     case .responseCode, .requestHeadersBytes, .responseHeadersBytes, .responseTrailersBytes,
       .downstreamHeaderBytesReceived, .downstreamHeaderBytesSent, .downstreamWireBytesReceived,
       .downstreamWireBytesSent, .upstreamHeaderBytesReceived, .upstreamHeaderBytesSent,
@@ -77,6 +78,7 @@ struct ConnectionLogSource: LoggedConnection {
     case .bytesReceived: .number(Int64(clamping: connection.value.connection.bytesRead))
     case .bytesSent: .number(Int64(clamping: connection.value.connection.bytesWritten))
     case .downstreamDetectedCloseType: .bytes(LogBytes(connection.value.closeType))
+    case .downstreamLocalCloseReason: connection.value.closeReason?.logValue ?? .absent
     default: connection.logValue(of: field, client: connection.value.remote, &scratch)
     }
   }

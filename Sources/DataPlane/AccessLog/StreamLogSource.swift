@@ -69,7 +69,8 @@ struct StreamLogSource: LoggedExchange {
     case .responseCode: .number(Int64(stream.value.loggedStatus))
     case .responseCodeDetails: optional(stream.value.details)
     case .routeName: stream.value.route.name.map { .bytes(LogBytes($0)) } ?? .absent
-    case .streamID, .uniqueID: optional(stream.value.requestHead[.xRequestID] ?? .empty)
+    case .streamID: optional(stream.value.requestHead[.xRequestID] ?? .empty)
+    case .uniqueID: RandomUUID(from: &stream.loop.state.value.random).logValue(&scratch)
     case .connectionID: number(stream.value.downstream?.value.id)
     case .bytesReceived, .bytesSent, .requestHeadersBytes, .responseHeadersBytes,
       .responseTrailersBytes, .downstreamHeaderBytesReceived, .downstreamHeaderBytesSent,

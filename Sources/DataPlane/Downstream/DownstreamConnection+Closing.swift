@@ -58,6 +58,7 @@ extension Ref where Value == DownstreamConnection {
     guard value.phase != .closing else { return }
     value.phase = .closing
     value.stream = nil
+    if value.closeReason == nil, !value.endOfInput { value.closeReason = .drained }
     cancelTimers()
     if let block = value.stash {
       loop.state.value.blocks.release(block)
@@ -70,6 +71,7 @@ extension Ref where Value == DownstreamConnection {
       value.closeTimer = unsafe loop.after(milliseconds: limit, context: raw) { raw, _ in
         let downstream = unsafe Downstream(raw: raw)
         downstream.countDelayedCloseTimeout()
+        downstream.value.closeReason = .delayedCloseTimeout
         downstream.close()
       }
     }

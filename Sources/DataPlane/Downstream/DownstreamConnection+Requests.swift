@@ -71,6 +71,7 @@ extension Ref where Value == DownstreamConnection {
     guard !stream.value.requestHead.overflowed else {
       value.keepAlive = false
       value.phase = .waiting
+      value.closeReason = .codecError
       return stream.refuse(.headTooLarge)
     }
     let (framing, error) = HTTP1Framing.request(stream.value.requestHead, minor: minor)
@@ -82,6 +83,7 @@ extension Ref where Value == DownstreamConnection {
     let method = text[worker.value.parser.method.lowerBound, worker.value.parser.method.upperBound]
     let target = text[worker.value.parser.target.lowerBound, worker.value.parser.target.upperBound]
     if let error {
+      value.closeReason = .codecError
       stream.refuse(error)
       return
     }
@@ -107,6 +109,7 @@ extension Ref where Value == DownstreamConnection {
     headEnded()
     value.keepAlive = false
     value.phase = .waiting
+    value.closeReason = .codecError
     newStream().refuse(error)
   }
 
@@ -134,6 +137,7 @@ extension Ref where Value == DownstreamConnection {
       case .invalid:
         value.keepAlive = false
         value.phase = .waiting
+        value.closeReason = .codecError
         stream.requestBroken()
         position = input.count
         return

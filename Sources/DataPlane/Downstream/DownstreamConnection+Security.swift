@@ -26,6 +26,7 @@ extension Ref where Value == DownstreamConnection {
       let downstream = unsafe Downstream(raw: raw)
       downstream.value.handshakeTimer = .none
       if let listener = downstream.value.listener { listener.countHandshakeTimeout() }
+      downstream.value.closeReason = .handshakeTimeout
       downstream.close()
     }
   }

@@ -23,6 +23,7 @@ extension Ref where Value == DownstreamConnection {
     }
     countIdleTimeout()
     if let session = value.session { return session.endNow() }
+    if value.requests == 0 { value.closeReason = .idle }
     value.headStartedAt == 0 ? beginClosing() : close()
   }
 
@@ -50,7 +51,9 @@ extension Ref where Value == DownstreamConnection {
     countMaxDuration()
     value.keepAlive = false
     if value.session != nil { return drainSession() }
-    if value.stream == nil { beginClosing() }
+    guard value.stream == nil else { return }
+    if value.requests == 0 { value.closeReason = .maxDuration }
+    beginClosing()
   }
 
   func cancelTimers() {

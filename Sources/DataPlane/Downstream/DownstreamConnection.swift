@@ -89,6 +89,8 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var flags = ResponseFlags()
   /// What `%DOWNSTREAM_DETECTED_CLOSE_TYPE%` shows.
   var closeType: StaticString = "Normal"
+  /// Why we have ended it, or are about to.
+  var closeReason: LocalCloseReason?
   /// Numbers that filters keep for as long as the connection.
   var filterNumbers: Block?
   /// What is kept has not been looked at since the connection may go on: reading has to wait for it.

@@ -324,6 +324,9 @@ extension Ref where Value == HTTP2Connection {
   private func gotNoAnswer() {
     value.keepaliveTimer = .none
     count(stats.value.keepaliveTimeout)
+    if case .client(let downstream) = value.transport {
+      downstream.value.closeReason = .pingTimeout
+    }
     giveUp()
   }
 

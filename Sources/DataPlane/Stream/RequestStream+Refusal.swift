@@ -54,6 +54,7 @@ extension Ref where Value == RequestStream {
   /// HTTP/1.0 where it is not allowed, or something later. Always false.
   func refuseVersion() -> Bool {
     value.minor = 1
+    value.downstream?.value.closeReason = .codecError
     refuse(426, "Upgrade Required", "low_version")
     return false
   }

@@ -8,8 +8,13 @@ import Telemetry
 /// value, as in Envoy.
 struct TCPLogSource: LoggedExchange {
   private let session: Ref<TCPSession>
+  /// What `%ACCESS_LOG_TYPE%` shows: the listener's log does not know of sessions.
+  private let logType: StaticString
 
-  init(_ session: Ref<TCPSession>) { self.session = session }
+  init(_ session: Ref<TCPSession>, logType: StaticString) {
+    self.session = session
+    self.logType = logType
+  }
 
   private var lifetime: UInt64 { session.loop.now &- session.value.openedAt }
 
@@ -33,7 +38,9 @@ struct TCPLogSource: LoggedExchange {
 
   func value(of field: LogField, scratch: inout ByteSink) -> LogValue {
     switch field {
-    case .accessLogType: .bytes(LogBytes("TcpConnectionEnd"))
+    case .accessLogType: .bytes(LogBytes(logType))
+    case .uniqueID: RandomUUID(from: &session.loop.state.value.random).logValue(&scratch)
+    case .streamID: session.value.uuid.map { $0.logValue(&scratch) } ?? .absent
     case .connectionID: number(session.value.id)
     case .bytesReceived, .downstreamWireBytesReceived:
       number(session.value.downstream.bytesRead)
@@ -46,7 +53,8 @@ struct TCPLogSource: LoggedExchange {
       .number(0)
     case .filterChainName: text(session.value.chain?.value.name ?? .empty)
     case .requestedServerName: serverName(&scratch)
-    case .downstreamDetectedCloseType, .upstreamDetectedCloseType: text(Bytes("Normal"))
+    case .downstreamDetectedCloseType: .bytes(LogBytes(session.value.closeType))
+    case .upstreamDetectedCloseType: .bytes(LogBytes("Normal"))
     default: downstream(field, &scratch) ?? upstream(field, &scratch)
     }
   }
@@ -97,7 +105,8 @@ struct TCPLogSource: LoggedExchange {
       ConnectError.logValue(
         session.value.connectError, on: session.worker, &scratch)
     case .downstreamLocalCloseReason:
-      session.value.refusal.map { .bytes(LogBytes($0.reason)) } ?? .absent
+      session.value.refusal.map { .bytes(LogBytes($0.reason)) }
+        ?? session.value.closeReason?.logValue ?? .absent
     case .downstreamTransportFailureReason:
       ConnectError.logValue(session.value.handshakeError, on: session.worker, &scratch)
     default: secured(field, &scratch)

@@ -62,9 +62,9 @@ extension Ref where Value == TCPSession {
   }
 
   private func log() {
-    let source = TCPLogSource(self)
-    value.listener?.value.config.value.accessLogs.write(source, on: worker)
-    proxy.value.accessLogs.write(source, on: worker)
+    value.listener?.value.config.value.accessLogs.write(
+      TCPLogSource(self, logType: "NotSet"), on: worker)
+    proxy.value.accessLogs.write(TCPLogSource(self, logType: "TcpConnectionEnd"), on: worker)
   }
 }
 

@@ -116,8 +116,14 @@ extension Ref where Value == TCPSession {
     guard value.phase == .relaying || value.phase == .flushing else { return close() }
     if side == .upstream {
       value.upstreamEndedIt = true
+      // An end without a goodbye is no reset.
+      if !(value.upstreamSecured?.endedWithoutGoodbye ?? false) {
+        value.flags.insert(.upstreamRemoteReset)
+      }
+      value.closeType = "LocalReset"
       return close(resetting: true)
     }
+    value.closeType = "RemoteReset"
     guard value.phase == .relaying, value.upstream.queuedBytes > 0 else {
       return close(resetting: true)
     }

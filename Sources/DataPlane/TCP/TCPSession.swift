@@ -35,6 +35,8 @@ struct TCPSession: ~Copyable, Pooled {
   var local = SocketAddress()
   var serverName = ClientHello.Text()
   var id: UInt64 = 0
+  /// What `%STREAM_ID%` shows.
+  var uuid: RandomUUID?
   var openedAt: UInt64 = 0
   var lastActivity: UInt64 = 0
 
@@ -61,6 +63,10 @@ struct TCPSession: ~Copyable, Pooled {
   var holdsConnection = false
   var connectError: Int32 = 0
   var flags = ResponseFlags()
+  /// Why we have ended it.
+  var closeReason: LocalCloseReason?
+  /// What `%DOWNSTREAM_DETECTED_CLOSE_TYPE%` shows.
+  var closeType: StaticString = "Normal"
 
   /// Runs while a connection, or the client's handshake, is awaited.
   var connectTimer = TimerID.none
@@ -120,6 +126,7 @@ extension Ref where Value == TCPSession {
     if let hello = facts.hello { value.serverName = hello.serverName }
     value.downstream.highWatermark = listener.value.config.value.bufferLimit
     value.id = worker.value.nextConnectionID()
+    value.uuid = RandomUUID(from: &loop.state.value.random)
     value.openedAt = loop.now
     value.lastActivity = loop.now
     countOpened()
@@ -162,6 +169,7 @@ extension Ref where Value == TCPSession {
       let session = unsafe Ref<TCPSession>(raw: raw)
       session.value.connectTimer = .none
       session.value.listener?.countHandshakeTimeout()
+      session.value.closeReason = .handshakeTimeout
       session.close()
     }
   }
@@ -187,6 +195,8 @@ extension Ref where Value == TCPSession {
       let session = unsafe Ref<TCPSession>(raw: raw)
       session.value.durationTimer = .none
       session.stats.add(session.proxy.value.stats.value.maxDuration)
+      session.value.flags.insert(.durationTimeout)
+      session.value.closeReason = .sessionMaxDuration
       session.close()
     }
   }
@@ -210,6 +220,7 @@ extension Ref where Value == TCPSession {
       return armIdleTimer()
     }
     stats.add(proxy.value.stats.value.idleTimeout)
+    value.closeReason = .sessionIdle
     close()
   }
 
@@ -229,6 +240,7 @@ extension Ref where Value == TCPSession {
     guard value.cluster != nil else {
       stats.add(proxy.value.stats.value.cxNoRoute)
       value.flags.insert(.noClusterFound)
+      value.closeReason = .noCluster
       return closeLater()
     }
     connect()
@@ -241,12 +253,14 @@ extension Ref where Value == TCPSession {
     guard breaker.admitConnection() else {
       stats.add(cluster.value.stats.value.connections.overflow)
       value.flags.insert(.upstreamOverflow)
+      value.closeReason = .overflow
       return closeLater()
     }
     value.holdsConnection = true
     guard let pick = cluster.value.pick(random: &loop.state.value.random) else {
       releaseBreaker()
       value.flags.insert(.noHealthyUpstream)
+      value.closeReason = .noHealthyUpstream
       return closeLater()
     }
     value.attempts += 1
@@ -340,6 +354,7 @@ extension Ref where Value == TCPSession {
     guard value.attempts < proxy.value.maxConnectAttempts else {
       stats.add(cluster.value.stats.value.connections.connectAttemptsExceeded)
       value.flags.formUnion([.upstreamRetryLimitExceeded, .retriesSpentLast])
+      value.closeReason = .connectFailed
       return close()
     }
     connect()
