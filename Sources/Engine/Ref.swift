@@ -39,6 +39,16 @@ extension Ref where Value: ~Copyable {
   }
 }
 
+extension Ref where Value: ~Copyable {
+  /// Undoes `immortal`: the value is gone, and so is its memory.
+  /// SAFETY: the caller knows that nobody else has the handle any more.
+  package func destroy() {
+    let memory = unsafe pointer
+    unsafe memory.deinitialize(count: 1)
+    unsafe memory.deallocate()
+  }
+}
+
 extension Ref: Equatable where Value: ~Copyable {
   @inlinable
   package static func == (a: Ref, b: Ref) -> Bool { unsafe a.pointer == b.pointer }

@@ -46,7 +46,8 @@ package enum HeadOutcome {
 package struct HTTP1HeadParser: ~Copyable {
   // SAFETY: holds `capacity` entries; `count` never exceeds it.
   private var fields: UnsafeMutablePointer<HeaderEntry>
-  private let capacity: Int
+  /// Fields that it has room for.
+  package let capacity: Int
   /// Fields found.
   package private(set) var count = 0
   // SAFETY: one value, as long as the parser lives.

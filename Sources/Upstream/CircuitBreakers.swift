@@ -15,6 +15,11 @@ package struct CircuitBreaker {
 
   init(limits: BreakerLimits) { self.limits = limits }
 
+  /// Nobody may use it any more.
+  fileprivate func deallocate() {
+    for gauge in [connections, pending, requests, retries] { gauge.deallocate() }
+  }
+
   package func admitConnection() -> Bool { connections.tryAcquire(limit: limits.connections) }
 
   /// A host without any connection gets its first one beyond the limit, as in Envoy: otherwise the
@@ -84,6 +89,12 @@ package struct CircuitBreakers {
   package init(_ cluster: ClusterConfig) {
     normal = CircuitBreaker(limits: cluster.defaultLimits)
     high = CircuitBreaker(limits: cluster.highLimits)
+  }
+
+  /// Gives the counts' memory back. Nobody may use them any more.
+  func deallocate() {
+    normal.deallocate()
+    high.deallocate()
   }
 
   package subscript(priority: RequestPriority) -> CircuitBreaker {

@@ -19,31 +19,20 @@ package struct ClusterCompiler {
     self.runtime = runtime
   }
 
-  /// Compiles all clusters.
-  /// - Parameter path: of the list, such as `static_resources.clusters`.
+  /// Compiles one cluster.
   package func compile(
-    _ clusters: [Envoy_Config_Cluster_V3_Cluster], at path: ConfigPath
-  ) -> ClusterDirectory {
-    ClusterDirectory(
-      clusters.enumerated().map { index, cluster in
-        compile(cluster, index: index, at: path.index(index))
-      })
-  }
-
-  private func compile(
-    _ cluster: Message, index: Int, at path: ConfigPath
+    _ cluster: Envoy_Config_Cluster_V3_Cluster, at path: ConfigPath
   ) -> Ref<ClusterConfig> {
     let limits = breakers(of: cluster, at: path.field("circuit_breakers"))
     let name = Bytes.configured(cluster.name)
     let statName = cluster.altStatName.isEmpty ? cluster.name : cluster.altStatName
     let eyeballs = cluster.upstreamConnectionOptions.happyEyeballsConfig
     let endpoints = EndpointCompiler(diagnostics: diagnostics, discovery: discovery(cluster))
-      .compile(cluster, at: path)
+      .compile(cluster.loadAssignment, at: path.field("load_assignment"))
     return .configured(
       ClusterConfig(
         name: name,
         statName: .configured(Self.withoutColons(statName)),
-        index: index,
         discovery: discovery(cluster),
         balancing: balancing(cluster, at: path),
         connectTimeout: cluster.hasConnectTimeout ? cluster.connectTimeout.milliseconds : 5000,
@@ -70,6 +59,7 @@ package struct ClusterCompiler {
     switch cluster.type {
     case .strictDns: .strictDNS
     case .logicalDns: .logicalDNS
+    case .eds: .assigned
     case .static, .UNRECOGNIZED: .fixed
     }
   }

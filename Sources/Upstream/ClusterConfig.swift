@@ -1,7 +1,7 @@
 import Engine
 import HTTPCodec
 
-// Compiled once per configuration, read by every worker for as long as the process lives: plain
+// Compiled once, read by every worker for as long as the cluster is in use: plain
 // values and handles, nothing that counts references. Times are milliseconds; nil means no limit.
 
 /// Bounds on a cluster that the configuration language does not set field by field.
@@ -27,6 +27,8 @@ package struct ClusterConfig: BitwiseCopyable {
     case fixed
     case strictDNS
     case logicalDNS
+    /// Somebody sends them (EDS).
+    case assigned
 
     /// Envoy's name.
     package var name: StaticString {
@@ -34,6 +36,7 @@ package struct ClusterConfig: BitwiseCopyable {
       case .fixed: "STATIC"
       case .strictDNS: "STRICT_DNS"
       case .logicalDNS: "LOGICAL_DNS"
+      case .assigned: "EDS"
       }
     }
   }
@@ -41,8 +44,6 @@ package struct ClusterConfig: BitwiseCopyable {
   package let name: Bytes
   /// What its statistics are filed under: the alternative name or the name, without colons.
   package let statName: Bytes
-  /// Its place among the clusters of the configuration.
-  package let index: Int
   package let discovery: Discovery
   package let balancing: BalancingPolicy
   package let connectTimeout: UInt64
@@ -60,6 +61,8 @@ package struct ClusterConfig: BitwiseCopyable {
   package let firstFamilyCount: Int
   package let dns: DNSOptions
   package let endpoints: Table<Ref<EndpointConfig>>
+  /// The number of its TLS configuration; -1 for plain bytes. Set before any worker sees the cluster.
+  package var security: Int32 = -1
 
   /// The limits that requests of a priority meet.
   package func limits(_ priority: RequestPriority) -> BreakerLimits {

@@ -1,35 +1,35 @@
 import Engine
 
-/// All clusters of a configuration, by place and by name. Immutable; read by every worker.
+/// The names of all clusters and their places. Immutable; read by every worker.
 package struct ClusterDirectory: BitwiseCopyable {
-  package let clusters: Table<Ref<ClusterConfig>>
-  /// Places plus one, open addressing; zero is a free slot. At most half full, so that a search for
-  /// a name that a request brings (`cluster_header`) ends soon.
-  private let slots: Table<UInt32>
+  private struct Slot: BitwiseCopyable {
+    var name = Bytes.empty
+    /// The place plus one; zero is a free slot.
+    var place: UInt32 = 0
+  }
 
-  init(_ clusters: [Ref<ClusterConfig>]) {
-    self.clusters = .configured(clusters)
+  /// Open addressing, at most half full, so that a search for a name that a request brings
+  /// (`cluster_header`) ends soon.
+  private let slots: Table<Slot>
+
+  /// - Parameter clusters: the names have to last as long as the directory.
+  package init(_ clusters: [(name: Bytes, place: Int)]) {
     var size = 8
     while size < clusters.count * 2 { size *= 2 }
-    var slots = [UInt32](repeating: 0, count: size)
-    for (index, cluster) in clusters.enumerated() {
-      var slot = Self.hash(cluster.value.name) & (size - 1)
-      while slots[slot] != 0 { slot = (slot + 1) & (size - 1) }
-      slots[slot] = UInt32(index + 1)
+    var slots = [Slot](repeating: Slot(), count: size)
+    for (name, place) in clusters {
+      var slot = Self.hash(name) & (size - 1)
+      while slots[slot].place != 0 { slot = (slot + 1) & (size - 1) }
+      slots[slot] = Slot(name: name, place: UInt32(place + 1))
     }
     self.slots = .configured(slots)
   }
 
-  package var count: Int { clusters.count }
-
-  package subscript(index: Int) -> Ref<ClusterConfig> { clusters[index] }
-
   /// The place of the cluster of this name.
   package func find(_ name: Bytes) -> Int? {
     var slot = Self.hash(name) & (slots.count &- 1)
-    while slots[slot] != 0 {
-      let index = Int(slots[slot]) &- 1
-      if clusters[index].value.name == name { return index }
+    while slots[slot].place != 0 {
+      if slots[slot].name == name { return Int(slots[slot].place) &- 1 }
       slot = (slot &+ 1) & (slots.count &- 1)
     }
     return nil

@@ -2,7 +2,8 @@ import Engine
 import Telemetry
 
 /// All clusters of the process, as the main thread runs them: makes what workers share, gives each
-/// worker its views, keeps DNS clusters' hosts up to date, and frees what was replaced.
+/// worker its views, warms clusters before they take the place of others, and frees what was replaced
+/// when no worker can see it any more.
 package final class ClusterManager {
   /// What the manager needs of a worker. The loops exist before their threads run.
   package struct Worker {
@@ -15,166 +16,269 @@ package final class ClusterManager {
     }
   }
 
-  /// One cluster's main-thread state.
-  private struct Entry {
-    let shared: ClusterShared
-    let publisher: HostPublisher
-    let dns: DNSCluster?
-    let views: [Ref<ClusterView>]
-  }
-
-  package let clusters: ClusterDirectory
-  private let loop: EventLoop
-  private let counters: WorkerStats
-  private var entries: [Entry] = []
+  package let places: ClusterPlaces
+  /// By place.
+  package private(set) var active: [ActiveCluster?] = []
+  /// Those that do not know their hosts yet, by name; each takes the place of the active one of its
+  /// name when it does.
+  package private(set) var warming: [String: ActiveCluster] = [:]
+  /// Those that were replaced or removed, and may still be in use.
+  private var leaving: [ActiveCluster] = []
+  /// Called when the active clusters have changed, with those that are no longer among them.
+  package var onChange: ([ActiveCluster]) -> Void = { _ in }
+  /// Called with every view that is made, before its worker sees it.
+  package var onView: (Ref<ClusterView>, Int) -> Void = { _, _ in }
+  private let around: ActiveCluster.Surroundings
+  private var resolvers: ResolverPool
   private var sweepTimer = TimerID.none
-  private var uninitializedCount = 0
   private var whenReady: (() -> Void)?
+  private let counters: Counters
+
+  /// `cluster_manager.…`
+  private struct Counters {
+    let added: CounterID
+    let modified: CounterID
+    let removed: CounterID
+    let updated: CounterID
+    let active: GaugeID
+    let warming: GaugeID
+
+    init(in store: StatsStore) {
+      added = store.counter("cluster_manager.cluster_added")
+      modified = store.counter("cluster_manager.cluster_modified")
+      removed = store.counter("cluster_manager.cluster_removed")
+      updated = store.counter("cluster_manager.cluster_updated")
+      active = store.gauge("cluster_manager.active_clusters")
+      warming = store.gauge("cluster_manager.warming_clusters")
+    }
+  }
 
   /// How long replaced memory waits for workers before it is looked at again, in milliseconds.
   private static let sweepInterval: UInt64 = 1000
 
+  /// - Parameter clusters: those of the static configuration.
   package init(
-    _ clusters: ClusterDirectory, on loop: EventLoop, workers: [Worker], stats: StatsStore
+    _ clusters: [CompiledCluster], places: ClusterPlaces = ClusterPlaces(), on loop: EventLoop,
+    workers: [Worker], stats: StatsStore
   ) {
-    self.clusters = clusters
-    self.loop = loop
-    counters = stats.main
-    let registrar = Ref.immortal(
-      StatRegistrar(
-        store: MainThreadOnly(value: stats), main: loop.mailbox, workers: workers.map(\.mailbox)))
-    var resolvers = ResolverPool(loop: loop)
+    self.places = places
+    counters = Counters(in: stats)
     var lastID: UInt32 = 0
-    for index in 0..<clusters.count {
-      entries.append(
-        makeEntry(clusters[index], workers, stats, registrar, &resolvers) {
-          lastID &+= 1
-          return lastID
-        })
-    }
+    around = .init(
+      loop: loop, workers: workers, stats: stats,
+      registrar: .immortal(
+        StatRegistrar(
+          store: MainThreadOnly(value: stats), main: loop.mailbox,
+          workers: workers.map(\.mailbox))),
+      nextID: {
+        lastID &+= 1
+        return lastID
+      })
+    resolvers = ResolverPool(loop: loop)
+    for cluster in clusters { install(make(cluster)) }
+    tell()
   }
 
   deinit {
-    loop.cancel(sweepTimer)
-    for entry in entries { entry.dns?.stop() }
+    around.loop.cancel(sweepTimer)
+    for cluster in active { cluster?.stop() }
+    for cluster in warming.values { cluster.stop() }
   }
 
-  private func makeEntry(
-    _ config: Ref<ClusterConfig>, _ workers: [Worker], _ stats: StatsStore,
-    _ registrar: Ref<StatRegistrar>, _ resolvers: inout ResolverPool,
-    nextID: @escaping () -> UInt32
-  ) -> Entry {
-    let shared = ClusterShared(
-      config: config, stats: .immortal(ClusterStats(config.value, in: stats)),
-      breakers: .immortal(CircuitBreakers(config.value)))
-    let publisher = HostPublisher(config: config, workerCount: workers.count, nextID: nextID)
-    if config.value.discovery == .fixed { _ = publish(Self.fixedHosts(config), publisher, shared) }
-    let views = workers.enumerated().map { index, worker in
-      let view = Ref.immortal(
-        ClusterView(
-          shared, worker: index, counters: worker.counters, hosts: publisher.current,
-          version: publisher.version, registrar: registrar))
-      publisher.attach(view, mailbox: worker.mailbox)
-      return view
+  private func make(_ compiled: CompiledCluster) -> ActiveCluster {
+    let cluster = ActiveCluster(compiled, around)
+    cluster.onPublish = { [weak self] in self?.scheduleSweep() }
+    for (worker, view) in cluster.views.enumerated() { onView(view, worker) }
+    switch compiled.config.value.discovery {
+    case .fixed: cluster.beganWithHosts()
+    case .strictDNS, .logicalDNS:
+      cluster.resolve(
+        with: resolvers.resolver(for: compiled.config.value.dns.resolver), on: around.loop)
+    case .assigned: break
     }
-    guard config.value.discovery != .fixed else {
-      return Entry(shared: shared, publisher: publisher, dns: nil, views: views)
-    }
-    let dns = DNSCluster(
-      config: config, resolver: resolvers.resolver(for: config.value.dns.resolver), loop: loop,
-      stats: shared.stats, counters: counters
-    ) { [weak self] hosts in self?.publish(hosts, publisher, shared) ?? false }
-    return Entry(shared: shared, publisher: publisher, dns: dns, views: views)
-  }
-
-  private static func fixedHosts(_ config: Ref<ClusterConfig>) -> [HostPublisher.Wanted] {
-    config.value.endpoints.array.compactMap { endpoint in
-      let addresses = endpoint.value.addresses.array
-      guard let first = addresses.first else { return nil }
-      return .init(
-        endpoint: endpoint, identity: first, addresses: addresses,
-        hostname: endpoint.value.hostname)
-    }
-  }
-
-  private func publish(
-    _ hosts: [HostPublisher.Wanted], _ publisher: HostPublisher, _ shared: ClusterShared
-  ) -> Bool {
-    guard publisher.update(hosts) else { return false }
-    let set = publisher.current
-    let membership = shared.stats.value.membership
-    counters.add(membership.change)
-    counters.add(membership.transportMatches, UInt64(publisher.addedCount))
-    counters.gaugeSet(membership.total, Int64(set.value.hosts.count))
-    counters.gaugeSet(membership.healthy, Int64(set.value.healthyCount))
-    counters.gaugeSet(membership.degraded, Int64(set.value.degradedCount))
-    counters.gaugeSet(membership.largestWeight, Int64(set.value.largestWeight))
-    scheduleSweep()
-    return true
+    return cluster
   }
 
   // MARK: Running
 
   /// Begins to resolve names.
-  /// - Parameter whenReady: called once every cluster knows its hosts or has failed to learn them;
-  ///   listeners open then. Never called from within this call.
+  /// - Parameter whenReady: called once every cluster but those of EDS knows its hosts or has failed to
+  ///   learn them. Never called from within this call.
   package func start(whenReady: @escaping () -> Void) {
-    self.whenReady = whenReady
-    uninitializedCount = 1
-    for entry in entries {
-      guard let dns = entry.dns else { continue }
-      uninitializedCount += 1
-      dns.whenInitialized = { [weak self] in self?.initialized() }
+    var left = 1
+    let one = {
+      left -= 1
+      if left == 0 { whenReady() }
+    }
+    for cluster in active.compactMap(\.self) {
+      guard let dns = cluster.dns else { continue }
+      left += 1
+      if cluster.isWarm { one() } else { cluster.whenWarm = one }
       dns.start()
     }
-    DeferredAnswer.deliver(on: loop) { [weak self] in self?.initialized() }
+    DeferredAnswer.deliver(on: around.loop) { one() }
   }
 
-  private func initialized() {
-    uninitializedCount -= 1
-    guard uninitializedCount == 0 else { return }
-    whenReady?()
+  /// Takes over a cluster that is new, or another version of one that there is; the old version serves
+  /// until the new one knows its hosts.
+  package func put(_ compiled: CompiledCluster) -> ActiveCluster {
+    let store = around.stats.main
+    let isKnown = cluster(named: compiled.name) != nil || warming[compiled.name] != nil
+    store.add(isKnown ? counters.modified : counters.added)
+    if let older = warming.removeValue(forKey: compiled.name) { drop(older) }
+    let cluster = make(compiled)
+    if cluster.isWarm {
+      replace(with: cluster)
+    } else {
+      warming[cluster.name] = cluster
+      cluster.whenWarm = { [weak self, unowned cluster] in
+        guard let self, warming[cluster.name] === cluster else { return }
+        warming[cluster.name] = nil
+        replace(with: cluster)
+        tellIfWarm()
+      }
+      cluster.dns?.start()
+    }
+    tell()
+    return cluster
+  }
+
+  /// The cluster of this name is no more. Its connections are closed as they fall idle.
+  package func remove(_ name: String) {
+    if let older = warming.removeValue(forKey: name) { drop(older) }
+    if let place = places.place(of: name), active.indices.contains(place),
+      let older = active[place]
+    {
+      active[place] = nil
+      leave(older)
+      onChange([older])
+    }
+    around.stats.main.add(counters.removed)
+    tell()
+    tellIfWarm()
+  }
+
+  /// Calls `body` once no cluster is warming.
+  package func whenWarm(_ body: @escaping () -> Void) {
+    whenReady = body
+    tellIfWarm()
+  }
+
+  private func tellIfWarm() {
+    guard warming.isEmpty, let body = whenReady else { return }
     whenReady = nil
+    body()
+  }
+
+  private func replace(with cluster: ActiveCluster) {
+    let older = install(cluster)
+    if let older { leave(older) }
+    around.stats.main.add(counters.updated)
+    onChange(older.map { [$0] } ?? [])
+    tell()
+  }
+
+  /// Puts a cluster into its name's place; what was there.
+  @discardableResult
+  private func install(_ cluster: ActiveCluster) -> ActiveCluster? {
+    let place = places.hold(cluster.name)
+    while active.count <= place { active.append(nil) }
+    let older = active[place]
+    cluster.place = place
+    cluster.inUse = .init { [weak self, unowned cluster] in self?.retire(cluster) }
+    active[place] = cluster
+    return older
+  }
+
+  private func leave(_ cluster: ActiveCluster) {
+    cluster.stop()
+    leaving.append(cluster)
+    // Snapshots hold it on, as long as a stream may look into it.
+    cluster.inUse = nil
+  }
+
+  /// It never came into use.
+  private func drop(_ cluster: ActiveCluster) {
+    cluster.stop()
+    cluster.whenWarm = nil
+    leaving.append(cluster)
+    retire(cluster)
+  }
+
+  /// Nobody looks into the cluster any more: its hosts leave, and then it is freed.
+  private func retire(_ cluster: ActiveCluster) {
+    cluster.publisher.retire()
+    scheduleSweep()
+  }
+
+  private func tell() {
+    let store = around.stats.main
+    store.gaugeSet(counters.active, Int64(active.count { $0 != nil }))
+    store.gaugeSet(counters.warming, Int64(warming.count))
+  }
+
+  // MARK: Memory
+
+  /// Something waits to be freed.
+  private var hasRetired: Bool {
+    active.contains { $0?.publisher.hasRetired ?? false } || !leaving.isEmpty
   }
 
   /// Looks once in a while for memory that every worker has let go of, while there is some.
   private func scheduleSweep() {
-    guard sweepTimer == .none, entries.contains(where: \.publisher.hasRetired) else { return }
+    guard sweepTimer == .none, hasRetired else { return }
     // SAFETY: `deinit` cancels the timer.
-    unsafe sweepTimer = loop.after(
+    unsafe sweepTimer = around.loop.after(
       milliseconds: Self.sweepInterval, context: Unmanaged.passUnretained(self).toOpaque()
     ) { context, _ in
       let manager = unsafe Unmanaged<ClusterManager>.fromOpaque(context).takeUnretainedValue()
       manager.sweepTimer = .none
-      for entry in manager.entries { entry.publisher.sweep() }
+      manager.sweep()
       manager.scheduleSweep()
     }
   }
 
+  private func sweep() {
+    for cluster in active { cluster?.publisher.sweep() }
+    var gone: [ActiveCluster] = []
+    leaving.removeAll { cluster in
+      guard cluster.publisher.isRetired else { return false }
+      cluster.publisher.sweep()
+      guard !cluster.publisher.hasRetired else { return false }
+      gone.append(cluster)
+      return true
+    }
+    if !gone.isEmpty { forget(gone) }
+  }
+
+  /// The last that is done for clusters: their statistics go when no other version counts at them.
+  private func forget(_ gone: [ActiveCluster]) {
+    let others = active.compactMap(\.self) + Array(warming.values) + leaving
+    let counted = Set(others.map { $0.config.value.statName.string })
+    let names = Set(gone.map { $0.config.value.statName.string }).subtracting(counted)
+    around.stats.remove(scopes: Set(names.map { "cluster.\($0)." }))
+    for place in gone.compactMap(\.place) { places.release(place) }
+  }
+
   // MARK: Reading
 
-  /// A worker's view of a cluster. It lasts as long as the process.
-  package func view(cluster: Int, worker: Int) -> Ref<ClusterView> {
-    entries[cluster].views[worker]
+  /// The active cluster of this name.
+  package func cluster(named name: String) -> ActiveCluster? {
+    guard let place = places.place(of: name), active.indices.contains(place) else { return nil }
+    return active[place]
   }
 
-  /// A worker's views of all clusters, by their places.
-  package func views(worker: Int) -> Table<Ref<ClusterView>> {
-    .immortal(entries.map { $0.views[worker] })
+  /// The names of all active clusters.
+  package var names: Set<String> { Set(active.compactMap { $0?.name }) }
+
+  /// A worker's view of a cluster.
+  package func view(cluster: Int, worker: Int) -> Ref<ClusterView>? {
+    active.indices.contains(cluster) ? active[cluster]?.views[worker] : nil
   }
-
-  /// The hosts that were published last; for the main thread, until it returns to its loop.
-  package func hosts(cluster: Int) -> Ref<HostSet> { entries[cluster].publisher.current }
-
-  package func stats(cluster: Int) -> Ref<ClusterStats> { entries[cluster].shared.stats }
-
-  package func breakers(cluster: Int) -> Ref<CircuitBreakers> { entries[cluster].shared.breakers }
 
   /// Brings the circuit breakers' gauges up to date; before statistics are read.
   package func refreshGauges() {
-    for entry in entries {
-      entry.shared.breakers.value.refresh(entry.shared.stats.value, in: counters)
-    }
+    for cluster in active { cluster?.refreshGauges() }
   }
 }
 
@@ -187,6 +291,9 @@ private struct ResolverPool {
 
   mutating func resolver(for options: ResolverOptions) -> DNSResolver {
     if let match = known.first(where: { $0.options == options }) { return match.resolver }
+    var options = options
+    // The resolver outlives the cluster whose options these are.
+    options.servers = .immortal(options.servers.array)
     let resolver = DNSResolver(loop: loop, options: options)
     known.append((options, resolver))
     return resolver

@@ -167,7 +167,7 @@ extension ClusterStats {
     internalRedirectsFailed = names.counter("upstream_internal_redirect_failed_total")
     http2 =
       cluster.http.isHTTP2
-      ? .immortal(HTTP2Stats(scope: names.prefix, role: .client, in: store)) : nil
+      ? .configured(HTTP2Stats(scope: names.prefix, role: .client, in: store)) : nil
   }
 }
 

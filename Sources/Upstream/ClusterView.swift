@@ -9,7 +9,7 @@ package enum RequestOrigin: UInt8, BitwiseCopyable {
 }
 
 /// One cluster as one worker sees it: what never changes, the hosts it has now, and its own turn in
-/// the round. Lives as long as the process.
+/// the round.
 package struct ClusterView: ~Copyable {
   package let config: Ref<ClusterConfig>
   package let stats: Ref<ClusterStats>
@@ -41,7 +41,7 @@ package struct ClusterView: ~Copyable {
     self.counters = counters
     self.hosts = hosts
     self.registrar = registrar
-    self.version = .immortal(fl_cell())
+    self.version = .configured(fl_cell())
     balancer = LoadBalancer(policy: shared.config.value.balancing)
     var random = Random()
     install(hosts, random: &random)

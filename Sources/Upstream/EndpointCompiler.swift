@@ -4,17 +4,23 @@ import Resources
 import SwiftProtobuf
 
 /// Compiles the endpoints of one cluster.
-struct EndpointCompiler {
+package struct EndpointCompiler {
   let diagnostics: Diagnostics
   let discovery: ClusterConfig.Discovery
 
-  func compile(
-    _ cluster: Envoy_Config_Cluster_V3_Cluster, at path: ConfigPath
+  /// - Parameter discovery: how the cluster learns its hosts; what is sent for it are hosts already.
+  package init(diagnostics: Diagnostics, discovery: ClusterConfig.Discovery) {
+    self.diagnostics = diagnostics
+    self.discovery = discovery
+  }
+
+  /// Compiles what stands at a path.
+  package func compile(
+    _ assignment: Envoy_Config_Endpoint_V3_ClusterLoadAssignment, at path: ConfigPath
   ) -> [Ref<EndpointConfig>] {
-    let path = path.field("load_assignment")
     var endpoints: [Ref<EndpointConfig>] = []
     var weight: UInt64 = 0
-    for (position, group) in cluster.loadAssignment.endpoints.enumerated() {
+    for (position, group) in assignment.endpoints.enumerated() {
       let groupPath = path.field("endpoints").index(position)
       let locality = Ref.configured(
         LocalityConfig(
@@ -50,7 +56,7 @@ struct EndpointCompiler {
     let inner = endpoint.endpoint
     let addressPath = path.field("endpoint").field("address")
     let socket = inner.address.socketAddress
-    let isFixed = discovery == .fixed
+    let isFixed = discovery == .fixed || discovery == .assigned
     let addresses = isFixed ? self.addresses(inner, at: path.field("endpoint")) : []
     if !isFixed { checkName(inner, at: path.field("endpoint")) }
     if endpoint.hasLoadBalancingWeight, endpoint.loadBalancingWeight.value == 0 {
@@ -106,13 +112,15 @@ struct EndpointCompiler {
       if let result = SocketAddress(ip: socket.address, port: port ?? 0) { return result }
       diagnostics.error(
         at: path.field("socket_address").field("address"),
-        "'\(socket.address)' is not an IP address, which a STATIC cluster needs; "
+        "'\(socket.address)' is not an IP address, which \(clusterPhrase) needs; "
           + "did you mean type: STRICT_DNS?")
     case nil:
       diagnostics.error(at: path, "missing")
     }
     return nil
   }
+
+  private var clusterPhrase: String { discovery == .fixed ? "a STATIC cluster" : "EDS" }
 
   /// A DNS cluster's endpoint is a name and a port.
   private func checkName(_ endpoint: Envoy_Config_Endpoint_V3_Endpoint, at path: ConfigPath) {

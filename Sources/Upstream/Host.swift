@@ -40,7 +40,7 @@ package struct Host: ~Copyable {
   /// Different for every host that the process has ever known.
   package let id: UInt32
   /// For people, logs and `auto_host_rewrite`: the name that was resolved, or the configured one.
-  /// Lives as long as the configuration.
+  /// The host's own copy.
   package let hostname: Bytes
   package let workerCount: Int
 
@@ -55,7 +55,9 @@ package struct Host: ~Copyable {
 
   fileprivate init(id: UInt32, hostname: Bytes, workerCount: Int) {
     self.id = id
-    self.hostname = hostname
+    let text = UnsafeMutablePointer<UInt8>.allocate(capacity: max(hostname.count, 1))
+    unsafe text.initialize(from: hostname.base, count: hostname.count)
+    self.hostname = unsafe Bytes(base: UnsafePointer(text), count: hostname.count)
     self.workerCount = workerCount
     let count = workerCount * Self.laneCells
     let raw = UnsafeMutableRawPointer.allocate(
@@ -64,7 +66,10 @@ package struct Host: ~Copyable {
     unsafe cells.initialize(repeating: fl_cell(), count: count)
   }
 
-  deinit { unsafe cells.deallocate() }
+  deinit {
+    unsafe cells.deallocate()
+    unsafe hostname.base.deallocate()
+  }
 
   @inline(__always)
   private func cell(_ index: Int, of worker: Int) -> UnsafeMutablePointer<fl_cell> {

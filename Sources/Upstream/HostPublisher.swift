@@ -10,16 +10,16 @@ final class HostPublisher {
   /// A host as an update wants it.
   struct Wanted {
     var endpoint: Ref<EndpointConfig>
-    /// What makes it the same host as before, besides its list of addresses: its own, or nothing for a
-    /// host that is a name (LOGICAL_DNS).
-    var identity: SocketAddress?
+    var key: Key
     var addresses: [SocketAddress]
     var hostname: Bytes
   }
 
-  private struct Key: Hashable {
-    let endpoint: Int
-    let address: String
+  /// What makes it the same host as before, besides its list of addresses.
+  struct Key: Hashable {
+    /// Tells hosts with one identity apart.
+    let place: Int
+    let identity: String
   }
 
   let config: Ref<ClusterConfig>
@@ -29,11 +29,15 @@ final class HostPublisher {
   private var members: [(key: Key, member: HostSet.Member)] = []
   private let workerCount: Int
   private var views: [(view: Ref<ClusterView>, mailbox: Mailbox)] = []
-  private var retiredSets: [(set: Ref<HostSet>, until: UInt64)] = []
+  private var retiredSets: [(set: Ref<HostSet>, keeping: AnyObject?, until: UInt64)] = []
   private var retiredHosts: [(host: Ref<Host>, until: UInt64)] = []
   private let nextID: () -> UInt32
   /// How many hosts the last update brought that were not there before.
   private(set) var addedCount = 0
+  /// Owns what the present snapshot's endpoints are laid out in, where the cluster does not.
+  private var keeping: AnyObject?
+  /// There will be no other hosts.
+  private(set) var isRetired = false
 
   /// - Parameter nextID: a number that no host of the process has had.
   init(
@@ -45,11 +49,17 @@ final class HostPublisher {
     current = .make(HostSet(cluster: config, members: [], removed: []))
   }
 
+  deinit {
+    // Else the process ends, and workers may have it still.
+    if isRetired { current.free() }
+  }
+
   /// Adds a worker. Only before its thread runs, so that it starts from the present snapshot.
   func attach(_ view: Ref<ClusterView>, mailbox: Mailbox) { views.append((view, mailbox)) }
 
   /// Publishes these hosts, unless they are the ones there are. Returns whether they differed.
-  func update(_ wanted: [Wanted]) -> Bool {
+  /// - Parameter keeping: owns the endpoints; kept as long as the hosts are published.
+  func update(_ wanted: [Wanted], keeping: AnyObject? = nil) -> Bool {
     var remaining = Dictionary(
       members.enumerated().map { ($0.element.key, $0.offset) }, uniquingKeysWith: { a, _ in a })
     var found: [Int: HostSet.Member] = [:]
@@ -57,14 +67,15 @@ final class HostPublisher {
     var changed = false
     defer { addedCount = added.count }
     for host in wanted {
-      // Two endpoints with one address are two hosts: the endpoint's place is part of the key.
-      let key = Key(
-        endpoint: host.endpoint.value.index, address: host.identity?.description ?? "")
+      let key = host.key
       // With other addresses it is another host, as in Envoy: connections to the old ones go.
       if let old = remaining.removeValue(forKey: key),
         Self.same(members[old].member.addresses, host.addresses)
       {
-        found[old] = members[old].member
+        var member = members[old].member
+        if !Self.same(member.endpoint, host.endpoint) { changed = true }
+        member.endpoint = host.endpoint
+        found[old] = member
       } else {
         changed = true
         let made = Ref<Host>.make(
@@ -78,17 +89,36 @@ final class HostPublisher {
     // Hosts that stay keep their order: what a round-robin has seen stays true.
     members =
       members.enumerated().compactMap { index, old in found[index].map { (old.key, $0) } } + added
-    publish(removed: removed)
+    publish(removed: removed, keeping: keeping)
     return true
+  }
+
+  /// The cluster is no more: all hosts leave. When nothing is left to be freed, no worker has anything
+  /// of the cluster under way either.
+  func retire() {
+    isRetired = true
+    let removed = members.map(\.member.host)
+    members = []
+    publish(removed: removed, keeping: nil)
+  }
+
+  /// What endpoints say about a host.
+  private static func same(_ a: Ref<EndpointConfig>, _ b: Ref<EndpointConfig>) -> Bool {
+    if a == b { return true }
+    let (a, b) = (a.value, b.value)
+    let (here, there) = (a.locality.value, b.locality.value)
+    return a.weight == b.weight && a.priority == b.priority && a.health == b.health
+      && here.region == there.region && here.zone == there.zone && here.subZone == there.subZone
   }
 
   private static func same(_ a: [SocketAddress], _ b: [SocketAddress]) -> Bool {
     a.count == b.count && zip(a, b).allSatisfy { $0 == $1 }
   }
 
-  private func publish(removed: [Ref<Host>]) {
+  private func publish(removed: [Ref<Host>], keeping: AnyObject?) {
     version += 1
-    retiredSets.append((current, version))
+    retiredSets.append((current, self.keeping, version))
+    self.keeping = keeping
     for host in removed { retiredHosts.append((host, version)) }
     current = .make(HostSet(cluster: config, members: members.map(\.member), removed: removed))
     let set = Handover(current)
@@ -121,4 +151,18 @@ final class HostPublisher {
 
   /// Something waits to be freed.
   var hasRetired: Bool { !retiredSets.isEmpty || !retiredHosts.isEmpty }
+}
+
+extension HostPublisher.Wanted {
+  /// - Parameter identity: what makes it the same host as before, besides its endpoint: its address, or
+  ///   nothing for a host that is a name (LOGICAL_DNS).
+  init(
+    endpoint: Ref<EndpointConfig>, identity: SocketAddress?, addresses: [SocketAddress],
+    hostname: Bytes
+  ) {
+    self.init(
+      endpoint: endpoint,
+      key: .init(place: endpoint.value.index, identity: identity?.description ?? ""),
+      addresses: addresses, hostname: hostname)
+  }
 }

@@ -54,7 +54,11 @@ struct ResponseCounters: ~Copyable {
 
   // Six pages to a family; a page is allocated with its first place and never moves. Behind a handle,
   // because a table inside the value would be copied to be looked at.
-  private let pages = Ref.immortal(InlineArray<30, Ref<Page>?>(repeating: nil))
+  private let pages = Ref.configured(InlineArray<30, Ref<Page>?>(repeating: nil))
+
+  deinit {
+    for index in 0..<30 { pages.value[index]?.destroy() }
+  }
 
   /// Counts one response. A code outside 100 to 599 counts as completed only.
   /// - Parameter milliseconds: from the request's end to the response's; nil is not recorded.

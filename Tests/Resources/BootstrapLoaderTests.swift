@@ -50,14 +50,14 @@ private let clusterMistakes: [Mistake] = [
       + "found the string \"3153600000s\""
   ),
   Mistake(
-    "type: EDS",
-    "30:11: \(cluster).type: value 'EDS' is known to Envoy, not supported by Fairlead; "
-      + "expected one of STATIC, STRICT_DNS, LOGICAL_DNS"
+    "type: ORIGINAL_DST",
+    "30:11: \(cluster).type: value 'ORIGINAL_DST' is known to Envoy, not supported by Fairlead; "
+      + "expected one of STATIC, STRICT_DNS, LOGICAL_DNS, EDS"
   ),
   Mistake(
     "type: STATC",
     "30:11: \(cluster).type: no value 'STATC' in envoy.config.cluster.v3.Cluster.DiscoveryType;"
-      + " expected one of STATIC, STRICT_DNS, LOGICAL_DNS; did you mean 'STATIC'?"
+      + " expected one of STATIC, STRICT_DNS, LOGICAL_DNS, EDS; did you mean 'STATIC'?"
   ),
   Mistake(
     "name: two",

@@ -230,9 +230,8 @@ struct ClusterCompilerTests {
 
   @Test("clusters are found by name, whatever their number", arguments: [0, 1, 4, 5, 300])
   func directory(count: Int) {
-    let yaml = (0..<count).map { "- name: cluster-\($0)" }.joined(separator: "\n")
-    let directory =
-      count == 0 ? ClusterDirectory([]) : CompiledClusters(yaml).directory
+    let directory = ClusterDirectory(
+      (0..<count).map { (.immortal("cluster-\($0)"), $0) })
     for index in 0..<count { #expect(directory.find("cluster-\(index)") == index) }
     #expect(directory.find("cluster-\(count)") == nil)
     #expect(directory.find("") == nil)

@@ -20,12 +20,17 @@ private final class Bench {
     let yaml = cluster.replacing("NAMESERVER", with: "\(server.address.port)")
     let store = self.store
     manager = ClusterManager(
-      CompiledClusters(yaml).directory, on: main,
+      CompiledClusters(yaml).all, on: main,
       workers: workers.map { .init(mailbox: $0.mailbox, counters: store.makeWorker()) },
       stats: store)
   }
 
-  func view(_ worker: Int) -> Ref<ClusterView> { manager.view(cluster: 0, worker: worker) }
+  func view(_ worker: Int) -> Ref<ClusterView> {
+    guard let view = manager.view(cluster: 0, worker: worker) else {
+      preconditionFailure("the cluster is active")
+    }
+    return view
+  }
 
   /// The addresses a worker sees.
   func addresses(_ worker: Int) -> [String] {
@@ -276,16 +281,16 @@ struct ClusterManagerTests {
   }
 
   @Test("a statistic that is not kept is asked for once")
-  func discarded() {
+  func discarded() throws {
     let main = EventLoop()
     let worker = EventLoop()
     var options = StatsOptions()
     options.keeps = { _ in false }
     let store = StatsStore(options: options)
     let manager = ClusterManager(
-      CompiledClusters("- name: c").directory, on: main,
+      CompiledClusters("- name: c").all, on: main,
       workers: [.init(mailbox: worker.mailbox, counters: store.makeWorker())], stats: store)
-    let view = manager.view(cluster: 0, worker: 0)
+    let view = try #require(manager.view(cluster: 0, worker: 0))
     for _ in 0..<3 {
       view.countResponse(code: 200, origin: .external, milliseconds: 1)
       main.turn(waitAtMost: 0)

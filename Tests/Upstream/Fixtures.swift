@@ -6,7 +6,7 @@ import Testing
 
 /// Clusters compiled from YAML, as an operator writes them, and what was said about them.
 struct CompiledClusters {
-  let directory: ClusterDirectory
+  let all: [CompiledCluster]
   let complaints: [String]
 
   /// - Parameter yaml: the items of `static_resources.clusters`.
@@ -14,14 +14,21 @@ struct CompiledClusters {
     let indented = yaml.split(separator: "\n").map { "    " + $0 }.joined(separator: "\n")
     let loaded = BootstrapLoader.load(
       file: nil, yaml: "static_resources:\n  clusters:\n" + indented)
-    directory = ClusterCompiler(diagnostics: loaded.diagnostics).compile(
-      loaded.bootstrap.staticResources.clusters,
-      at: .root.field("static_resources").field("clusters"))
+    let path = ConfigPath.root.field("static_resources").field("clusters")
+    all = loaded.bootstrap.staticResources.clusters.enumerated().map { index, cluster in
+      let memory = ResourceMemory()
+      let config = memory.whileOpen {
+        ClusterCompiler(diagnostics: loaded.diagnostics).compile(cluster, at: path.index(index))
+      }
+      // Tests keep configurations longer than what they were compiled for.
+      _ = unsafe Unmanaged.passRetained(memory)
+      return CompiledCluster(name: cluster.name, config: config, memory: memory)
+    }
     complaints = loaded.diagnostics.all.map(\.description)
   }
 
   /// The first cluster.
-  var first: ClusterConfig { directory[0].value }
+  var first: ClusterConfig { all[0].config.value }
 }
 
 /// One configured host of a made-up cluster.
@@ -36,7 +43,7 @@ func makeHosts(
   _ hosts: [TestHost], policy: BalancingPolicy = BalancingPolicy(algorithm: .roundRobin),
   workers: Int = 1
 ) -> Ref<HostSet> {
-  let cluster = CompiledClusters("- name: c").directory[0]
+  let cluster = CompiledClusters("- name: c").all[0].config
   let locality = Ref.immortal(LocalityConfig(region: .empty, zone: .empty, subZone: .empty))
   return .make(
     HostSet(

@@ -16,7 +16,7 @@ struct HostPublisherTests {
         type: STRICT_DNS
         load_assignment: { cluster_name: c, endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: a.example, port_value: 80 } } } } ] } ] }
       """
-    let config = CompiledClusters(yaml).directory[0]
+    let config = CompiledClusters(yaml).all[0].config
     let store = StatsStore()
     let loops = (0..<2).map { _ in EventLoop() }
     let main = EventLoop()
@@ -94,7 +94,7 @@ struct HostPublisherTests {
         type: STRICT_DNS
         load_assignment: { cluster_name: c, endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: a.example, port_value: 80 } } } } ] } ] }
       """
-    ).directory[0]
+    ).all[0].config
     var lastID: UInt32 = 0
     let publisher = HostPublisher(config: config, workerCount: 1) {
       lastID += 1

@@ -23,7 +23,9 @@ enum AdminPages {
     ) { admin, request in
       guard let clusters = admin.server.clusters else { return AdminResponse(text: "") }
       do throws(Regex.Refusal) {
-        let page = ClustersPage(manager: clusters, filter: try request.search("filter"))
+        let page = ClustersPage(
+          manager: clusters, filter: try request.search("filter"),
+          fixed: Set(admin.server.config.clusters.map(\.compiled.name)))
         return answer(request, text: page.text, json: page.document)
       } catch {
         return AdminResponse(status: 400, text: "Invalid re2 regex: \(error.message)\n")
@@ -35,12 +37,10 @@ enum AdminPages {
         ("resource", "The resource to dump, such as static_clusters"),
         ("mask", "The fields to show, by their paths; with a resource, of each element"),
         ("name_regex", "Only what has a name that matches as a whole"),
+        ("include_eds", "Endpoints too"),
       ]
     ) { admin, request in
-      ConfigDump(
-        tree: admin.server.config.tree, lastUpdated: admin.startedAt,
-        routes: admin.server.routes.all.compactMap { $0.accepted.map(ConfigDump.Resource.init) }
-      ).respond(to: request)
+      ConfigDump(admin.server, lastUpdated: admin.startedAt).respond(to: request)
     },
     .init(path: "/help", help: "print out list of admin commands") { _, _ in
       AdminResponse(text: "admin commands are:\n" + help)

@@ -7,7 +7,7 @@ struct CertificatesPage {
 
   /// `envoy.admin.v3.Certificates`.
   var document: AdminJSON {
-    let all = server.config.tls.all.map { source in
+    let all = server.config.tls.all.map { _, source in
       let names = source.fileNames
       let own = source.context.certificates.enumerated().map { index, certificate in
         entry(
@@ -53,7 +53,7 @@ struct CertificatesPage {
 
   /// Days until the first certificate of any expires; nil when there is none.
   static func daysUntilFirst(in sources: TLSSources) -> Int? {
-    sources.all.flatMap { $0.context.certificates + $0.context.authorities }
+    sources.all.flatMap { $0.source.context.certificates + $0.source.context.authorities }
       .map { days(until: $0.notAfter) }.min()
   }
 

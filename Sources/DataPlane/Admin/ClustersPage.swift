@@ -8,10 +8,11 @@ struct ClustersPage {
   /// Only clusters in whose name this is found.
   var filter: RegexQuery?
 
-  private var shown: [Int] {
-    (0..<manager.clusters.count).filter { index in
-      filter?.isFound(in: manager.clusters[index].value.name.string) ?? true
-    }
+  /// Names of the bootstrap's.
+  var fixed: Set<String> = []
+
+  private var shown: [ActiveCluster] {
+    manager.active.compactMap(\.self).filter { filter?.isFound(in: $0.name) ?? true }
   }
 
   /// The counters and gauges of a host in the order in which Envoy prints them. We have no number for
@@ -31,14 +32,14 @@ struct ClustersPage {
   /// `name::host::key::value`, a line each.
   var text: String {
     var out = ""
-    for index in shown {
-      let config = manager.clusters[index]
-      let name = config.value.name.string
+    for cluster in shown {
+      let config = cluster.config
+      let name = cluster.name
       out += "\(name)::observability_name::\(config.value.statName.string)\n"
       append(config.value.defaultLimits, of: "\(name)::default_priority", to: &out)
       append(config.value.highLimits, of: "\(name)::high_priority", to: &out)
-      out += "\(name)::added_via_api::false\n"
-      for entry in manager.hosts(cluster: index).value.hosts.array {
+      out += "\(name)::added_via_api::\(!fixed.contains(name))\n"
+      for entry in cluster.hosts.value.hosts.array {
         append(entry, of: "\(name)::\(Self.address(entry))", to: &out)
       }
     }
@@ -85,27 +86,27 @@ struct ClustersPage {
 
   /// `envoy.admin.v3.Clusters`.
   var document: AdminJSON {
-    let clusters = shown.map { index in
-      let config = manager.clusters[index]
-      return AdminJSON.object([
-        ("name", .string(config.value.name.string)),
-        (
-          "host_statuses", .array(manager.hosts(cluster: index).value.hosts.array.map(host))
-        ),
-        (
-          "circuit_breakers",
-          .object([
-            (
-              "thresholds",
-              .array([
-                thresholds(config.value.defaultLimits, []),
-                thresholds(config.value.highLimits, [("priority", .string("HIGH"))]),
-              ])
-            )
-          ])
-        ),
-        ("observability_name", .string(config.value.statName.string)),
-      ])
+    let clusters = shown.map { cluster in
+      let config = cluster.config
+      let added: [(name: String, value: AdminJSON)] =
+        fixed.contains(cluster.name) ? [] : [("added_via_api", .bool(true))]
+      return AdminJSON.object(
+        [("name", .string(cluster.name))] + added + [
+          ("host_statuses", .array(cluster.hosts.value.hosts.array.map(host))),
+          (
+            "circuit_breakers",
+            .object([
+              (
+                "thresholds",
+                .array([
+                  thresholds(config.value.defaultLimits, []),
+                  thresholds(config.value.highLimits, [("priority", .string("HIGH"))]),
+                ])
+              )
+            ])
+          ),
+          ("observability_name", .string(config.value.statName.string)),
+        ])
     }
     return .object([("cluster_statuses", .array(clusters))])
   }

@@ -6,9 +6,6 @@ extension ConfigDump {
   private static let admin = "type.googleapis.com/envoy.admin.v3."
 
   func respond(to request: AdminRequest) -> AdminResponse {
-    guard request.parameter("include_eds") == nil else {
-      return AdminResponse(status: 400, text: "include_eds is not supported; see /clusters\n")
-    }
     let mask = request.parameter("mask").flatMap { $0.isEmpty ? nil : FieldMask($0) }
     var fits: ((String) -> Bool)?
     do throws(Regex.Refusal) {
@@ -20,7 +17,8 @@ extension ConfigDump {
     if let resource = request.parameter("resource"), !resource.isEmpty {
       return elements(of: resource, mask, fits)
     }
-    let configs = parts.compactMap { whole($0, mask, fits) }
+    let extra = request.parameter("include_eds") == nil ? [] : [endpointsPart]
+    let configs = (parts + extra).compactMap { whole($0, mask, fits) }
     guard let mask, configs.isEmpty else { return AdminResponse(json: Self.document(configs)) }
     return AdminResponse(
       status: 400,
@@ -53,7 +51,7 @@ extension ConfigDump {
   private func elements(
     of resource: String, _ mask: FieldMask?, _ fits: ((String) -> Bool)?
   ) -> AdminResponse {
-    for part in parts {
+    for part in parts + [endpointsPart] {
       if part.plain.contains(where: { $0.name == resource }) {
         return AdminResponse(
           status: 400,

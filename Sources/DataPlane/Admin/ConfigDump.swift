@@ -7,8 +7,15 @@ struct ConfigDump {
   let tree: ConfigTree
   /// When the static configuration was loaded.
   let lastUpdated: String
-  /// Route configurations that have come since.
-  var routes: [Resource] = []
+  /// What has come since.
+  let routes: [Resource]
+  let activeClusters: [Resource]
+  let warmingClusters: [Resource]
+  let endpoints: [Resource]
+  /// Of the last whole answer with clusters.
+  let clustersVersion: String
+  let listeners: [DynamicListener]
+  let listenersVersion: String
 
   typealias Members = [(name: String, value: AdminJSON)]
 
@@ -34,6 +41,15 @@ struct ConfigDump {
     let member: String
     var resources: [ConfigNode] = []
     var dynamic: [Resource] = []
+    var listeners: [DynamicListener] = []
+  }
+
+  /// A listener that has come while the process runs: what serves, what waits, and what was refused.
+  struct DynamicListener {
+    let name: String
+    var active: Resource?
+    var warming: Resource?
+    var failure: (resource: Resource, details: String)?
   }
 
   /// Every part, in Envoy's order.
@@ -43,21 +59,27 @@ struct ConfigDump {
         kind: "BootstrapConfigDump",
         plain: [("bootstrap", Self.json(tree.root)), ("last_updated", .string(lastUpdated))]),
       Part(
-        kind: "ClustersConfigDump",
+        kind: "ClustersConfigDump", plain: version(clustersVersion),
         lists: [
           List(
             name: "static_clusters", element: "StaticCluster", member: "cluster",
             resources: resources("clusters")),
-          List(name: "dynamic_active_clusters", element: "DynamicCluster", member: "cluster"),
-          List(name: "dynamic_warming_clusters", element: "DynamicCluster", member: "cluster"),
+          List(
+            name: "dynamic_active_clusters", element: "DynamicCluster", member: "cluster",
+            dynamic: activeClusters),
+          List(
+            name: "dynamic_warming_clusters", element: "DynamicCluster", member: "cluster",
+            dynamic: warmingClusters),
         ]),
       Part(
-        kind: "ListenersConfigDump",
+        kind: "ListenersConfigDump", plain: version(listenersVersion),
         lists: [
           List(
             name: "static_listeners", element: "StaticListener", member: "listener",
             resources: resources("listeners")),
-          List(name: "dynamic_listeners", element: "DynamicListener", member: "listener"),
+          List(
+            name: "dynamic_listeners", element: "DynamicListener", member: "listener",
+            listeners: listeners),
         ]),
       Part(kind: "ScopedRoutesConfigDump"),
       Part(
@@ -76,19 +98,73 @@ struct ConfigDump {
 
   /// The items of a list whose resource has a name that fits.
   func items(_ list: List, named fits: ((String) -> Bool)?) -> [Members] {
-    let isWanted = { (node: ConfigNode) in fits?(node.field("name")?.stringValue ?? "") ?? true }
+    let isWanted = { (node: ConfigNode) in
+      let name = (node.field("name") ?? node.field("cluster_name"))?.stringValue
+      return fits?(name ?? "") ?? true
+    }
     let fixed = list.resources.filter(isWanted).map { node -> Members in
       [(list.member, Self.json(node, named: true)), ("last_updated", .string(lastUpdated))]
     }
     let dynamic = list.dynamic.filter { isWanted($0.node) }.map { resource -> Members in
-      let version: Members =
-        resource.version.isEmpty ? [] : [("version_info", .string(resource.version))]
-      return version + [
+      version(resource.version) + [
         (list.member, Self.json(resource.node, named: true)),
         ("last_updated", .string(resource.lastUpdated)),
       ]
     }
     return fixed + dynamic
+      + list.listeners.filter { fits?($0.name) ?? true }
+      .map { members(of: $0) }
+  }
+
+  private func members(of listener: DynamicListener) -> Members {
+    func state(_ name: String, _ resource: Resource?) -> Members {
+      guard let resource else { return [] }
+      return [
+        (
+          name,
+          .object(
+            version(resource.version) + [
+              ("listener", Self.json(resource.node, named: true)),
+              ("last_updated", .string(resource.lastUpdated)),
+            ])
+        )
+      ]
+    }
+    let failure: Members =
+      listener.failure.map { resource, details in
+        [
+          (
+            "error_state",
+            .object(
+              [
+                ("failed_configuration", Self.json(resource.node, named: true)),
+                ("last_update_attempt", .string(resource.lastUpdated)),
+                ("details", .string(details)),
+              ] + version(resource.version))
+          )
+        ]
+      } ?? []
+    return [("name", .string(listener.name))] + state("active_state", listener.active)
+      + state("warming_state", listener.warming) + failure
+  }
+
+  private func version(_ text: String) -> Members {
+    text.isEmpty ? [] : [("version_info", .string(text))]
+  }
+
+  /// The part that only `include_eds` asks for.
+  var endpointsPart: Part {
+    Part(
+      kind: "EndpointsConfigDump",
+      lists: [
+        List(
+          name: "static_endpoint_configs", element: "StaticEndpointConfig",
+          member: "endpoint_config",
+          resources: resources("clusters").compactMap { $0.field("load_assignment") }),
+        List(
+          name: "dynamic_endpoint_configs", element: "DynamicEndpointConfig",
+          member: "endpoint_config", dynamic: endpoints),
+      ])
   }
 
   private func resources(_ name: String) -> [ConfigNode] {
@@ -163,9 +239,48 @@ extension ConfigNode {
 }
 
 extension ConfigDump.Resource {
-  init(_ accepted: RouteSubscription.Accepted) {
+  init(_ accepted: AcceptedResource) {
     node = accepted.resource.node
     version = accepted.version
     lastUpdated = AdminServer.timestamp(nanoseconds: accepted.acceptedAt)
+  }
+}
+
+extension ConfigDump {
+  init(_ server: Server, lastUpdated: String) {
+    tree = server.config.tree
+    self.lastUpdated = lastUpdated
+    routes = server.routes.all.compactMap { $0.accepted.map(Resource.init) }
+    let clusters = server.clusterDiscovery?.accepted.sorted { $0.key < $1.key } ?? []
+    let warming = server.clusters?.warming ?? [:]
+    activeClusters = clusters.filter { warming[$0.key] == nil }.map { Resource($0.value) }
+    warmingClusters = clusters.filter { warming[$0.key] != nil }.map { Resource($0.value) }
+    clustersVersion = server.clusterDiscovery?.version ?? ""
+    listenersVersion = server.listenerDiscovery?.version ?? ""
+    listeners = Self.listeners(of: server)
+    let all = (server.clusters?.active ?? []).compactMap(\.self)
+    endpoints = all.compactMap { cluster in
+      (cluster.follower as? EndpointSubscription)?.accepted.map(Resource.init)
+    }
+  }
+
+  private static func listeners(of server: Server) -> [DynamicListener] {
+    guard let discovery = server.listenerDiscovery else { return [] }
+    let warming = server.listeners.warmingNames
+    let names = Set(discovery.accepted.keys).union(discovery.failures.keys)
+    return names.sorted().map { name in
+      var listener = DynamicListener(name: name)
+      let accepted = discovery.accepted[name].map { Resource($0) }
+      if warming.contains(name) { listener.warming = accepted } else { listener.active = accepted }
+      listener.failure = discovery.failures[name].map { failure in
+        (
+          Resource(
+            node: failure.resource.node, version: failure.version,
+            lastUpdated: AdminServer.timestamp(nanoseconds: failure.at)),
+          failure.reasons.joined(separator: "\n")
+        )
+      }
+      return listener
+    }
   }
 }

@@ -11,7 +11,6 @@ struct ServerGauges {
   private let allocated: GaugeID
   private let heap: GaugeID
   private let resident: GaugeID
-  private let listenersActive: GaugeID
 
   private let daysUntilExpiry: GaugeID
 
@@ -25,7 +24,6 @@ struct ServerGauges {
     allocated = store.gauge("server.memory_allocated")
     heap = store.gauge("server.memory_heap_size")
     resident = store.gauge("server.memory_physical_size")
-    listenersActive = store.gauge("listener_manager.total_listeners_active")
   }
 
   func refresh(_ server: Server) {
@@ -45,6 +43,5 @@ struct ServerGauges {
     stats.gaugeSet(allocated, Int64(clamping: memory.allocated))
     stats.gaugeSet(heap, Int64(clamping: memory.heap))
     stats.gaugeSet(resident, Int64(clamping: memory.resident))
-    stats.gaugeSet(listenersActive, Int64(server.listeners.count))
   }
 }

@@ -60,14 +60,14 @@ struct ServerPages {
 
   /// `name::address`, a line each.
   var listenersText: String {
-    server.listeners.map { listener in
+    server.listeners.active.map { listener in
       "\(listener.config.value.name.string)::\(listener.address.description)\n"
     }.joined()
   }
 
   /// `envoy.admin.v3.Listeners`.
   var listeners: AdminJSON {
-    let statuses = server.listeners.map { listener in
+    let statuses = server.listeners.active.map { listener in
       AdminJSON.object([
         ("name", .string(listener.config.value.name.string)),
         ("local_address", AdminJSON(address: listener.address)),

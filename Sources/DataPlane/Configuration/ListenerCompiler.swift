@@ -87,7 +87,7 @@ struct ListenerCompiler {
     _ chain: NetworkChainCompiler.Chain, at path: ConfigPath, scope: String, bufferLimit: Int
   ) -> Ref<NetworkChain>? {
     let compiler = NetworkChainCompiler(
-      context: context, scope: scope, bufferLimit: bufferLimit, managerCount: managers.count)
+      context: context, scope: scope, bufferLimit: bufferLimit)
     guard let result = compiler.compile(chain, at: path) else { return nil }
     if let manager = result.manager { managers.append(manager) }
     return result.chain

@@ -24,8 +24,6 @@ struct NetworkChainCompiler {
   /// `listener.<address>.`
   let scope: String
   let bufferLimit: Int
-  /// How many connection managers there are already.
-  let managerCount: Int
 
   func compile(_ chain: Chain, at path: ConfigPath) -> Result? {
     guard let last = chain.filters.last else { return nil }
@@ -56,11 +54,11 @@ struct NetworkChainCompiler {
       guard let message = try? Limit(serializedBytes: bytes), isOn(message.runtimeEnabled) else {
         return nil
       }
-      return .connectionLimit(
-        .configured(
-          NetworkFilter.ConnectionLimit(
-            limit: message.maxConnections.value, delay: message.delay.milliseconds,
-            prefix: message.statPrefix, in: context.store)))
+      let limit = NetworkFilter.ConnectionLimit(
+        limit: message.maxConnections.value, delay: message.delay.milliseconds,
+        prefix: message.statPrefix, in: context.store)
+      ResourceMemory.atEnd { limit.open.deallocate() }
+      return .connectionLimit(.configured(limit))
     case .rateLimit:
       guard let message = try? RateLimit(serializedBytes: bytes) else { return nil }
       guard message.tokenBucket.fillInterval.milliseconds >= ConnectionBuckets.leastInterval else {
@@ -94,7 +92,7 @@ struct NetworkChainCompiler {
     case .connectionManager:
       guard let message = try? ManagerCompiler.Message(serializedBytes: bytes) else { return nil }
       let compiled = ManagerCompiler(
-        context: context, index: managerCount, bufferLimit: bufferLimit
+        context: context, index: context.managerPlaces.takeForResource(), bufferLimit: bufferLimit
       ).compile(message, at: path)
       let stats = ListenerHTTPStats(
         scope: scope, managerPrefix: message.statPrefix, in: context.store)

@@ -1,3 +1,4 @@
+import Engine
 import ResourceModel
 import Resources
 import Routing
@@ -18,7 +19,12 @@ struct RouteTableCompiler {
     let chains = ChainCompiler(context: context, managerScope: managerScope)
     let filters = self.filters
     let options = unsafe RouteTableOptions(
-      cluster: { name in context.clusters.find(name).map { UInt32($0) } },
+      cluster: { name in
+        // A cluster that is not there may come, and be found without a new table.
+        let place = context.places.hold(name)
+        ResourceMemory.atEnd { context.places.release(place) }
+        return UInt32(truncatingIfNeeded: place)
+      },
       filterNames: filters.map(\.name),
       filterConfig: { name, place, _ in
         guard let filter = filters.first(where: { $0.name == name }),

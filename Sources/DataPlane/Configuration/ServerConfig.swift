@@ -12,7 +12,7 @@ package struct ServerConfig {
   /// The same, typed, as `/config_dump` shows it.
   let tree: ConfigTree
   package let store: StatsStore
-  let clusters: ClusterDirectory
+  let clusters: [StaticCluster]
   let listeners: [Ref<ListenerConfig>]
   let managers: [CompiledManager]
   let runtime: RuntimeBuilder
@@ -25,6 +25,12 @@ package struct ServerConfig {
   let overload: OverloadConfig
   /// The most fields that any listener or cluster allows in a head.
   let maxFields: Int
+}
+
+/// A cluster of the bootstrap.
+struct StaticCluster {
+  let message: Envoy_Config_Cluster_V3_Cluster
+  let compiled: CompiledCluster
 }
 
 /// A connection manager, and what the main thread needs for it: to make its filters' places on
@@ -40,6 +46,8 @@ struct CompiledManager {
   let filters: [LoadedFilter]
   let routes: Routes
   let compiler: RouteTableCompiler
+  /// What it is laid out in; nil for the static configuration's.
+  var memory: ResourceMemory?
 
   /// Its place among all connection managers.
   var place: Int { manager.value.index }
@@ -53,9 +61,11 @@ final class CompileContext {
   let registry: FilterRegistry
   let runtime: RuntimeBuilder
   let layers: RuntimeLayers
-  let clusters: ClusterDirectory
+  let places: ClusterPlaces
+  /// Of connection managers.
+  let managerPlaces: PlaceNumbers
   let tls: TLSSources
-  let connectionBuckets = ConnectionBuckets()
+  let connectionBuckets: ConnectionBuckets
   let node: Envoy_Config_Core_V3_Node
   /// Nil while a configuration is only validated.
   let logWriter: LogWriter?
@@ -63,7 +73,7 @@ final class CompileContext {
 
   init(
     _ loaded: LoadedBootstrap, store: StatsStore, registry: FilterRegistry,
-    clusters: ClusterDirectory, tls: TLSSources, logWriter: LogWriter?
+    places: ClusterPlaces, tls: TLSSources, logWriter: LogWriter?
   ) {
     self.tls = tls
     self.logWriter = logWriter
@@ -73,7 +83,9 @@ final class CompileContext {
     self.registry = registry
     layers = RuntimeLayers(loaded.bootstrap.layeredRuntime)
     runtime = RuntimeBuilder(values: layers.numbers)
-    self.clusters = clusters
+    self.places = places
+    managerPlaces = PlaceNumbers()
+    connectionBuckets = ConnectionBuckets()
     node = loaded.bootstrap.node
   }
 
@@ -85,7 +97,9 @@ final class CompileContext {
     registry = base.registry
     runtime = base.runtime
     layers = base.layers
-    clusters = base.clusters
+    places = base.places
+    managerPlaces = base.managerPlaces
+    connectionBuckets = base.connectionBuckets
     tls = base.tls
     node = base.node
     logWriter = base.logWriter
@@ -104,23 +118,17 @@ extension ServerConfig {
     let bootstrap = loaded.bootstrap
     let resources = ConfigPath.root.field("static_resources")
     let store = StatsStore(options: statsOptions(bootstrap.statsConfig, loaded.diagnostics))
-    let clusters = ClusterCompiler(
-      diagnostics: loaded.diagnostics,
-      runtime: RuntimeLayers(bootstrap.layeredRuntime).snapshot.integer
-    ).compile(
-      bootstrap.staticResources.clusters, at: resources.field("clusters"))
-    let tls = TLSSources(clusterCount: clusters.count)
-    let sockets = TransportSocketCompiler(
-      diagnostics: loaded.diagnostics, store: store, sources: tls)
-    for (index, cluster) in bootstrap.staticResources.clusters.enumerated() {
-      sockets.compile(
-        cluster, index: index, config: clusters[index],
-        at: resources.field("clusters").index(index))
-    }
     let writer = opensLogs ? makeWriter(store, loaded.diagnostics) : nil
     let context = CompileContext(
-      loaded, store: store, registry: registry, clusters: clusters, tls: tls,
+      loaded, store: store, registry: registry, places: ClusterPlaces(), tls: TLSSources(),
       logWriter: writer)
+    let clusters = bootstrap.staticResources.clusters.enumerated().map { index, cluster in
+      StaticCluster(
+        message: cluster,
+        compiled: ClusterResourceCompiler(context: context).compile(
+          cluster, at: resources.field("clusters").index(index)))
+    }
+    checkSources(bootstrap.dynamicResources, loaded.diagnostics)
     var compiler = ListenerCompiler(context: context)
     var listeners: [Ref<ListenerConfig>] = []
     for (index, listener) in bootstrap.staticResources.listeners.enumerated() {
@@ -135,13 +143,22 @@ extension ServerConfig {
     guard !loaded.diagnostics.hasErrors else { return nil }
     let fields =
       compiler.managers.map { $0.manager.value.maxFields }
-      + (0..<clusters.count).map { clusters[$0].value.http.maxResponseHeaders }
+      + clusters.map { $0.compiled.config.value.http.maxResponseHeaders }
     return ServerConfig(
       bootstrap: bootstrap, tree: loaded.tree, store: store, clusters: clusters,
       listeners: listeners, managers: compiler.managers, runtime: context.runtime,
       layers: context.layers, context: context,
-      callManager: callManager, logWriter: writer, tls: tls, overload: overload,
+      callManager: callManager, logWriter: writer, tls: context.tls, overload: overload,
       maxFields: max(fields.max() ?? 100, 100))
+  }
+
+  private static func checkSources(
+    _ sources: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources, _ diagnostics: Diagnostics
+  ) {
+    let path = ConfigPath.root.field("dynamic_resources")
+    let checker = ConfigSourceChecker(diagnostics: diagnostics)
+    if sources.hasCdsConfig { checker.check(sources.cdsConfig, at: path.field("cds_config")) }
+    if sources.hasLdsConfig { checker.check(sources.ldsConfig, at: path.field("lds_config")) }
   }
 
   private static func makeWriter(

@@ -180,6 +180,7 @@ extension Ref where Value == DownstreamConnection {
     unsafe loop.later(context: raw) { raw, _ in
       let downstream = unsafe Downstream(raw: raw)
       guard let worker = downstream.value.worker else { return }
+      downstream.value.listener?.letGo()
       downstream.value.reset()
       worker.value.downstreams.release(downstream)
     }

@@ -167,6 +167,7 @@ extension Ref where Value == DownstreamConnection {
     guard unsafe connection.open(fd, on: worker.value.loop, events: Self.events, owner: raw) else {
       return false
     }
+    listener.hold()
     value.connection.highWatermark = listener.value.config.value.bufferLimit
     value.remoteText = AddressText(remote)
     // A loopback client is this machine: its own address says more to the next hop.

@@ -4,24 +4,8 @@ import ResourceModel
 import Resources
 import Telemetry
 
-/// Why one resource of an answer is not taken over.
-struct Refusal {
-  /// What the resource calls itself.
-  let name: String
-  /// Each with its place.
-  let reasons: [String]
-}
-
-/// Who is told of resources.
-struct Subscriber {
-  /// A whole answer has come. Returns what of it is refused: the rest has been taken over.
-  let update: (DiscoveredSet) -> [Refusal]
-  /// There is no answer yet, or none that could be read: who waits for a first one goes on without.
-  let failed: () -> Void
-}
-
 /// Resources of one kind out of a file that is read again when another takes its place.
-final class FileSubscription {
+final class FileSubscription: Subscription {
   private let path: String
   private let what: String
   private let stats: SubscriptionStats
@@ -53,8 +37,10 @@ final class FileSubscription {
     }
   }
 
+  func start() { read() }
+
   /// Reads the file, for the first time or again.
-  func read() {
+  private func read() {
     stats.countAttempt()
     let start = fl_monotonic_ns()
     let set: DiscoveredSet

@@ -12,20 +12,15 @@ import Telemetry
 final class RouteSubscription {
   typealias Message = Envoy_Config_Route_V3_RouteConfiguration
 
-  /// What is in force.
-  struct Accepted {
-    let resource: DiscoveredResource
-    let message: Message
-    let version: String
-    /// Nanoseconds since 1970.
-    let acceptedAt: UInt64
-  }
-
   let name: String
-  private(set) var accepted: Accepted?
+  /// What is in force.
+  private(set) var accepted: AcceptedResource?
+  private var message = Message()
   private(set) var managers: [CompiledManager] = []
   private unowned let server: Server
-  private var file: FileSubscription?
+  private var subscription: (any Subscription)?
+  private let scope: String
+  private var hasStarted = false
   private var isInitialized = false
   private var waiting: [() -> Void] = []
   private let reloads: CounterID
@@ -39,20 +34,30 @@ final class RouteSubscription {
     self.name = name
     self.server = server
     let scope = "\(scope)rds.\(name)."
+    self.scope = scope
     let store = server.config.store
     reloads = store.counter(scope + "config_reload")
     reloadTime = store.gauge(scope + "config_reload_time_ms")
     empty = store.counter(scope + "update_empty")
-    file = FileSubscription(
-      source.pathConfigSource, of: "RDS for '\(name)'",
-      stats: SubscriptionStats(scope: scope, in: store), watcher: server.watcher,
-      subscriber: Subscriber(
+    subscription = server.subscribe(
+      to: source, .routes, named: name, of: "RDS for '\(name)'", scope: scope,
+      Subscriber(
         update: { [weak self] in self?.update($0) ?? [] },
         failed: { [weak self] in self?.initialized() }))
   }
 
   /// Asks for the routes; from then on they are followed.
-  func start() { file?.read() }
+  func start() {
+    guard !hasStarted else { return }
+    hasStarted = true
+    subscription?.start()
+  }
+
+  /// Nobody takes the routes any more.
+  func end() {
+    subscription = nil
+    server.config.store.remove(prefix: scope)
+  }
 
   /// Calls `body` once there are routes, or there is no hope for them at first.
   func whenInitialized(_ body: @escaping () -> Void) {
@@ -74,7 +79,7 @@ final class RouteSubscription {
   func add(_ manager: CompiledManager) -> [String] {
     managers.append(manager)
     guard let accepted else { return [] }
-    let (version, reasons) = compile(accepted.resource, accepted.message, for: manager)
+    let (version, reasons) = compile(accepted.resource, message, for: manager)
     server.snapshots.setRoutes(version, of: manager.place)
     return reasons
   }
@@ -116,8 +121,8 @@ final class RouteSubscription {
       store.main.add(reloads)
       store.main.gaugeSet(reloadTime, Int64(clamping: fl_realtime_ns() / 1_000_000))
     }
-    accepted = Accepted(
-      resource: resource, message: message, version: version, acceptedAt: fl_realtime_ns())
+    self.message = message
+    accepted = AcceptedResource(resource: resource, version: version)
     return []
   }
 
@@ -133,7 +138,7 @@ final class RouteSubscription {
     let memory = ResourceMemory()
     let table = memory.whileOpen { manager.compiler.compile(message, at: resource.path, context) }
     guard !diagnostics.hasErrors else { return (nil, diagnostics.rendered) }
-    return (RouteVersion(table, memory: memory), [])
+    return (RouteVersion(table, memories: memory, manager.memory), [])
   }
 }
 
@@ -164,5 +169,16 @@ final class RouteDirectory {
       ?? RouteSubscription(name, source, scope: manager.compiler.managerScope, for: server)
     subscriptions[key] = subscription
     return subscription
+  }
+
+  /// A connection manager is no more.
+  func leave(_ manager: CompiledManager) {
+    guard case .discovered(let name, let source) = manager.routes,
+      let subscription = subscriptions[Key(name: name, source: source)]
+    else { return }
+    subscription.remove(place: manager.place)
+    guard subscription.managers.isEmpty else { return }
+    subscription.end()
+    subscriptions[Key(name: name, source: source)] = nil
   }
 }

@@ -5,11 +5,11 @@ import Routing
 /// worker for as long as this object lives.
 final class RouteVersion {
   let table: RouteTable
-  /// What the table is made of; nil when it belongs to its listener's memory.
-  private let memory: ResourceMemory?
+  /// What the table, and the connection manager that it is for, are laid out in.
+  private let memories: [ResourceMemory]
 
-  init(_ table: RouteTable, memory: ResourceMemory? = nil) {
+  init(_ table: RouteTable, memories: ResourceMemory?...) {
     self.table = table
-    self.memory = memory
+    self.memories = memories.compactMap(\.self)
   }
 }

@@ -1,4 +1,5 @@
 import Engine
+import HTTPCodec
 import Routing
 import Upstream
 
@@ -15,6 +16,8 @@ struct Snapshot {
   let clusters: Table<Ref<ClusterView>?>
   let directory: ClusterDirectory
   let runtime: RuntimeValues
+  /// The most fields that a head may have anywhere.
+  let maxFields: Int
   /// Streams and sessions that hold it.
   var users = 0
   /// The worker has a later one.
@@ -70,6 +73,10 @@ extension Ref where Value == Worker {
   func adopt(_ newer: Ref<Snapshot>) {
     let older = value.snapshot
     value.snapshot = newer
+    if newer.value.maxFields > value.parser.capacity {
+      // Nothing is being parsed between two callbacks.
+      value.parser = HTTP1HeadParser(capacity: newer.value.maxFields)
+    }
     older.value.isReplaced = true
     if older.value.users == 0 { letGo(older) }
   }

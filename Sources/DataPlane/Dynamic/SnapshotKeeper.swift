@@ -12,6 +12,7 @@ final class SnapshotKeeper {
   private struct Live {
     let memory: ResourceMemory
     let routes: [RouteVersion?]
+    let clusters: [ActiveCluster.InUse?]
     /// Workers that have not let go.
     var holders: Int
   }
@@ -22,7 +23,7 @@ final class SnapshotKeeper {
   private var live: [UInt64: Live] = [:]
   private var latest: UInt64 = 0
   private var isScheduled = false
-  private let noRoutes: RouteTable
+  let noRoutes: RouteTable
 
   init(_ server: Server) {
     self.server = server
@@ -38,8 +39,19 @@ final class SnapshotKeeper {
     routes[place] = version
   }
 
+  /// Clusters that are no longer in use as far as the next snapshot is concerned.
+  private var leaving: [[Ref<ClusterView>]] = []
+
   /// The snapshots that the workers begin with, before their threads run.
-  func makeFirst(_ views: [[Ref<ClusterView>?]]) -> [Ref<Snapshot>] { make(views) }
+  func makeFirst(_ clusters: ClusterManager, workers: Int) -> [Ref<Snapshot>] {
+    make(clusters, workers: workers)
+  }
+
+  /// The next snapshot no longer has these clusters: their connections are closed as they fall idle.
+  func clustersChanged(without left: [ActiveCluster]) {
+    leaving += left.map(\.views)
+    publishLater()
+  }
 
   /// Hands out a new snapshot when the main thread's turn is over: whatever changed in one turn,
   /// workers see together.
@@ -52,30 +64,49 @@ final class SnapshotKeeper {
     }
   }
 
+  /// Hands out a new snapshot at once, for what is posted behind it.
+  func publishNow() { publish() }
+
   private func publish() {
     isScheduled = false
-    let snapshots = make(server.clusterViews)
+    guard let clusters = server.clusters else { return }
+    let snapshots = make(clusters, workers: server.links.count)
+    let left = leaving
+    leaving = []
     for (index, link) in server.links.enumerated() {
       let handle = WorkerHandle(server.workers[index])
       let snapshot = SnapshotHandle(ref: snapshots[index])
-      link.mailbox.post { _ in handle.worker.adopt(snapshot.ref) }
+      let views = left.map { ViewHandle(ref: $0[index]) }
+      link.mailbox.post { _ in
+        handle.worker.adopt(snapshot.ref)
+        for view in views { handle.worker.drainPools(of: view.ref) }
+      }
     }
   }
 
-  private func make(_ views: [[Ref<ClusterView>?]]) -> [Ref<Snapshot>] {
+  private func make(_ clusters: ClusterManager, workers: Int) -> [Ref<Snapshot>] {
     latest += 1
+    let active = clusters.active
     let memory = ResourceMemory()
     let snapshots = memory.whileOpen {
       let tables = Table.configured(routes.map { $0?.table ?? noRoutes })
       let runtime = server.config.runtime.freeze()
-      return views.map { clusters in
+      let directory = ClusterDirectory(
+        active.enumerated().compactMap { place, cluster in
+          cluster.map { ($0.config.value.name, place) }
+        })
+      let responseFields = active.map { $0?.config.value.http.maxResponseHeaders ?? 0 }
+      let maxFields = max(server.maxRequestFields, responseFields.max() ?? 0)
+      return (0..<workers).map { worker in
         Ref<Snapshot>.configured(
           Snapshot(
-            version: latest, routes: tables, clusters: .configured(clusters),
-            directory: server.config.clusters, runtime: runtime))
+            version: latest, routes: tables,
+            clusters: .configured(active.map { $0?.views[worker] }), directory: directory,
+            runtime: runtime, maxFields: maxFields))
       }
     }
-    live[latest] = Live(memory: memory, routes: routes, holders: views.count)
+    live[latest] = Live(
+      memory: memory, routes: routes, clusters: active.map { $0?.inUse }, holders: workers)
     return snapshots
   }
 
@@ -88,6 +119,13 @@ final class SnapshotKeeper {
     }
     live[version]?.holders = holders - 1
   }
+}
+
+/// A worker's view of a cluster on its way to the worker.
+///
+/// `@unchecked`: opened only in a message to that worker; the cluster is kept until it has let go.
+private struct ViewHandle: @unchecked Sendable {
+  let ref: Ref<ClusterView>
 }
 
 /// A snapshot on its way to its worker.

@@ -12,6 +12,10 @@ struct ActiveListener {
   var registration: UInt32?
   /// Clients are told to go, by every answer.
   var isDraining = false
+  /// Connections and timers that refer to it.
+  var users = 0
+  /// It was replaced or removed: to be called when there is none any more.
+  var whenGone: (@Sendable () -> Void)?
   /// How long to wait before accepting is tried again after it has failed.
   static let restMilliseconds: UInt64 = 50
   /// How long connections whose handshake has begun have to arrive before the socket is closed.
@@ -51,9 +55,14 @@ extension Ref where Value == ActiveListener {
     guard value.fd >= 0 else { return }
     if !value.config.value.address.isUnix { fl_ignore_new_connections(value.fd) }
     acceptAll()
+    hold()
     _ = unsafe value.worker.value.loop.after(
       milliseconds: ActiveListener.lastCallMilliseconds, context: raw
-    ) { raw, _ in unsafe Ref<ActiveListener>(raw: raw).close() }
+    ) { raw, _ in
+      let listener = unsafe Ref<ActiveListener>(raw: raw)
+      listener.close()
+      listener.letGo()
+    }
   }
 
   private func close() {
@@ -213,11 +222,13 @@ extension Ref where Value == ActiveListener {
   private func rest() {
     guard value.registration != nil else { return }
     suspend()
+    hold()
     _ = unsafe value.worker.value.loop.after(
       milliseconds: ActiveListener.restMilliseconds, context: raw
     ) { raw, _ in
       let listener = unsafe Ref<ActiveListener>(raw: raw)
-      if listener.value.fd >= 0 { listener.start() }
+      if listener.value.fd >= 0, listener.value.registration == nil { listener.start() }
+      listener.letGo()
     }
   }
 

@@ -34,6 +34,7 @@ extension Ref where Value == PendingConnection {
   /// Takes over an accepted socket.
   func open(_ fd: Int32, on listener: Ref<ActiveListener>, facts: ConnectionFacts) {
     value.fd = fd
+    listener.hold()
     value.listener = listener
     value.facts = facts
     value.filter = 0
@@ -108,8 +109,11 @@ extension Ref where Value == PendingConnection {
     let listener = self.listener
     let facts = value.facts
     if let registration = value.registration { loop.release(registration) }
+    // Between the two it must not seem to be unused.
+    listener.hold()
     leave()
     listener.dispatch(fd, facts)
+    listener.letGo()
   }
 
   private func close() {
@@ -125,6 +129,8 @@ extension Ref where Value == PendingConnection {
     value.timer = .none
     value.registration = nil
     value.fd = -1
+    let listener = self.listener
     worker.value.pendings.release(self)
+    listener.letGo()
   }
 }

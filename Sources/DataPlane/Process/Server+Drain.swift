@@ -85,14 +85,14 @@ extension Server {
     later(Self.checkMilliseconds) { $0.endWhenDrained() }
   }
 
-  private func onEveryWorker(_ body: @escaping @Sendable (Ref<Worker>) -> Void) {
+  func onEveryWorker(_ body: @escaping @Sendable (Ref<Worker>) -> Void) {
     for (worker, link) in zip(workers, links) {
       let handle = WorkerHandle(worker)
       link.mailbox.post { _ in body(handle.worker) }
     }
   }
 
-  private func later(_ milliseconds: UInt64, _ body: @escaping (Server) -> Void) {
+  func later(_ milliseconds: UInt64, _ body: @escaping (Server) -> Void) {
     let call = DelayedCall(self, body)
     delayedCalls.append(call)
     // SAFETY: the server keeps the call until it has been made, and lives as long as its loop runs.

@@ -38,11 +38,15 @@ package final class Server {
   private(set) var links: [WorkerLink] = []
   private(set) var threads: [pthread_t] = []
   private(set) var clusters: ClusterManager?
-  private(set) var listeners: [OpenListener] = []
+  private(set) lazy var listeners = ListenerDirectory(self)
   /// What tells of files that are replaced.
   private(set) lazy var watcher = FileWatcher(on: loop)
   private(set) lazy var snapshots = SnapshotKeeper(self)
   private(set) lazy var routes = RouteDirectory(self)
+  private(set) var clusterDiscovery: ClusterDiscovery?
+  private(set) var listenerDiscovery: ListenerDiscovery?
+  /// The most fields that any connection manager allows in a head.
+  private(set) lazy var maxRequestFields = config.maxFields
   let healthCheckFailed = Ref<fl_cell>.immortal(fl_cell())
   private var admin: AdminServer?
   /// The state, but for what `/healthcheck/fail` makes of it.
@@ -81,13 +85,6 @@ package final class Server {
     return stage == .live && failsHealthChecks ? .draining : stage
   }
 
-  /// A listener with a socket for each worker.
-  struct OpenListener {
-    let config: Ref<ListenerConfig>
-    let address: SocketAddress
-    var active: [Ref<ActiveListener>]
-  }
-
   /// Why the server cannot start.
   package struct StartError: Error, CustomStringConvertible {
     package let description: String
@@ -114,7 +111,8 @@ package final class Server {
     watchdog = Watchdog(self)
     certificateWatcher = CertificateWatcher(self)
     stage = .initializing
-    clusters?.start { [weak self] in self?.fetchRoutes() }
+    if let clusters { followChanges(of: clusters) }
+    clusters?.start { [weak self] in self?.fetchEndpoints() }
     unsafe loop.atBatchEnd(context: Unmanaged.passUnretained(self).toOpaque()) { raw, _ in
       unsafe Unmanaged<Server>.fromOpaque(raw).takeUnretainedValue().handleSignals()
     }
@@ -141,7 +139,7 @@ package final class Server {
     let loops = (0..<count).map { _ in EventLoop() }
     let stats = (0..<count).map { _ in config.store.makeWorker() }
     let manager = ClusterManager(
-      config.clusters, on: loop,
+      config.clusters.map(\.compiled), places: config.context.places, on: loop,
       workers: zip(loops, stats).map { .init(mailbox: $0.mailbox, counters: $1) },
       stats: config.store)
     clusters = manager
@@ -153,8 +151,7 @@ package final class Server {
         snapshots.setRoutes(nil, of: manager.place)
       }
     }
-    let first = snapshots.makeFirst((0..<count).map { views(worker: $0) })
-    let byCluster = Table.immortal(config.tls.byCluster.map { Int32($0) })
+    let first = snapshots.makeFirst(manager, workers: count)
     for index in 0..<count {
       guard let writer = config.logWriter else { preconditionFailure("a server has a log writer") }
       let worker = Ref<Worker>.immortal(
@@ -162,13 +159,16 @@ package final class Server {
           loop: loops[index], index: index, stats: stats[index], maxFields: config.maxFields,
           snapshot: first[index], shared: shared,
           logs: writer.makeProducer(stats[index])))
-      worker.value.filterPlaces = config.managers.map {
-        FilterWorkers.make($0.manager.value.chain, $0.filters, on: worker)
+      for manager in config.managers { worker.addFilterPlaces(of: manager) }
+      for (number, source) in config.tls.all {
+        worker.value.tls.places.set(
+          source.makePlace(
+            config.store, main: loop.mailbox, own: loops[index].mailbox, worker: stats[index]),
+          at: number)
       }
-      worker.value.tls.places = config.tls.places(
-        config.store, main: loop.mailbox, own: loops[index].mailbox, worker: stats[index])
-      worker.value.tls.byCluster = byCluster
-      worker.followHosts()
+      for cluster in manager.active.compactMap(\.self) {
+        worker.followHosts(of: cluster.views[index])
+      }
       workers.append(worker)
       links.append(WorkerLink(worker))
       unsafe loops[index].atBatchEnd(context: worker.raw) { raw, _ in
@@ -181,41 +181,13 @@ package final class Server {
   /// start, not a request.
   private func openListeners() throws(StartError) {
     for listener in config.listeners {
-      var open = OpenListener(config: listener, address: listener.value.address, active: [])
-      var address = listener.value.address
-      for worker in workers {
-        guard listener.value.bindsToPort else {
-          open.active.append(.immortal(ActiveListener(config: listener, worker: worker, fd: -1)))
-          continue
-        }
-        let fd = try bind(listener, address, sharing: open.active.first?.value.fd)
-        // Port 0: the kernel chose one for the first worker, and the others join it there.
-        if address.port == 0, !address.isUnix { address = ListenSocket.localAddress(of: fd) }
-        open.active.append(
-          .immortal(ActiveListener(config: listener, worker: worker, fd: fd)))
-      }
-      listeners.append(
-        OpenListener(config: listener, address: address, active: open.active))
-      for (index, worker) in workers.enumerated() {
-        worker.value.listeners.append(open.active[index])
-        if open.active[index].value.fd >= 0 { worker.value.countListening(1) }
+      do throws(BindError) {
+        listeners.addStatic(try open(CompiledListener(config: listener, managers: [])))
+      } catch {
+        throw StartError(
+          description: "listener '\(listener.value.name.string)': \(error.reason)")
       }
     }
-  }
-
-  private func bind(
-    _ listener: Ref<ListenerConfig>, _ address: SocketAddress, sharing first: Int32?
-  ) throws(StartError) -> Int32 {
-    // Without SO_REUSEPORT, and for a Unix path, all workers accept from one socket.
-    if let first, address.isUnix || !listener.value.options.reusePort { return dup(first) }
-    let fd = ListenSocket.open(address, listener.value.options)
-    guard fd >= 0 else {
-      let reason = unsafe String(cString: strerror(-fd))
-      throw StartError(
-        description: "listener '\(listener.value.name.string)': cannot bind "
-          + "\(address.description): \(reason)")
-    }
-    return fd
   }
 
   private func startLogs() throws(StartError) {
@@ -245,15 +217,66 @@ package final class Server {
     threads.append(thread)
   }
 
-  private func views(worker: Int) -> [Ref<ClusterView>?] {
-    (0..<config.clusters.count).map { clusters?.view(cluster: $0, worker: worker) }
+  var clusterNames: Set<String> { clusters?.names ?? [] }
+
+  /// The bootstrap has a cluster of this name.
+  func isStatic(cluster name: String) -> Bool {
+    config.clusters.contains { $0.compiled.name == name }
   }
 
-  /// Every worker's view of every cluster, by their places.
-  var clusterViews: [[Ref<ClusterView>?]] { workers.indices.map { views(worker: $0) } }
+  /// The bootstrap has a listener of this name.
+  func isStatic(listener name: String) -> Bool {
+    config.listeners.contains { $0.value.name.string == name }
+  }
 
-  var clusterNames: Set<String> {
-    Set((0..<config.clusters.count).map { config.clusters[$0].value.name.string })
+  /// Workers have to have room for what these allow.
+  func noteFields(of managers: [CompiledManager]) {
+    maxRequestFields = max(maxRequestFields, managers.map { $0.manager.value.maxFields }.max() ?? 0)
+  }
+
+  /// Clusters and TLS configurations that come from now on reach the workers.
+  private func followChanges(of manager: ClusterManager) {
+    manager.onView = { [unowned self] view, worker in workers[worker].followHosts(of: view) }
+    manager.onChange = { [unowned self] left in snapshots.clustersChanged(without: left) }
+    config.tls.onAdd = { [unowned self] number, source in
+      certificateWatcher?.follow(source)
+      for (worker, link) in zip(workers, links) {
+        let handle = WorkerHandle(worker)
+        let place = TLSPlaceHandle(
+          ref: source.makePlace(
+            config.store, main: loop.mailbox, own: link.mailbox, worker: link.stats))
+        link.mailbox.post { _ in handle.worker.value.tls.places.set(place.ref, at: number) }
+      }
+    }
+    config.tls.onRemove = { [unowned self] number in
+      onEveryWorker { $0.value.tls.places.remove(number) }
+    }
+  }
+
+  /// Every cluster that resolves names knows its hosts, or has failed to learn them: those follow whose
+  /// hosts are sent, then the clusters that come by themselves, as in Envoy.
+  private func fetchEndpoints() {
+    guard let clusters else { return }
+    var left = 1
+    let fetched = { [weak self] in
+      left -= 1
+      if left == 0 { self?.fetchClusters() }
+    }
+    for cluster in config.clusters where cluster.compiled.config.value.discovery == .assigned {
+      guard let active = clusters.cluster(named: cluster.compiled.name) else { continue }
+      left += 1
+      EndpointSubscription.follow(cluster.message, active, for: self, whenInitialized: fetched)
+    }
+    fetched()
+  }
+
+  private func fetchClusters() {
+    guard let clusters, config.bootstrap.dynamicResources.hasCdsConfig else { return fetchRoutes() }
+    let discovery = ClusterDiscovery(config.bootstrap.dynamicResources.cdsConfig, for: self)
+    clusterDiscovery = discovery
+    discovery.start { [weak self] in
+      clusters.whenWarm { self?.fetchRoutes() }
+    }
   }
 
   /// Every cluster knows its hosts, or has failed to learn them: routes are fetched.
@@ -270,7 +293,62 @@ package final class Server {
       subscription.whenInitialized(fetched)
     }
     for subscription in routes.all { subscription.start() }
+    if config.bootstrap.dynamicResources.hasLdsConfig {
+      let discovery = ListenerDiscovery(config.bootstrap.dynamicResources.ldsConfig, for: self)
+      listenerDiscovery = discovery
+      left += 1
+      discovery.start { [weak self] in self?.listeners.whenWarm(fetched) }
+    }
     fetched()
+  }
+
+  /// The listener's connection managers get their routes, or follow those that they take by name.
+  /// - Parameter following: called with each subscription that they follow.
+  func giveRoutes(to listener: OpenListener, following: (RouteSubscription) -> Void) {
+    for manager in listener.managers {
+      guard let subscription = routes.follow(manager) else {
+        if case .fixed(let table) = manager.routes {
+          snapshots.setRoutes(RouteVersion(table, memories: manager.memory), of: manager.place)
+        }
+        continue
+      }
+      snapshots.setRoutes(
+        RouteVersion(snapshots.noRoutes, memories: manager.memory), of: manager.place)
+      for reason in subscription.add(manager) {
+        ProcessLog.shared.warning(.config, "RDS for '\(subscription.name)': \(reason)")
+      }
+      following(subscription)
+      subscription.start()
+    }
+  }
+
+  /// Nothing serves by the listener any more.
+  func takeRoutes(from listener: OpenListener) {
+    for manager in listener.managers {
+      routes.leave(manager)
+      snapshots.setRoutes(nil, of: manager.place)
+    }
+    snapshots.publishLater()
+  }
+
+  /// For a worker to tell that it has no connection of a listener any more.
+  func listenerGone(_ listener: OpenListener) -> @Sendable () -> Void {
+    let main = MainHandle(server: self)
+    let listener = OpenListenerHandle(listener: listener)
+    let mailbox = loop.mailbox
+    return { mailbox.post { _ in main.server.listeners.released(listener.listener) } }
+  }
+
+  /// Has every worker do something, and then the main thread.
+  func onEveryWorker(
+    _ body: @escaping @Sendable (Ref<Worker>) -> Void, then: @escaping () -> Void
+  ) {
+    let rest = Countdown(from: links.count, then)
+    let mailbox = loop.mailbox
+    onEveryWorker { worker in
+      body(worker)
+      mailbox.post { _ in rest.count() }
+    }
   }
 
   /// All that was to be fetched is there, or was given up for now: listeners open.
@@ -278,12 +356,9 @@ package final class Server {
     stage = .live
     // Before the first connection can come.
     overloadMonitor = OverloadMonitor(self, overloadLevels)
-    for (worker, link) in zip(workers, links) {
-      let handle = WorkerHandle(worker)
-      link.mailbox.post { _ in
-        for listener in handle.worker.value.listeners { listener.start() }
-      }
-    }
+    // Workers know everything before the first client comes.
+    snapshots.publishNow()
+    listeners.beginServing()
     ProcessLog.shared.log(.info, .main, "all dependencies initialized; listening")
     // Reading a configuration takes more code than serving: 8 MB of 15 were resident for that alone.
     fl_release_code_pages()
@@ -334,7 +409,7 @@ package final class Server {
     }
     for thread in threads { _ = pthread_join(thread, nil) }
     config.logWriter?.stop()
-    for listener in listeners where listener.address.isUnix {
+    for listener in listeners.active where listener.address.isUnix {
       let path = listener.address.ip
       if !path.hasPrefix("@") { _ = unsafe unlink(path) }
     }
@@ -354,6 +429,36 @@ package final class Server {
 /// catch another use.
 private struct MainHandle: @unchecked Sendable {
   unowned let server: Server
+}
+
+/// A listener that is only carried along, in messages that come back to the main loop.
+private struct OpenListenerHandle: @unchecked Sendable {
+  let listener: OpenListener
+}
+
+/// Counts workers that have done their part.
+///
+/// `@unchecked`: touched by the main thread only.
+private final class Countdown: @unchecked Sendable {
+  private var left: Int
+  private let then: () -> Void
+
+  init(from count: Int, _ then: @escaping () -> Void) {
+    left = count
+    self.then = then
+  }
+
+  func count() {
+    left -= 1
+    if left == 0 { then() }
+  }
+}
+
+/// A place for TLS connections on its way to its worker.
+///
+/// `@unchecked`: only that worker uses it from then on.
+private struct TLSPlaceHandle: @unchecked Sendable {
+  let ref: Ref<TLSPlace>
 }
 
 /// A worker on its way to its own thread.

@@ -45,8 +45,7 @@ struct Worker: ~Copyable {
   let renderer = LogRenderer()
   /// Open connections of clients, for a drain to reach.
   private var firstDownstream: Ref<DownstreamConnection>?
-  /// By connection manager, then by filter.
-  var filterPlaces: [Table<Ref<FilterWorker>>] = []
+  var filterPlaces = WorkerFilterPlaces()
   private var connectionIDs: UInt64
   private var streamIDs: UInt64 = 0
   private var ticketIDs: UInt64 = 0
@@ -140,9 +139,7 @@ extension Worker {
 
   /// What a filter keeps on this worker.
   func filterState(of manager: Ref<ConnectionManager>, index: Int) -> UnsafeMutableRawPointer? {
-    let place = manager.value.index
-    guard filterPlaces.indices.contains(place) else { return nil }
-    return unsafe filterPlaces[place][index].value.state
+    unsafe filterPlaces.state(manager: manager.value.index, filter: index)
   }
 
   /// Connections of clients that are open; any thread may ask.
@@ -193,6 +190,7 @@ extension Worker {
 /// worker's own, to read as much as to write.
 struct WorkerLink {
   let mailbox: Mailbox
+  let stats: WorkerStats
   private let openCount: Ref<fl_cell>
   private let listeningCount: Ref<fl_cell>
   /// When the wake-up at hand began, in monotonic nanoseconds; 0 while the worker waits.
@@ -201,6 +199,7 @@ struct WorkerLink {
   /// Taken before the worker's thread starts.
   init(_ worker: Ref<Worker>) {
     mailbox = worker.value.loop.mailbox
+    stats = worker.value.stats
     openCount = worker.value.openCount
     listeningCount = worker.value.listeningCount
     busySince = worker.value.loop.state.value.busySince

@@ -11,31 +11,36 @@ final class CertificateWatcher {
   private unowned let server: Server
   private let descriptor: Int32
   private var timer = TimerID.none
+  private var watched: Set<String> = []
 
   /// Files that belong together are written one after the other: how long the first waits for the
   /// others.
   private static let settleMilliseconds: UInt64 = 100
 
-  /// nil when nothing is to be watched.
-  init?(_ server: Server) {
-    let directories = Set(server.config.tls.all.flatMap(\.fileNames.directories))
-    guard !directories.isEmpty else { return nil }
+  init(_ server: Server) {
     self.server = server
     descriptor = fl_watch_open()
     guard descriptor >= 0 else {
       ProcessLog.shared.warning(.secret, "cannot watch files: changed certificates go unnoticed")
-      return nil
-    }
-    for directory in directories.sorted() where unsafe fl_watch_directory(descriptor, directory) < 0
-    {
-      ProcessLog.shared.warning(
-        .secret, "cannot watch '\(directory)': changed certificates in it go unnoticed")
+      return
     }
     // SAFETY: the server keeps the watcher as long as its loop runs.
     _ = unsafe server.loop.register(
       descriptor, events: FL_EPOLL_READ, context: Unmanaged.passUnretained(self).toOpaque()
     ) { raw, _ in
       unsafe Unmanaged<CertificateWatcher>.fromOpaque(raw).takeUnretainedValue().changed()
+    }
+    for (_, source) in server.config.tls.all { follow(source) }
+  }
+
+  /// From now on, changes of its files are noticed.
+  func follow(_ source: TLSSource) {
+    guard descriptor >= 0 else { return }
+    for directory in source.fileNames.directories where watched.insert(directory).inserted {
+      guard unsafe fl_watch_directory(descriptor, directory) < 0 else { continue }
+      watched.remove(directory)
+      ProcessLog.shared.warning(
+        .secret, "cannot watch '\(directory)': changed certificates in it go unnoticed")
     }
   }
 
@@ -53,7 +58,7 @@ final class CertificateWatcher {
 
   private func reload() {
     timer = .none
-    for (number, source) in server.config.tls.all.enumerated() where source.hasChanged() {
+    for (number, source) in server.config.tls.all where source.hasChanged() {
       let diagnostics = Diagnostics(files: [])
       guard let context = source.rebuild(diagnostics) else {
         server.config.store.main.add(source.stats.value.refused)

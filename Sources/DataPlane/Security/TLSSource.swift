@@ -44,7 +44,7 @@ final class TLSSource {
     digest = Self.digest(of: files)
     guard let context = Self.build(message, ticketKeys, at: path, diagnostics) else { return nil }
     self.context = context
-    stats = .immortal(TLSStats(scope: scope, factory: factory, in: store))
+    stats = .configured(TLSStats(scope: scope, factory: factory, in: store))
     publishExpiry(in: store)
   }
 
@@ -199,32 +199,42 @@ extension TLSContextError.Part {
 
 /// All TLS configurations of the process, numbered; workers have a place for each.
 final class TLSSources {
-  private(set) var all: [TLSSource] = []
-  /// By cluster; -1 for those that speak plainly.
-  private(set) var byCluster: [Int]
+  private var byNumber: [TLSSource?] = []
+  private var free: [Int] = []
+  /// Once workers run: gives them a place for a configuration that has come, or takes it away.
+  var onAdd: (Int, TLSSource) -> Void = { _, _ in }
+  var onRemove: (Int) -> Void = { _ in }
 
-  init(clusterCount: Int) { byCluster = Array(repeating: -1, count: clusterCount) }
-
-  /// Its number.
-  func add(_ source: TLSSource) -> Int {
-    all.append(source)
-    return all.count - 1
+  /// With their numbers.
+  var all: [(number: Int, source: TLSSource)] {
+    byNumber.enumerated().compactMap { number, source in source.map { (number, $0) } }
   }
 
-  func assign(_ number: Int, toCluster index: Int) { byCluster[index] = number }
+  /// Its number, for as long as the resource lasts that is being compiled.
+  func add(_ source: TLSSource) -> Int {
+    let number = free.popLast() ?? byNumber.count
+    if number == byNumber.count { byNumber.append(source) } else { byNumber[number] = source }
+    ResourceMemory.atEnd { [weak self] in self?.remove(number) }
+    onAdd(number, source)
+    return number
+  }
 
-  /// The places of one worker, by number.
-  func places(
+  private func remove(_ number: Int) {
+    byNumber[number] = nil
+    free.append(number)
+    onRemove(number)
+  }
+}
+
+extension TLSSource {
+  /// A worker's place for it.
+  func makePlace(
     _ store: StatsStore, main: Mailbox, own: Mailbox, worker: WorkerStats
-  ) -> Table<Ref<TLSPlace>> {
+  ) -> Ref<TLSPlace> {
     .immortal(
-      all.map { source in
-        .immortal(
-          TLSPlace(
-            source.context, stats: source.stats,
-            counters: NamedCounters(
-              scope: source.scope + "ssl.", store: store, main: main, own: own),
-            client: source.clientNames, worker: worker))
-      })
+      TLSPlace(
+        context, stats: stats,
+        counters: NamedCounters(scope: scope + "ssl.", store: store, main: main, own: own),
+        client: clientNames, worker: worker))
   }
 }

@@ -15,8 +15,7 @@ struct TransportSocketCompiler {
 
   /// A cluster's.
   func compile(
-    _ cluster: Envoy_Config_Cluster_V3_Cluster, index: Int, config: Ref<ClusterConfig>,
-    at path: ConfigPath
+    _ cluster: Envoy_Config_Cluster_V3_Cluster, config: Ref<ClusterConfig>, at path: ConfigPath
   ) {
     guard cluster.hasTransportSocket else { return }
     let place = path.field("transport_socket").field("typed_config")
@@ -36,7 +35,7 @@ struct TransportSocketCompiler {
     let source = TLSSource(
       .upstream(message), at: place, scope: "cluster.\(config.value.statName.string).",
       diagnostics, in: store)
-    if let source { sources.assign(sources.add(source), toCluster: index) }
+    if let source { config.value.security = Int32(truncatingIfNeeded: sources.add(source)) }
   }
 
   /// A filter chain's; nil for plain bytes, and after a mistake.

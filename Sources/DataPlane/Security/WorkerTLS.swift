@@ -3,10 +3,7 @@ import TLS
 
 /// What one worker knows of TLS: a place for each configuration, and why handshakes failed.
 struct WorkerTLS {
-  /// By number.
-  var places: Table<Ref<TLSPlace>> = .empty
-  /// The number of each cluster's; -1 for plain bytes.
-  var byCluster: Table<Int32> = .empty
+  var places = TLSPlaces()
   private var reasons: [Bytes] = []
 
   /// Different reasons kept. What can go wrong is a list of OpenSSL's and shorter than this; a peer
@@ -14,9 +11,9 @@ struct WorkerTLS {
   private static let reasonLimit = 256
 
   /// The place for a cluster's connections; nil for plain bytes.
-  func place(ofCluster index: Int) -> Ref<TLSPlace>? {
-    guard index < byCluster.count, byCluster[index] >= 0 else { return nil }
-    return places[Int(byCluster[index])]
+  /// - Parameter security: the number in its configuration.
+  func place(ofCluster security: Int32) -> Ref<TLSPlace>? {
+    security < 0 ? nil : places[Int(security)]
   }
 
   /// A number that stands for a reason where an errno would: negative, so that the two do not meet.
@@ -33,5 +30,30 @@ struct WorkerTLS {
   func reason(_ number: Int32) -> Bytes {
     let place = Int(-(number + 1))
     return reasons.indices.contains(place) ? reasons[place] : Bytes("TLS error")
+  }
+}
+
+/// A worker's places, by the numbers of the TLS configurations.
+struct TLSPlaces {
+  private var all: [Ref<TLSPlace>?] = []
+
+  /// The place of a number that a cluster or a chain in use has.
+  subscript(number: Int) -> Ref<TLSPlace> {
+    guard all.indices.contains(number), let place = all[number] else {
+      preconditionFailure("a TLS configuration that is in use has a place")
+    }
+    return place
+  }
+
+  mutating func set(_ place: Ref<TLSPlace>, at number: Int) {
+    while all.count <= number { all.append(nil) }
+    all[number] = place
+  }
+
+  /// The configuration is no more, and no connection of it is left.
+  mutating func remove(_ number: Int) {
+    guard all.indices.contains(number) else { return }
+    all[number]?.destroy()
+    all[number] = nil
   }
 }

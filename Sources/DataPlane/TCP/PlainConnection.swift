@@ -59,6 +59,7 @@ extension Ref where Value == PlainConnection {
       return false
     }
     value.worker = worker
+    listener.hold()
     value.listener = listener
     value.chain = chain
     value.kind = kind
@@ -173,6 +174,7 @@ extension Ref where Value == PlainConnection {
     unsafe loop.later(context: raw) { raw, _ in
       let plain = unsafe Ref<PlainConnection>(raw: raw)
       let worker = plain.worker
+      plain.value.listener?.letGo()
       plain.value.reset()
       worker.value.plains.release(plain)
     }

@@ -37,6 +37,7 @@ extension Ref where Value == TCPSession {
       let session = unsafe Ref<TCPSession>(raw: raw)
       let worker = session.worker
       if let snapshot = session.value.snapshot { worker.release(snapshot) }
+      session.value.listener?.letGo()
       session.value.reset()
       worker.value.tcpSessions.release(session)
     }

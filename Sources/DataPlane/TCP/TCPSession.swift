@@ -116,6 +116,7 @@ extension Ref where Value == TCPSession {
       unsafe downstream.open(fd, on: worker.value.loop, events: Self.downstreamEvents, owner: raw)
     else { return false }
     value.worker = worker
+    listener.hold()
     value.listener = listener
     value.chain = chain
     value.proxy = proxy
@@ -283,7 +284,7 @@ extension Ref where Value == TCPSession {
     let config = cluster.value.config
     var error = unsafe upstream.connect(
       to: address, on: loop, events: Self.upstreamEvents, owner: raw)
-    if error == 0, !secureUpstream(config.value.index) {
+    if error == 0, !secureUpstream(config.value.security) {
       upstream.close(on: loop, reset: true)
       error = ENOMEM
     }
@@ -313,9 +314,9 @@ extension Ref where Value == TCPSession {
   }
 
   /// Puts TLS in between, where the cluster speaks it. False when there is no memory for it.
-  private func secureUpstream(_ cluster: Int) -> Bool {
+  private func secureUpstream(_ security: Int32) -> Bool {
     value.upstreamSecured = nil
-    guard let place = worker.value.tls.place(ofCluster: cluster) else { return true }
+    guard let place = worker.value.tls.place(ofCluster: security) else { return true }
     let hostname = value.host?.value.hostname ?? .empty
     guard let secured = SecureHandle.client(place, fd: value.upstream.fd, hostname: hostname) else {
       return false

@@ -351,12 +351,16 @@ extension Ref where Value == HostPool {
 }
 
 extension Ref where Value == Worker {
-  /// Lets the pools follow the clusters' hosts.
-  func followHosts() {
-    let clusters = value.snapshot.value.clusters
-    for index in 0..<clusters.count {
-      guard let view = clusters[index] else { continue }
-      view.value.hostsChanged = { cluster in hostsChanged(of: cluster) }
+  /// Lets the pools follow a cluster's hosts. Before the worker sees the view.
+  func followHosts(of view: Ref<ClusterView>) {
+    view.value.hostsChanged = { cluster in hostsChanged(of: cluster) }
+  }
+
+  /// The cluster is no longer used but by requests that began before: what falls idle is closed.
+  func drainPools(of cluster: Ref<ClusterView>) {
+    let hosts = cluster.value.hosts
+    for index in 0..<hosts.value.hosts.count {
+      pool(of: hosts.value.hosts[index].host)?.leaveCluster()
     }
   }
 

@@ -134,7 +134,7 @@ extension Ref where Value == UpstreamConnection {
     let error = unsafe connection.connect(to: address, on: loop, events: Self.events, owner: raw)
     guard error == 0 else { return error }
     let config = pool.value.cluster.value.config
-    guard secure(config.value.index) else {
+    guard secure(config.value.security) else {
       connection.close(on: loop, reset: true)
       return ENOMEM
     }
@@ -148,8 +148,8 @@ extension Ref where Value == UpstreamConnection {
   }
 
   /// Puts TLS in between, where the cluster speaks it. False when there is no memory for it.
-  private func secure(_ cluster: Int) -> Bool {
-    guard let place = held.value.tls.place(ofCluster: cluster) else { return true }
+  private func secure(_ security: Int32) -> Bool {
+    guard let place = held.value.tls.place(ofCluster: security) else { return true }
     let hostname = pool.value.host.value.hostname
     guard let secured = SecureHandle.client(place, fd: value.connection.fd, hostname: hostname)
     else { return false }

@@ -575,6 +575,7 @@ oneof cluster_discovery_type
 oneof lb_config
 1 string name min_len=1
 2 envoy.config.cluster.v3.Cluster.DiscoveryType type oneof=0
+3 envoy.config.cluster.v3.Cluster.EdsClusterConfig eds_cluster_config
 4 google.protobuf.Duration connect_timeout gt=0
 5 google.protobuf.UInt32Value per_connection_buffer_limit_bytes
 6 envoy.config.cluster.v3.Cluster.LbPolicy lb_policy
@@ -598,6 +599,7 @@ enum envoy.config.cluster.v3.Cluster.DiscoveryType
 0 STATIC
 1 STRICT_DNS
 2 LOGICAL_DNS
+3 EDS
 enum envoy.config.cluster.v3.Cluster.LbPolicy
 0 ROUND_ROBIN
 1 LEAST_REQUEST
@@ -614,6 +616,9 @@ message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
 message envoy.config.cluster.v3.Cluster.RefreshRate
 1 google.protobuf.Duration base_interval gt=1000000 required
 2 google.protobuf.Duration max_interval gt=1000000
+message envoy.config.cluster.v3.Cluster.EdsClusterConfig
+1 envoy.config.core.v3.ConfigSource eds_config
+2 string service_name
 message envoy.config.cluster.v3.CircuitBreakers
 1 []envoy.config.cluster.v3.CircuitBreakers.Thresholds thresholds
 message envoy.config.cluster.v3.CircuitBreakers.Thresholds
@@ -717,6 +722,7 @@ message envoy.config.overload.v3.OverloadManager
 message envoy.config.bootstrap.v3.Bootstrap
 1 envoy.config.core.v3.Node node
 2 envoy.config.bootstrap.v3.Bootstrap.StaticResources static_resources
+3 envoy.config.bootstrap.v3.Bootstrap.DynamicResources dynamic_resources
 4 envoy.config.bootstrap.v3.ClusterManager cluster_manager
 7 google.protobuf.Duration stats_flush_interval gte=1000000 lt=300000000000
 12 envoy.config.bootstrap.v3.Admin admin
@@ -728,6 +734,9 @@ message envoy.config.bootstrap.v3.Bootstrap
 message envoy.config.bootstrap.v3.Bootstrap.StaticResources
 1 []envoy.config.listener.v3.Listener listeners
 2 []envoy.config.cluster.v3.Cluster clusters
+message envoy.config.bootstrap.v3.Bootstrap.DynamicResources
+1 envoy.config.core.v3.ConfigSource lds_config
+2 envoy.config.core.v3.ConfigSource cds_config
 message envoy.config.bootstrap.v3.Admin
 1 string access_log_path deprecated
 3 envoy.config.core.v3.Address address

@@ -45,6 +45,15 @@ package nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: @unchecked Senda
   /// Clears the value of `staticResources`. Subsequent reads from it will return its default value.
   package mutating func clearStaticResources() {_uniqueStorage()._staticResources = nil}
 
+  package var dynamicResources: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources {
+    get {_storage._dynamicResources ?? Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources()}
+    set {_uniqueStorage()._dynamicResources = newValue}
+  }
+  /// Returns true if `dynamicResources` has been explicitly set.
+  package var hasDynamicResources: Bool {_storage._dynamicResources != nil}
+  /// Clears the value of `dynamicResources`. Subsequent reads from it will return its default value.
+  package mutating func clearDynamicResources() {_uniqueStorage()._dynamicResources = nil}
+
   package var clusterManager: Envoy_Config_Bootstrap_V3_ClusterManager {
     get {_storage._clusterManager ?? Envoy_Config_Bootstrap_V3_ClusterManager()}
     set {_uniqueStorage()._clusterManager = newValue}
@@ -131,6 +140,38 @@ package nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: @unchecked Senda
     package var unknownFields = SwiftProtobuf.UnknownStorage()
 
     package init() {}
+  }
+
+  /// Resources that come while the process runs.
+  package nonisolated struct DynamicResources: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var ldsConfig: Envoy_Config_Core_V3_ConfigSource {
+      get {_ldsConfig ?? Envoy_Config_Core_V3_ConfigSource()}
+      set {_ldsConfig = newValue}
+    }
+    /// Returns true if `ldsConfig` has been explicitly set.
+    package var hasLdsConfig: Bool {self._ldsConfig != nil}
+    /// Clears the value of `ldsConfig`. Subsequent reads from it will return its default value.
+    package mutating func clearLdsConfig() {self._ldsConfig = nil}
+
+    package var cdsConfig: Envoy_Config_Core_V3_ConfigSource {
+      get {_cdsConfig ?? Envoy_Config_Core_V3_ConfigSource()}
+      set {_cdsConfig = newValue}
+    }
+    /// Returns true if `cdsConfig` has been explicitly set.
+    package var hasCdsConfig: Bool {self._cdsConfig != nil}
+    /// Clears the value of `cdsConfig`. Subsequent reads from it will return its default value.
+    package mutating func clearCdsConfig() {self._cdsConfig = nil}
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+
+    fileprivate var _ldsConfig: Envoy_Config_Core_V3_ConfigSource? = nil
+    fileprivate var _cdsConfig: Envoy_Config_Core_V3_ConfigSource? = nil
   }
 
   package init() {}
@@ -293,11 +334,12 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.bootstrap.v3"
 
 nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Bootstrap"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{4}\u{2}cluster_manager\0\u{4}\u{3}stats_flush_interval\0\u{2}\u{5}admin\0\u{3}stats_config\0\u{4}\u{2}overload_manager\0\u{4}\u{2}layered_runtime\0\u{2}\u{a}watchdogs\0\u{4}\u{4}typed_dns_resolver_config\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}node\0\u{3}static_resources\0\u{3}dynamic_resources\0\u{3}cluster_manager\0\u{4}\u{3}stats_flush_interval\0\u{2}\u{5}admin\0\u{3}stats_config\0\u{4}\u{2}overload_manager\0\u{4}\u{2}layered_runtime\0\u{2}\u{a}watchdogs\0\u{4}\u{4}typed_dns_resolver_config\0")
 
   fileprivate class _StorageClass {
     var _node: Envoy_Config_Core_V3_Node? = nil
     var _staticResources: Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources? = nil
+    var _dynamicResources: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources? = nil
     var _clusterManager: Envoy_Config_Bootstrap_V3_ClusterManager? = nil
     var _statsFlushInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _admin: Envoy_Config_Bootstrap_V3_Admin? = nil
@@ -318,6 +360,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
     init(copying source: _StorageClass) {
       _node = source._node
       _staticResources = source._staticResources
+      _dynamicResources = source._dynamicResources
       _clusterManager = source._clusterManager
       _statsFlushInterval = source._statsFlushInterval
       _admin = source._admin
@@ -346,6 +389,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
         switch fieldNumber {
         case 1: try { try decoder.decodeSingularMessageField(value: &_storage._node) }()
         case 2: try { try decoder.decodeSingularMessageField(value: &_storage._staticResources) }()
+        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._dynamicResources) }()
         case 4: try { try decoder.decodeSingularMessageField(value: &_storage._clusterManager) }()
         case 7: try { try decoder.decodeSingularMessageField(value: &_storage._statsFlushInterval) }()
         case 12: try { try decoder.decodeSingularMessageField(value: &_storage._admin) }()
@@ -371,6 +415,9 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
       } }()
       try { if let v = _storage._staticResources {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      try { if let v = _storage._dynamicResources {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
       } }()
       try { if let v = _storage._clusterManager {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
@@ -407,6 +454,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap: SwiftProtobuf.Message
         let rhs_storage = _args.1
         if _storage._node != rhs_storage._node {return false}
         if _storage._staticResources != rhs_storage._staticResources {return false}
+        if _storage._dynamicResources != rhs_storage._dynamicResources {return false}
         if _storage._clusterManager != rhs_storage._clusterManager {return false}
         if _storage._statsFlushInterval != rhs_storage._statsFlushInterval {return false}
         if _storage._admin != rhs_storage._admin {return false}
@@ -454,6 +502,45 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources: Swift
   package static func ==(lhs: Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources, rhs: Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources) -> Bool {
     if lhs.listeners != rhs.listeners {return false}
     if lhs.clusters != rhs.clusters {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Config_Bootstrap_V3_Bootstrap.protoMessageName + ".DynamicResources"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}lds_config\0\u{3}cds_config\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._ldsConfig) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._cdsConfig) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._ldsConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try { if let v = self._cdsConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources, rhs: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources) -> Bool {
+    if lhs._ldsConfig != rhs._ldsConfig {return false}
+    if lhs._cdsConfig != rhs._cdsConfig {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

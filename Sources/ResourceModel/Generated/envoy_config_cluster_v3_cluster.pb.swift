@@ -45,6 +45,15 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
     set {_uniqueStorage()._clusterDiscoveryType = .type(newValue)}
   }
 
+  package var edsClusterConfig: Envoy_Config_Cluster_V3_Cluster.EdsClusterConfig {
+    get {_storage._edsClusterConfig ?? Envoy_Config_Cluster_V3_Cluster.EdsClusterConfig()}
+    set {_uniqueStorage()._edsClusterConfig = newValue}
+  }
+  /// Returns true if `edsClusterConfig` has been explicitly set.
+  package var hasEdsClusterConfig: Bool {_storage._edsClusterConfig != nil}
+  /// Clears the value of `edsClusterConfig`. Subsequent reads from it will return its default value.
+  package mutating func clearEdsClusterConfig() {_uniqueStorage()._edsClusterConfig = nil}
+
   package var connectTimeout: SwiftProtobuf.Google_Protobuf_Duration {
     get {_storage._connectTimeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
     set {_uniqueStorage()._connectTimeout = newValue}
@@ -224,6 +233,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
     case `static` // = 0
     case strictDns // = 1
     case logicalDns // = 2
+    case eds // = 3
     case UNRECOGNIZED(Int)
 
     package init() {
@@ -235,6 +245,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
       case 0: self = .static
       case 1: self = .strictDns
       case 2: self = .logicalDns
+      case 3: self = .eds
       default: self = .UNRECOGNIZED(rawValue)
       }
     }
@@ -244,6 +255,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
       case .static: return 0
       case .strictDns: return 1
       case .logicalDns: return 2
+      case .eds: return 3
       case .UNRECOGNIZED(let i): return i
       }
     }
@@ -253,6 +265,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
       .static,
       .strictDns,
       .logicalDns,
+      .eds,
     ]
 
   }
@@ -401,6 +414,31 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
 
     fileprivate var _baseInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
     fileprivate var _maxInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
+  }
+
+  /// Where the endpoints of an EDS cluster come from.
+  package nonisolated struct EdsClusterConfig: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var edsConfig: Envoy_Config_Core_V3_ConfigSource {
+      get {_edsConfig ?? Envoy_Config_Core_V3_ConfigSource()}
+      set {_edsConfig = newValue}
+    }
+    /// Returns true if `edsConfig` has been explicitly set.
+    package var hasEdsConfig: Bool {self._edsConfig != nil}
+    /// Clears the value of `edsConfig`. Subsequent reads from it will return its default value.
+    package mutating func clearEdsConfig() {self._edsConfig = nil}
+
+    /// Its name among the endpoints, if it is not the cluster's own.
+    package var serviceName: String = String()
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+
+    fileprivate var _edsConfig: Envoy_Config_Core_V3_ConfigSource? = nil
   }
 
   package init() {}
@@ -614,11 +652,12 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.cluster.v3"
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Cluster"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}type\0\u{4}\u{2}connect_timeout\0\u{3}per_connection_buffer_limit_bytes\0\u{3}lb_policy\0\u{4}\u{3}max_requests_per_connection\0\u{3}circuit_breakers\0\u{4}\u{3}http_protocol_options\0\u{3}http2_protocol_options\0\u{4}\u{2}dns_refresh_rate\0\u{3}dns_lookup_family\0\u{4}\u{7}transport_socket\0\u{4}\u{4}alt_stat_name\0\u{3}common_http_protocol_options\0\u{3}upstream_connection_options\0\u{4}\u{3}load_assignment\0\u{4}\u{3}typed_extension_protocol_options\0\u{3}least_request_lb_config\0\u{4}\u{2}respect_dns_ttl\0\u{4}\u{5}dns_failure_refresh_rate\0\u{4}\u{b}typed_dns_resolver_config\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}type\0\u{3}eds_cluster_config\0\u{3}connect_timeout\0\u{3}per_connection_buffer_limit_bytes\0\u{3}lb_policy\0\u{4}\u{3}max_requests_per_connection\0\u{3}circuit_breakers\0\u{4}\u{3}http_protocol_options\0\u{3}http2_protocol_options\0\u{4}\u{2}dns_refresh_rate\0\u{3}dns_lookup_family\0\u{4}\u{7}transport_socket\0\u{4}\u{4}alt_stat_name\0\u{3}common_http_protocol_options\0\u{3}upstream_connection_options\0\u{4}\u{3}load_assignment\0\u{4}\u{3}typed_extension_protocol_options\0\u{3}least_request_lb_config\0\u{4}\u{2}respect_dns_ttl\0\u{4}\u{5}dns_failure_refresh_rate\0\u{4}\u{b}typed_dns_resolver_config\0")
 
   fileprivate class _StorageClass {
     var _name: String = String()
     var _clusterDiscoveryType: Envoy_Config_Cluster_V3_Cluster.OneOf_ClusterDiscoveryType?
+    var _edsClusterConfig: Envoy_Config_Cluster_V3_Cluster.EdsClusterConfig? = nil
     var _connectTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _perConnectionBufferLimitBytes: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
     var _lbPolicy: Envoy_Config_Cluster_V3_Cluster.LbPolicy = .roundRobin
@@ -650,6 +689,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
     init(copying source: _StorageClass) {
       _name = source._name
       _clusterDiscoveryType = source._clusterDiscoveryType
+      _edsClusterConfig = source._edsClusterConfig
       _connectTimeout = source._connectTimeout
       _perConnectionBufferLimitBytes = source._perConnectionBufferLimitBytes
       _lbPolicy = source._lbPolicy
@@ -696,6 +736,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
             _storage._clusterDiscoveryType = .type(v)
           }
         }()
+        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._edsClusterConfig) }()
         case 4: try { try decoder.decodeSingularMessageField(value: &_storage._connectTimeout) }()
         case 5: try { try decoder.decodeSingularMessageField(value: &_storage._perConnectionBufferLimitBytes) }()
         case 6: try { try decoder.decodeSingularEnumField(value: &_storage._lbPolicy) }()
@@ -744,6 +785,9 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
       }
       try { if case .type(let v)? = _storage._clusterDiscoveryType {
         try visitor.visitSingularEnumField(value: v, fieldNumber: 2)
+      } }()
+      try { if let v = _storage._edsClusterConfig {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
       } }()
       try { if let v = _storage._connectTimeout {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
@@ -813,6 +857,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
         let rhs_storage = _args.1
         if _storage._name != rhs_storage._name {return false}
         if _storage._clusterDiscoveryType != rhs_storage._clusterDiscoveryType {return false}
+        if _storage._edsClusterConfig != rhs_storage._edsClusterConfig {return false}
         if _storage._connectTimeout != rhs_storage._connectTimeout {return false}
         if _storage._perConnectionBufferLimitBytes != rhs_storage._perConnectionBufferLimitBytes {return false}
         if _storage._lbPolicy != rhs_storage._lbPolicy {return false}
@@ -842,7 +887,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
 }
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster.DiscoveryType: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATIC\0\u{1}STRICT_DNS\0\u{1}LOGICAL_DNS\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATIC\0\u{1}STRICT_DNS\0\u{1}LOGICAL_DNS\0\u{1}EDS\0")
 }
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster.LbPolicy: SwiftProtobuf._ProtoNameProviding {
@@ -926,6 +971,45 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster.RefreshRate: SwiftProtobuf
   package static func ==(lhs: Envoy_Config_Cluster_V3_Cluster.RefreshRate, rhs: Envoy_Config_Cluster_V3_Cluster.RefreshRate) -> Bool {
     if lhs._baseInterval != rhs._baseInterval {return false}
     if lhs._maxInterval != rhs._maxInterval {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Cluster_V3_Cluster.EdsClusterConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Config_Cluster_V3_Cluster.protoMessageName + ".EdsClusterConfig"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}eds_config\0\u{3}service_name\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularMessageField(value: &self._edsConfig) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.serviceName) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if let v = self._edsConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if !self.serviceName.isEmpty {
+      try visitor.visitSingularStringField(value: self.serviceName, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Cluster_V3_Cluster.EdsClusterConfig, rhs: Envoy_Config_Cluster_V3_Cluster.EdsClusterConfig) -> Bool {
+    if lhs._edsConfig != rhs._edsConfig {return false}
+    if lhs.serviceName != rhs.serviceName {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -20,7 +20,7 @@ extension BootstrapValidator {
     }
   }
 
-  private func validate(
+  func validate(
     _ listener: Envoy_Config_Listener_V3_Listener, at path: ConfigPath, clusters: Set<String>
   ) {
     if listener.hasAddress {

@@ -44,7 +44,7 @@ package struct BootstrapValidator {
     }
   }
 
-  private func validate(_ cluster: Envoy_Config_Cluster_V3_Cluster, at path: ConfigPath) {
+  func validate(_ cluster: Envoy_Config_Cluster_V3_Cluster, at path: ConfigPath) {
     let localities = cluster.loadAssignment.endpoints
     if cluster.type == .logicalDns, localities.reduce(0, { $0 + $1.lbEndpoints.count }) != 1 {
       diagnostics.error(
@@ -52,10 +52,19 @@ package struct BootstrapValidator {
     }
     // Only the names of DNS clusters are resolved.
     if cluster.type == .static {
-      let endpoints = path.field("load_assignment").field("endpoints")
-      for (position, locality) in localities.enumerated() {
-        validate(locality, at: endpoints.index(position).field("lb_endpoints"))
+      validate(cluster.loadAssignment, at: path.field("load_assignment"))
+    }
+    let eds = path.field("eds_cluster_config")
+    if cluster.type == .eds {
+      if !cluster.edsClusterConfig.hasEdsConfig, diagnostics.tree?.isWritten(eds) != true {
+        diagnostics.error(at: eds, "missing; a cluster of type EDS needs an eds_config")
       }
+      if cluster.hasLoadAssignment {
+        diagnostics.error(
+          at: path.field("load_assignment"), "the endpoints of a cluster of type EDS are sent")
+      }
+    } else if cluster.hasEdsClusterConfig {
+      diagnostics.error(at: eds, "goes with clusters of type EDS only")
     }
     let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     for key in cluster.typedExtensionProtocolOptions.keys.sorted() where key != options {
@@ -68,6 +77,15 @@ package struct BootstrapValidator {
       diagnostics.error(
         at: path.field("dns_failure_refresh_rate").field("max_interval"),
         "less than the base_interval")
+    }
+  }
+
+  func validate(
+    _ assignment: Envoy_Config_Endpoint_V3_ClusterLoadAssignment, at path: ConfigPath
+  ) {
+    let endpoints = path.field("endpoints")
+    for (position, locality) in assignment.endpoints.enumerated() {
+      validate(locality, at: endpoints.index(position).field("lb_endpoints"))
     }
   }
 

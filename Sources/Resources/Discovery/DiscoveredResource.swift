@@ -23,7 +23,8 @@ package struct DiscoveredResource {
     tree = node.tree
     self.diagnostics = diagnostics
     bytes = node.serialized
-    name = node.field("name")?.stringValue ?? ""
+    let field = type == ResourceType.endpoints.rawValue ? "cluster_name" : "name"
+    name = node.field(field)?.stringValue ?? ""
   }
 
   /// Where it stands, for whoever shows it.
@@ -54,6 +55,9 @@ package struct DiscoveredResource {
 
 /// The kinds of resources that come while the process runs, by their messages.
 package enum ResourceType: String, CaseIterable {
+  case clusters = "envoy.config.cluster.v3.Cluster"
+  case endpoints = "envoy.config.endpoint.v3.ClusterLoadAssignment"
+  case listeners = "envoy.config.listener.v3.Listener"
   case routes = "envoy.config.route.v3.RouteConfiguration"
 }
 

@@ -8,6 +8,26 @@ package struct ResourceValidator {
     validator = BootstrapValidator(diagnostics: diagnostics)
   }
 
+  /// Reports what does not fit together in a listener.
+  /// - Parameter clusters: every cluster there is.
+  package func validate(
+    _ listener: Envoy_Config_Listener_V3_Listener, at path: ConfigPath, clusters: Set<String>
+  ) {
+    validator.validate(listener, at: path, clusters: clusters)
+  }
+
+  /// Reports what does not fit together in a cluster.
+  package func validate(_ cluster: Envoy_Config_Cluster_V3_Cluster, at path: ConfigPath) {
+    validator.validate(cluster, at: path)
+  }
+
+  /// Reports what does not fit together in the endpoints of a cluster.
+  package func validate(
+    _ assignment: Envoy_Config_Endpoint_V3_ClusterLoadAssignment, at path: ConfigPath
+  ) {
+    validator.validate(assignment, at: path)
+  }
+
   /// Reports what does not fit together in a route configuration for one connection manager.
   /// - Parameters:
   ///   - clusters: every cluster there is. Only `validate_clusters` makes an unknown one a mistake:

@@ -274,12 +274,3 @@ extension RouteCompiler {
     ClusterReference(name: .configured(name), index: options.cluster(name))
   }
 }
-
-extension Bytes {
-  /// A copy that lasts until the process ends.
-  static func immortal(_ bytes: [UInt8]) -> Bytes {
-    let copy = Table.configured(bytes)
-    guard let base = unsafe copy.pointer else { return .empty }
-    return unsafe Bytes(base: base, count: copy.count)
-  }
-}

@@ -106,8 +106,16 @@ package final class StatsStore {
 
   /// Forgets every statistic whose name starts with `prefix`, such as those of a removed cluster.
   /// No worker may write to them any more: their places go to the next names.
-  package func remove(prefix: String) {
-    let matches = { (name: String) in name.hasPrefix(prefix) }
+  package func remove(prefix: String) { remove { $0.hasPrefix(prefix) } }
+
+  /// The same for many prefixes in one pass; each ends with a dot.
+  package func remove(scopes: Set<String>) {
+    remove { name in
+      name.indices.contains { name[$0] == "." && scopes.contains(String(name[...$0])) }
+    }
+  }
+
+  private func remove(where matches: (String) -> Bool) {
     for type in [StatType.counter, .gauge, .histogram] {
       let places = withNames(of: type) { $0.remove(where: matches) }
       for place in places {

@@ -111,7 +111,8 @@ ELSEWHERE = (
     r"|Listener\.continue_on"
     # What comes while the process runs: dynamic/.
     r"|\.(Rds|ConfigSource|PathConfigSource|WatchedDirectory|DiscoveryResponse)\."
-    r"|HttpConnectionManager\.rds"
+    r"|HttpConnectionManager\.rds|Cluster\.(eds_cluster_config|EdsClusterConfig\.)"
+    r"|Bootstrap\.(dynamic_resources|DynamicResources\.)"
     # The rest of a cookie hash needs a hashing balancer.
     r"|HashPolicy\.Cookie(Attribute)?\."
     # Values of metadata that nothing can set yet.

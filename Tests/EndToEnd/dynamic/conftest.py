@@ -1,7 +1,11 @@
 """What the tests of dynamic configuration share."""
 
+import json
+import threading
+
 import pytest
 
+from harness.client import Connection, request_bytes
 from harness.discovery import ROUTES, ResourceFile
 from harness.proxy import Proxy, bootstrap, free_port
 from harness.simple import cluster, listener
@@ -69,3 +73,36 @@ def routed(proxy_kind, tmp_path):
     yield make
     for one in open_:
         one.stop()
+
+
+def load(port, over, headers=()):
+    """Clients that ask all the time until `over`; returns (threads, statuses, what went wrong)."""
+    statuses, wrong = [], []
+
+    def ask():
+        with Connection(port) as client:
+            while not over.is_set():
+                client.send(request_bytes(headers=headers))
+                response = client.read_response()
+                statuses.append(response.status)
+                if response.status != 200:
+                    wrong.append((response.status, response.body))
+                if response.value("connection") == "close":
+                    return ask()
+        return None
+
+    def guarded():
+        try:
+            ask()
+        except Exception as error:  # pylint: disable=broad-exception-caught
+            wrong.append(error)
+
+    threads = [threading.Thread(target=guarded) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    return threads, statuses, wrong
+
+
+def allocated(proxy):
+    """Bytes that the proxy's allocator has handed out."""
+    return int(json.loads(proxy.admin("/memory").body)["allocated"])

@@ -13,7 +13,7 @@ from harness.simple import cluster, listener
 from harness.upstream import reply
 from harness.waiting import until
 
-from .conftest import following
+from .conftest import allocated, following, load
 
 TO_UP = {"match": {"prefix": "/"}, "route": {"cluster": "up"}}
 
@@ -155,20 +155,7 @@ def test_updates_under_load_lose_nothing(routed):
     """A new table every 20 ms, and clients that ask all the time."""
     one = routed(route_config("local", TO_UP))
     over = threading.Event()
-    wrong, count = [], []
-
-    def ask():
-        with Connection(one.port) as client:
-            while not over.is_set():
-                client.send(request_bytes())
-                status = client.read_response().status
-                count.append(status)
-                if status != 200:
-                    wrong.append(status)
-
-    threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
+    threads, statuses, wrong = load(one.port, over)
     for version in range(50):
         cluster_name = ("up", "other")[version % 2]
         one.put(route_config("local", says("never", path=f"/{version}"), {
@@ -178,7 +165,7 @@ def test_updates_under_load_lose_nothing(routed):
     over.set()
     for thread in threads:
         thread.join()
-    assert not wrong and len(count) > 100
+    assert not wrong and len(statuses) > 100
 
 
 def test_replaced_tables_are_freed(routed, proxy_kind):
@@ -193,12 +180,9 @@ def test_replaced_tables_are_freed(routed, proxy_kind):
                 says("x" * 50, path=f"/{number}/{index}") for index in range(500))))
             until(lambda n=number: one.stat("config_reload") >= n + 2)
 
-    def allocated():
-        return int(json.loads(one.proxy.admin("/memory").body)["allocated"])
-
     update(0, 20)
-    before = allocated()
+    before = allocated(one.proxy)
     update(20, 100)
-    grown = allocated() - before
+    grown = allocated(one.proxy) - before
     # One such table alone takes more than 200 KiB.
     assert grown < 150_000, f"{grown} bytes more"

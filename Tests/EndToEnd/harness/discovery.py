@@ -46,3 +46,28 @@ def route_config(name, *routes, **more):
     """A route configuration with one virtual host for everything."""
     return {"name": name, "virtual_hosts": [
         {"name": "all", "domains": ["*"], "routes": list(routes)}], **more}
+
+
+CLUSTERS = TYPES + "cluster.v3.Cluster"
+ENDPOINTS = TYPES + "endpoint.v3.ClusterLoadAssignment"
+
+
+def endpoint(port, host="127.0.0.1", **more):
+    """One endpoint on loopback."""
+    return {"endpoint": {"address": {
+        "socket_address": {"address": host, "port_value": port}}}, **more}
+
+
+def assignment(name, *endpoints):
+    """Endpoints of one locality; a number is a port."""
+    return {"cluster_name": name, "endpoints": [{"lb_endpoints": [
+        one if isinstance(one, dict) else endpoint(one) for one in endpoints]}]}
+
+
+def eds_cluster(name, source, **more):
+    """A cluster whose endpoints are sent."""
+    return {"name": name, "type": "EDS", "connect_timeout": "1s",
+            "eds_cluster_config": {"eds_config": source}, **more}
+
+
+LISTENERS = TYPES + "listener.v3.Listener"

@@ -1,0 +1,31 @@
+import Engine
+import ResourceModel
+import Resources
+import Upstream
+
+/// Compiles one cluster, with all that belongs to it, in memory of its own.
+struct ClusterResourceCompiler {
+  let context: CompileContext
+
+  /// Not fit for use when errors were reported.
+  func compile(
+    _ message: Envoy_Config_Cluster_V3_Cluster, at path: ConfigPath
+  ) -> CompiledCluster {
+    if message.hasEdsClusterConfig {
+      ConfigSourceChecker(diagnostics: context.diagnostics).check(
+        message.edsClusterConfig.edsConfig,
+        at: path.field("eds_cluster_config").field("eds_config"))
+    }
+    let memory = ResourceMemory()
+    let config = memory.whileOpen {
+      let config = ClusterCompiler(
+        diagnostics: context.diagnostics, runtime: context.layers.snapshot.integer
+      ).compile(message, at: path)
+      TransportSocketCompiler(
+        diagnostics: context.diagnostics, store: context.store, sources: context.tls
+      ).compile(message, config: config, at: path)
+      return config
+    }
+    return CompiledCluster(name: message.name, config: config, memory: memory)
+  }
+}

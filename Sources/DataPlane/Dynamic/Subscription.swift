@@ -1,0 +1,50 @@
+import CLinux
+import ResourceModel
+import Resources
+
+/// Why one resource of an answer is not taken over.
+struct Refusal {
+  /// What the resource calls itself.
+  let name: String
+  /// Each with its place.
+  let reasons: [String]
+}
+
+/// Who is told of resources.
+struct Subscriber {
+  /// A whole answer has come. Returns what of it is refused: the rest has been taken over.
+  let update: (DiscoveredSet) -> [Refusal]
+  /// There is no answer yet, or none that could be read: who waits for a first one goes on without.
+  let failed: () -> Void
+}
+
+/// Resources of one kind that come from somewhere. It ends when nobody holds it any more.
+protocol Subscription: AnyObject {
+  /// Asks for the resources; from then on they are followed.
+  func start()
+}
+
+/// A version of a resource that is in force.
+struct AcceptedResource {
+  let resource: DiscoveredResource
+  let version: String
+  /// Nanoseconds since 1970.
+  let acceptedAt = fl_realtime_ns()
+}
+
+extension Server {
+  /// A subscription to what a `config_source` leads to.
+  /// - Parameters:
+  ///   - name: of the one resource that is wanted; nil for all of the kind.
+  ///   - what: for logs: `RDS for 'local'`.
+  ///   - scope: of its statistics; ends with a dot.
+  func subscribe(
+    to source: Envoy_Config_Core_V3_ConfigSource, _ type: ResourceType, named name: String?,
+    of what: String, scope: String, _ subscriber: Subscriber
+  ) -> any Subscription {
+    FileSubscription(
+      source.pathConfigSource, of: what,
+      stats: SubscriptionStats(scope: scope, in: config.store), watcher: watcher,
+      subscriber: subscriber)
+  }
+}
