@@ -119,14 +119,14 @@ extension Ref where Value == Connection {
   /// Begins to connect; `connected` is called when that has ended, never from within this call.
   /// Returns 0, or the errno of an attempt that failed at once.
   package func connect(
-    to address: SocketAddress, from source: SocketAddress? = nil, on loop: EventLoop,
+    to address: SocketAddress, from source: SourceBinding? = nil, on loop: EventLoop,
     events: Ref<ConnectionEvents>, owner: UnsafeMutableRawPointer
   ) -> Int32 {
     let fd = fl_socket(address.family)
     guard fd >= 0 else { return -fd }
     if !address.isUnix { _ = fl_set_nodelay(fd) }
-    if let source {
-      let bound = unsafe source.withKernelAddress { unsafe fl_bind(fd, $0, $1) }
+    if let source, !address.isUnix {
+      let bound = source.bind(fd)
       guard bound == 0 else {
         _ = CLinux.close(fd)
         return -bound

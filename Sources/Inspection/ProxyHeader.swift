@@ -19,7 +19,7 @@ package struct ProxyHeader: BitwiseCopyable {
     package let destination: SocketAddress
   }
 
-  private static let signature: StaticString = "\r\n\r\n\0\r\nQUIT\n"
+  static let signature: StaticString = "\r\n\r\n\0\r\nQUIT\n"
   /// Version 1's longest line, its CRLF included (§2.1).
   private static let longestLine = 107
   /// Version 2's fixed part.

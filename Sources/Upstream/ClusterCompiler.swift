@@ -14,7 +14,14 @@ package struct ClusterCompiler {
   /// The runtime's number under a key; nil when no layer has one.
   let runtime: (String) -> UInt64?
 
-  package init(diagnostics: Diagnostics, runtime: @escaping (String) -> UInt64? = { _ in nil }) {
+  /// `cluster_manager.upstream_bind_config`: for clusters that say nothing of it.
+  let bindConfig: Envoy_Config_Core_V3_BindConfig?
+
+  package init(
+    diagnostics: Diagnostics, bindConfig: Envoy_Config_Core_V3_BindConfig? = nil,
+    runtime: @escaping (String) -> UInt64? = { _ in nil }
+  ) {
+    self.bindConfig = bindConfig
     self.diagnostics = diagnostics
     self.runtime = runtime
   }
@@ -29,6 +36,7 @@ package struct ClusterCompiler {
     let eyeballs = cluster.upstreamConnectionOptions.happyEyeballsConfig
     let endpoints = EndpointCompiler(diagnostics: diagnostics, discovery: discovery(cluster))
       .compile(cluster.loadAssignment, at: path.field("load_assignment"))
+    let http = httpOptions(cluster, at: path)
     return .configured(
       ClusterConfig(
         name: name,
@@ -41,8 +49,10 @@ package struct ClusterCompiler {
         displayName: cluster.altStatName.isEmpty ? name : .configured(cluster.altStatName),
         defaultLimits: limits.normal,
         highLimits: limits.high,
-        http: httpOptions(cluster, at: path),
+        http: http,
         keepalive: keepalive(cluster),
+        source: source(cluster, at: path),
+        proxyHeader: proxyHeader(cluster, isHTTP2: http.isHTTP2, at: path),
         firstFamily: eyeballs.firstAddressFamilyVersion.family,
         firstFamilyCount: eyeballs.hasFirstAddressFamilyCount
           ? Int(eyeballs.firstAddressFamilyCount.value) : 1,

@@ -29,6 +29,44 @@ struct ProxyHeaderTests {
     } ?? text
   }
 
+  /// What is written for two addresses, as it is read again.
+  static func written(_ version: ProxyHeader.Version, _ source: String, _ destination: String)
+    -> String
+  {
+    func address(_ ip: String, _ port: UInt16) -> SocketAddress {
+      SocketAddress(ip: ip, port: port) ?? SocketAddress()
+    }
+    var memory = [UInt8](repeating: 0, count: ProxyHeader.longestWritten)
+    let count = memory.withUnsafeMutableBufferPointer { buffer in
+      guard let base = buffer.baseAddress else { return 0 }
+      var out = ByteWriter(base: base, capacity: buffer.count)
+      ProxyHeader.write(
+        version, from: address(source, 65535), to: address(destination, 443), into: &out)
+      return out.overflowed ? 0 : out.count
+    }
+    return told(Array(memory.prefix(count)))
+  }
+
+  @Test(
+    "what is written is read again",
+    arguments: [
+      ("1.2.3.4", "5.6.7.8", "38", "28", " 1.2.3.4:65535 5.6.7.8:443"),
+      ("::1", "2001:db8::2", "38", "52", " [::1]:65535 [2001:db8::2]:443"),
+      ("1.2.3.4", "::1", "15", "16", ""),
+      ("", "5.6.7.8", "15", "16", ""),
+    ])
+  func writing(pair: (String, String, String, String, String)) {
+    let (source, destination, line, binary, addresses) = pair
+    #expect(Self.written(.v1, source, destination) == "v1 \(line)\(addresses)")
+    #expect(Self.written(.v2, source, destination) == "v2 \(binary)\(addresses)")
+  }
+
+  @Test("the longest addresses fit into a line")
+  func longestLine() {
+    let long = "1111:2222:3333:4444:5555:6666:7777:8888"
+    #expect(Self.written(.v1, long, long) == "v1 102 [\(long)]:65535 [\(long)]:443")
+  }
+
   @Test(
     "version 1",
     arguments: [

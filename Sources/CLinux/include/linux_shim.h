@@ -164,6 +164,9 @@ static inline int fl_set_freebind(int fd, int family) {
   return family == AF_INET6 ? fl_set_int(fd, IPPROTO_IPV6, 78, 1) : fl_set_int(fd, IPPROTO_IP, 15, 1);
 }
 
+// IP_BIND_ADDRESS_NO_PORT, for IPv6 too; where there is none, the port is taken at once.
+static inline void fl_choose_port_late(int fd) { (void)fl_set_int(fd, IPPROTO_IP, 24, 1); }
+
 static inline int fl_socket_error(int fd) {
   int error = 0;
   socklen_t length = sizeof error;

@@ -19,7 +19,8 @@ struct ClusterResourceCompiler {
     let memory = ResourceMemory()
     let config = memory.whileOpen {
       let config = ClusterCompiler(
-        diagnostics: context.diagnostics, runtime: context.layers.snapshot.integer
+        diagnostics: context.diagnostics, bindConfig: context.bindConfig,
+        runtime: context.layers.snapshot.integer
       ).compile(message, at: path)
       TransportSocketCompiler(
         diagnostics: context.diagnostics, store: context.store, sources: context.tls

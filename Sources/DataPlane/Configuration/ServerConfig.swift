@@ -67,6 +67,8 @@ final class CompileContext {
   let tls: TLSSources
   let connectionBuckets: ConnectionBuckets
   let node: Envoy_Config_Core_V3_Node
+  /// The cluster manager's, for clusters that have none of their own.
+  let bindConfig: Envoy_Config_Core_V3_BindConfig?
   /// Nil while a configuration is only validated.
   let logWriter: LogWriter?
   private var loads: [FilterLoad] = []
@@ -87,6 +89,8 @@ final class CompileContext {
     managerPlaces = PlaceNumbers()
     connectionBuckets = ConnectionBuckets()
     node = loaded.bootstrap.node
+    let manager = loaded.bootstrap.clusterManager
+    bindConfig = manager.hasUpstreamBindConfig ? manager.upstreamBindConfig : nil
   }
 
   /// The same for a resource that has come by itself.
@@ -102,6 +106,7 @@ final class CompileContext {
     connectionBuckets = base.connectionBuckets
     tls = base.tls
     node = base.node
+    bindConfig = base.bindConfig
     logWriter = base.logWriter
   }
 

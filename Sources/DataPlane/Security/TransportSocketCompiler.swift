@@ -11,6 +11,10 @@ struct TransportSocketCompiler {
   let store: StatsStore
   let sources: TLSSources
 
+  /// Is the cluster compiler's.
+  private typealias ProxyTransport =
+    Envoy_Extensions_TransportSockets_ProxyProtocol_V3_ProxyProtocolUpstreamTransport
+
   private static let raw = "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
 
   /// A cluster's.
@@ -19,7 +23,10 @@ struct TransportSocketCompiler {
   ) {
     guard cluster.hasTransportSocket else { return }
     let place = path.field("transport_socket").field("typed_config")
-    guard let any = content(cluster.transportSocket, at: place) else { return }
+    guard let any = content(cluster.transportSocket, at: place), !any.isA(ProxyTransport.self)
+    else {
+      return
+    }
     guard var message = try? TLSCompiler.Upstream(unpackingAny: any) else {
       return diagnostics.error(at: place, "expected UpstreamTlsContext or RawBuffer")
     }

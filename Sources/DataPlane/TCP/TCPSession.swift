@@ -283,7 +283,7 @@ extension Ref where Value == TCPSession {
     let address = value.hostAddress
     let config = cluster.value.config
     var error = unsafe upstream.connect(
-      to: address, on: loop, events: Self.upstreamEvents, owner: raw)
+      to: address, from: config.value.source, on: loop, events: Self.upstreamEvents, owner: raw)
     if error == 0, !secureUpstream(config.value.security) {
       upstream.close(on: loop, reset: true)
       error = ENOMEM
@@ -338,6 +338,11 @@ extension Ref where Value == TCPSession {
     value.phase = .relaying
     value.lastActivity = loop.now
     countConnected()
+    if let version = value.cluster?.value.config.value.proxyHeader {
+      ProxyHeader.lend(version, from: value.remote, to: value.local) {
+        upstream.write($0, on: loop)
+      }
+    }
     downstream.resumeReading(on: loop)
   }
 

@@ -2,6 +2,7 @@ import CLinux
 import Engine
 import HTTPCodec
 import HTTPModel
+import Inspection
 import Telemetry
 import Upstream
 
@@ -131,9 +132,10 @@ extension Ref where Value == UpstreamConnection {
   }
 
   private func connect(to address: SocketAddress) -> Int32 {
-    let error = unsafe connection.connect(to: address, on: loop, events: Self.events, owner: raw)
-    guard error == 0 else { return error }
     let config = pool.value.cluster.value.config
+    let error = unsafe connection.connect(
+      to: address, from: config.value.source, on: loop, events: Self.events, owner: raw)
+    guard error == 0 else { return error }
     guard secure(config.value.security) else {
       connection.close(on: loop, reset: true)
       return ENOMEM
@@ -200,6 +202,9 @@ extension Ref where Value == UpstreamConnection {
       capacityUsed()
       return .http2(opened)
     }
+    if let version = pool.value.cluster.value.config.value.proxyHeader {
+      announce(stream, version)
+    }
     value.stream = stream
     value.phase = .head
     value.requests &+= 1
@@ -207,6 +212,15 @@ extension Ref where Value == UpstreamConnection {
     value.keepAlive = true
     value.interims = 0
     return .http1(self)
+  }
+
+  /// Says for whose request the connection is; it carries no other.
+  private func announce(_ stream: Ref<RequestStream>, _ version: ProxyHeaderVersion) {
+    let client = stream.value.downstream
+    ProxyHeader.lend(
+      version, from: client?.value.remote ?? SocketAddress(),
+      to: client?.value.local ?? SocketAddress()
+    ) { write($0) }
   }
 
   @inline(__always)
@@ -453,8 +467,10 @@ extension Ref where Value == UpstreamConnection {
     value.stream = nil
     let limit = pool.value.cluster.value.config.value.http.maxRequestsPerConnection ?? 0
     let exhausted = limit > 0 && value.requests >= limit
+    let isAnnounced = pool.value.cluster.value.config.value.proxyHeader != nil
     let mayContinue =
-      value.keepAlive && value.requestSent && !leftover && !exhausted && value.stash == nil
+      value.keepAlive && value.requestSent && !isAnnounced && !leftover && !exhausted
+      && value.stash == nil
       && !value.connection.mayBeDead && value.connection.queuedBytes == 0
     if exhausted { pool.countMaxRequests() }
     guard mayContinue else { return close(byPeer: byPeer, withRequest: !value.requestSent) }

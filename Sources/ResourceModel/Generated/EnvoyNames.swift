@@ -8,19 +8,20 @@ envoy.config.bootstrap.v3.Admin profile_path=2 socket_options=4 ignore_global_co
 envoy.config.bootstrap.v3.Bootstrap node_context_params=26 hds_config=14 flags_path=5 stats_sinks=6 deferred_stat_options=39 stats_flush_on_admin=29 stats_eviction_interval=42 watchdog=8 tracing=9 enable_dispatcher_stats=16 header_prefix=18 stats_server_version_override=19 use_tcp_for_dns_lookups=20 dns_resolution_config=30 bootstrap_extensions=21 fatal_actions=28 config_sources=22 default_config_source=23 default_socket_interface=24 certificate_provider_instances=25 inline_headers=32 perf_tracing_file_path=33 default_regex_engine=34 xds_delegate_extension=35 xds_config_tracker_extension=36 listener_manager=37 application_log_config=38 grpc_async_client_manager_config=40 memory_allocator_manager=41 enable_worker_cpu_affinity=43
 envoy.config.bootstrap.v3.Bootstrap.DynamicResources lds_resources_locator=5 cds_resources_locator=6 ads_config=3
 envoy.config.bootstrap.v3.Bootstrap.StaticResources secrets=3
-envoy.config.bootstrap.v3.ClusterManager outlier_detection=2 upstream_bind_config=3 load_stats_config=4 enable_deferred_cluster_creation=5
+envoy.config.bootstrap.v3.ClusterManager outlier_detection=2 load_stats_config=4 enable_deferred_cluster_creation=5
 envoy.config.bootstrap.v3.RuntimeLayer disk_layer=3 admin_layer=4 rtds_layer=5
 envoy.config.bootstrap.v3.Watchdog actions=7 max_kill_timeout_jitter=6 multikill_timeout=4 multikill_threshold=5
 envoy.config.cluster.v3.CircuitBreakers per_host_thresholds=2
 envoy.config.cluster.v3.CircuitBreakers.Thresholds max_connection_pools=7
 envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget budget_interval=3
-envoy.config.cluster.v3.Cluster transport_socket_matches=43 transport_socket_matcher=59 cluster_type=38 health_checks=8 upstream_http_protocol_options=46 dns_jitter=58 dns_resolvers=18 use_tcp_for_dns_lookups=45 dns_resolution_config=53 wait_for_warm_on_init=54 outlier_detection=19 cleanup_interval=20 upstream_bind_config=21 lb_subset_config=22 ring_hash_lb_config=23 maglev_lb_config=52 original_dst_lb_config=34 round_robin_lb_config=56 common_lb_config=27 metadata=25 protocol_selection=26 close_connections_on_host_health_failure=31 ignore_health_on_host_removal=32 filters=40 load_balancing_policy=41 lrs_server=42 lrs_report_endpoint_metrics=57 track_timeout_budgets=47 upstream_config=48 track_cluster_stats=49 preconnect_policy=50 connection_pool_per_downstream_connection=51 per_connection_buffer_high_watermark_timeout=60 queuing_policies=62 stats_matcher=61
+envoy.config.cluster.v3.Cluster transport_socket_matches=43 transport_socket_matcher=59 cluster_type=38 health_checks=8 upstream_http_protocol_options=46 dns_jitter=58 dns_resolvers=18 use_tcp_for_dns_lookups=45 dns_resolution_config=53 wait_for_warm_on_init=54 outlier_detection=19 cleanup_interval=20 lb_subset_config=22 ring_hash_lb_config=23 maglev_lb_config=52 original_dst_lb_config=34 round_robin_lb_config=56 common_lb_config=27 metadata=25 protocol_selection=26 close_connections_on_host_health_failure=31 ignore_health_on_host_removal=32 filters=40 load_balancing_policy=41 lrs_server=42 lrs_report_endpoint_metrics=57 track_timeout_budgets=47 upstream_config=48 track_cluster_stats=49 preconnect_policy=50 connection_pool_per_downstream_connection=51 per_connection_buffer_high_watermark_timeout=60 queuing_policies=62 stats_matcher=61
 envoy.config.cluster.v3.Cluster.DiscoveryType ORIGINAL_DST=4
 envoy.config.cluster.v3.Cluster.LbPolicy RING_HASH=2 MAGLEV=5 CLUSTER_PROVIDED=6 LOAD_BALANCING_POLICY_CONFIG=7
 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig slow_start_config=3
 envoy.config.cluster.v3.UpstreamConnectionOptions set_local_interface_name_on_upstream_connections=2
 envoy.config.core.v3.Address envoy_internal_address=3
 envoy.config.core.v3.ApiVersion V2=1
+envoy.config.core.v3.BindConfig socket_options=3 extra_source_addresses=5 additional_source_addresses=4 local_address_selector=6
 envoy.config.core.v3.ConfigSource authorities=7 path=1 api_config_source=2 ads=3 self=5
 envoy.config.core.v3.DataSource watched_directory=5
 envoy.config.core.v3.HeaderValue raw_value=3
@@ -30,7 +31,7 @@ envoy.config.core.v3.HttpProtocolOptions max_connection_duration_jitter=8
 envoy.config.core.v3.KeepaliveSettings connection_idle_interval=4
 envoy.config.core.v3.Metadata typed_filter_metadata=2
 envoy.config.core.v3.Node dynamic_parameters=12 user_agent_name=6 user_agent_version=7 user_agent_build_version=8 extensions=9 client_features=10 listening_addresses=11
-envoy.config.core.v3.ProxyProtocolConfig version=1 pass_through_tlvs=2 added_tlvs=3
+envoy.config.core.v3.ProxyProtocolConfig pass_through_tlvs=2 added_tlvs=3
 envoy.config.core.v3.SocketAddress named_port=4 resolver_name=5 ipv4_compat=6 network_namespace_filepath=7
 envoy.config.core.v3.SocketAddress.Protocol UDP=1
 envoy.config.core.v3.SubstitutionFormatString formatters=6
@@ -75,6 +76,7 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter config_di
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy on_demand=14 metadata_match=9 downstream_idle_timeout=3 upstream_idle_timeout=4 backoff_options=18 hash_policy=11 tunneling_config=12 max_downstream_connection_duration_jitter_percentage=20 access_log_flush_interval=15 flush_access_log_on_connected=16 access_log_options=17 proxy_protocol_tlvs=19 upstream_connect_mode=21 max_early_data_bytes=22
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight metadata_match=3
 envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig use_resolvers_as_fallback=3 filter_unroutable_families=4 dns_resolver_options=2 udp_max_queries=5 rotate_nameservers=8 edns0_max_payload_size=9 max_udp_channel_duration=10 reinit_channel_on_timeout=11 qcache_max_ttl=12
+envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport allow_unspecified_address=3 tlv_as_pool_key=4
 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext ca_certificate_provider_instance=13 system_root_certs=17 require_signed_certificate_timestamp=6 custom_validator_config=12
 envoy.extensions.transport_sockets.tls.v3.CommonTlsContext tls_certificate_sds_secret_configs=6 tls_certificate_provider_instance=14 custom_tls_certificate_selector=16 tls_certificate_certificate_provider=9 tls_certificate_certificate_provider_instance=11 validation_context_sds_secret_config=7 combined_validation_context=8 validation_context_certificate_provider=10 validation_context_certificate_provider_instance=12 custom_handshaker=13 key_log=15
 envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext require_sni=3 session_ticket_keys_sds_secret_config=5 ocsp_staple_policy=8
@@ -603,7 +605,6 @@ envoy.extensions.transport_sockets.alts.v3.Alts
 envoy.extensions.transport_sockets.dynamic_modules.v3.DynamicModuleTransportSocket
 envoy.extensions.transport_sockets.http_11_proxy.v3.Http11ProxyUpstreamTransport
 envoy.extensions.transport_sockets.internal_upstream.v3.InternalUpstreamTransport
-envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
 envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport
 envoy.extensions.transport_sockets.quic.v3.QuicUpstreamTransport
 envoy.extensions.transport_sockets.s2a.v3.S2AConfiguration

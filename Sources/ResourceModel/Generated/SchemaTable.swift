@@ -123,9 +123,13 @@ oneof address required
 1 envoy.config.core.v3.SocketAddress socket_address oneof=0
 2 envoy.config.core.v3.Pipe pipe oneof=0
 message envoy.config.core.v3.ProxyProtocolConfig
+1 envoy.config.core.v3.ProxyProtocolConfig.Version version
 enum envoy.config.core.v3.ProxyProtocolConfig.Version
 0 V1
 1 V2
+message envoy.config.core.v3.BindConfig
+1 envoy.config.core.v3.SocketAddress source_address
+2 google.protobuf.BoolValue freebind
 message envoy.config.core.v3.CidrRange
 1 string address_prefix min_len=1
 2 google.protobuf.UInt32Value prefix_len lte=128
@@ -585,6 +589,7 @@ oneof lb_config
 14 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options deprecated
 16 google.protobuf.Duration dns_refresh_rate deprecated gt=1000000
 17 envoy.config.cluster.v3.Cluster.DnsLookupFamily dns_lookup_family
+21 envoy.config.core.v3.BindConfig upstream_bind_config
 24 envoy.config.core.v3.TransportSocket transport_socket
 28 string alt_stat_name
 29 envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options deprecated
@@ -743,6 +748,7 @@ message envoy.config.bootstrap.v3.Admin
 5 []envoy.config.accesslog.v3.AccessLog access_log
 message envoy.config.bootstrap.v3.ClusterManager
 1 string local_cluster_name
+3 envoy.config.core.v3.BindConfig upstream_bind_config
 message envoy.config.bootstrap.v3.Watchdog
 1 google.protobuf.Duration miss_timeout
 2 google.protobuf.Duration megamiss_timeout
@@ -1001,6 +1007,9 @@ message envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamC
 message envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig
 1 uint64 max_heap_size_bytes gt=0
 message envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate
+message envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport
+1 envoy.config.core.v3.ProxyProtocolConfig config
+2 envoy.config.core.v3.TransportSocket transport_socket required
 message envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
 message envoy.extensions.transport_sockets.tls.v3.TlsParameters
 1 envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_minimum_protocol_version

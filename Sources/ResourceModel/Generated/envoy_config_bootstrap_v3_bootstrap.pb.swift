@@ -212,9 +212,20 @@ package nonisolated struct Envoy_Config_Bootstrap_V3_ClusterManager: Sendable {
 
   package var localClusterName: String = String()
 
+  package var upstreamBindConfig: Envoy_Config_Core_V3_BindConfig {
+    get {_upstreamBindConfig ?? Envoy_Config_Core_V3_BindConfig()}
+    set {_upstreamBindConfig = newValue}
+  }
+  /// Returns true if `upstreamBindConfig` has been explicitly set.
+  package var hasUpstreamBindConfig: Bool {self._upstreamBindConfig != nil}
+  /// Clears the value of `upstreamBindConfig`. Subsequent reads from it will return its default value.
+  package mutating func clearUpstreamBindConfig() {self._upstreamBindConfig = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _upstreamBindConfig: Envoy_Config_Core_V3_BindConfig? = nil
 }
 
 package nonisolated struct Envoy_Config_Bootstrap_V3_Watchdog: Sendable {
@@ -592,7 +603,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Admin: SwiftProtobuf.Message, Sw
 
 nonisolated extension Envoy_Config_Bootstrap_V3_ClusterManager: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ClusterManager"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_cluster_name\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}local_cluster_name\0\u{4}\u{2}upstream_bind_config\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -601,20 +612,29 @@ nonisolated extension Envoy_Config_Bootstrap_V3_ClusterManager: SwiftProtobuf.Me
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularStringField(value: &self.localClusterName) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._upstreamBindConfig) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.localClusterName.isEmpty {
       try visitor.visitSingularStringField(value: self.localClusterName, fieldNumber: 1)
     }
+    try { if let v = self._upstreamBindConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Envoy_Config_Bootstrap_V3_ClusterManager, rhs: Envoy_Config_Bootstrap_V3_ClusterManager) -> Bool {
     if lhs.localClusterName != rhs.localClusterName {return false}
+    if lhs._upstreamBindConfig != rhs._upstreamBindConfig {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

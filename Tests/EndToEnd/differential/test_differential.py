@@ -102,7 +102,8 @@ ELSEWHERE = (
     r"envoy\.config\.bootstrap\.|envoy\.config\.core\.v3\.(Node|Locality|Pipe|Address\.pipe)"
     r"|RuntimeFeatureFlag\.|Listener\.ignore_global|envoy\.config\.overload\.|\.resource_monitors\."
     r"|envoy\.config\.metrics\.|\.(Stdout|Stderr)AccessLog|^fairlead\."
-    r"|SocketAddress\.protocol|core\.v3\.ProxyProtocolConfig"
+    r"|SocketAddress\.protocol|core\.v3\.(ProxyProtocolConfig|BindConfig)|\.upstream_bind_config"
+    r"|transport_sockets\.proxy_protocol\."
     # What a listener decides before HTTP: test_filter_chains.py.
     r"|FilterChain\.(name|filter_chain_match)|FilterChainMatch\.|\.ListenerFilter\."
     r"|filters\.network\.(connection_limit|direct_response|echo|local_ratelimit|sni_cluster|tcp_proxy)\."
