@@ -36,6 +36,7 @@ let package = Package(
   name: "fairlead",
   products: [
     .executable(name: "fairlead", targets: ["fairlead"]),
+    .executable(name: "fairlead-control", targets: ["fairlead-control"]),
     .library(name: "FilterSDK", targets: ["FilterSDK"]),
   ],
   dependencies: [
@@ -91,7 +92,15 @@ let package = Package(
         "Resources", "HTTPCodec", "Inspection", "Routing", "Upstream", protobuf,
       ]),
 
+    floor(
+      "MeshServer",
+      ["CLinux", "Engine", "Telemetry", "ResourceModel", "Resources", "GRPC", protobuf]),
+
     // Floor 7
+    .executableTarget(
+      name: "fairlead-control",
+      dependencies: ["MeshServer", "CLinux", "Engine", "Telemetry", arguments],
+      swiftSettings: strict),
     .executableTarget(
       name: "fairlead",
       dependencies: ["DataPlane", "FilterSDK", "CFilterABI", arguments]
@@ -112,6 +121,7 @@ let package = Package(
         protobuf,
       ]),
     tests("Upstream", ["Upstream", "Engine", "Telemetry", "Resources", "ResourceModel"]),
+    tests("MeshServer", ["MeshServer", "GRPC", "Engine", "ResourceModel", protobuf]),
     tests("GRPC", ["GRPC", "Engine", "HTTPCodec", "CLinux"]),
     tests("Plugins", ["FilterSDK", "CFilterABI"] + plugins.map { .target(name: $0) }),
   ],

@@ -63,10 +63,12 @@ final class RPCConnection {
 
   // MARK: Opening
 
-  /// Takes over an accepted socket. False, and the socket is still the caller's, when that fails.
+  /// Takes over an accepted socket. False, and the socket is closed, when that fails.
   func accept(_ fd: Int32) -> Bool {
     unsafe begin(.server) { socket, owner in
-      unsafe socket.open(fd, on: loop, events: Self.socketEvents, owner: owner)
+      let isOpen = unsafe socket.open(fd, on: loop, events: Self.socketEvents, owner: owner)
+      if !isOpen { _ = CLinux.close(fd) }
+      return isOpen
     }
   }
 
@@ -97,8 +99,8 @@ final class RPCConnection {
       && session.open(
         options, memory: runtime.memory, events: Self.sessionEvents, owner: context)
     guard isOpen else {
-      // An accepted descriptor is the caller's as long as this has not succeeded.
       state = .closed
+      socket.close(on: loop)
       releaseLater()
       return false
     }

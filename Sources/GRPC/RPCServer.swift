@@ -59,10 +59,7 @@ package final class RPCServer {
       return
     }
     let connection = RPCConnection(runtime, owner: self, peer: peer, keepalive: keepalive)
-    guard connection.accept(fd) else {
-      _ = CLinux.close(fd)
-      return
-    }
+    guard connection.accept(fd) else { return }
     connections[ObjectIdentifier(connection)] = connection
   }
 

@@ -60,7 +60,11 @@ package class RPCStream {
   func sentLast() {}
 
   /// Nothing more is delivered, and what waits to be sent is all there will be.
-  final func end() { isOver = true }
+  final func end() {
+    isOver = true
+    // What a paused call has not taken must not keep the connection's window closed for others.
+    consume()
+  }
 
   // MARK: Sending
 

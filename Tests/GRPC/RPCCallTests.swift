@@ -118,6 +118,25 @@ struct RPCCallTests {
     #expect(asked.call?.queuedBytes == 0)
   }
 
+  @Test("calls that are given up while they pause leave room for others")
+  func windows() throws {
+    let pair = try Pair()
+    for round in 1...8 {
+      let asked = pair.start("Pause")
+      for _ in 0..<8 { asked.call?.send([UInt8](repeating: 7, count: 128 * 1024)) }
+      #expect(
+        pair.until { pair.served.count == round && pair.served[round - 1].messages.count == 1 })
+      for _ in 0..<10 { pair.loop.turn(waitAtMost: 1) }
+      asked.call?.cancel()
+      #expect(pair.until { pair.served[round - 1].endCount == 1 })
+    }
+    let asked = pair.start("Echo")
+    asked.call?.send([UInt8](repeating: 7, count: 2 * 1024 * 1024))
+    asked.call?.finish()
+    #expect(pair.until { asked.status != nil })
+    #expect(asked.status == .ok)
+  }
+
   @Test("a server that nobody runs is unavailable")
   func refusedConnection() throws {
     let pair = try Pair()

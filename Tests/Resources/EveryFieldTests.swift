@@ -37,6 +37,10 @@ struct EveryFieldTests {
         nonce: "1"
         resources:
         - {"@type": type.googleapis.com/envoy.config.route.v3.RouteConfiguration, name: local}
+        - "@type": type.googleapis.com/envoy.config.cluster.v3.Cluster
+          name: one
+          type: EDS
+          eds_cluster_config: {eds_config: {ads: {}}, service_name: other}
         """.utf8), name: "routes.yaml"
     ).resources.map(\.tree)
     for tree in Self.files.map({ load($0).tree }) + discovered {

@@ -102,6 +102,9 @@ final class RouteSubscription {
   /// Takes a newer version over; the reasons when the old one stays.
   private func take(_ resource: DiscoveredResource, _ version: String) -> [String] {
     guard resource.isFit else { return resource.problems }
+    guard resource.type == ResourceType.routes.rawValue else {
+      return ["expected a route configuration, found '\(resource.type)'"]
+    }
     guard resource.name == name else {
       return ["expected the route configuration '\(name)', found '\(resource.name)'"]
     }

@@ -22,7 +22,7 @@ envoy.config.cluster.v3.UpstreamConnectionOptions set_local_interface_name_on_up
 envoy.config.core.v3.Address envoy_internal_address=3
 envoy.config.core.v3.ApiVersion V2=1
 envoy.config.core.v3.BindConfig socket_options=3 extra_source_addresses=5 additional_source_addresses=4 local_address_selector=6
-envoy.config.core.v3.ConfigSource authorities=7 path=1 api_config_source=2 ads=3 self=5
+envoy.config.core.v3.ConfigSource authorities=7 path=1 api_config_source=2 self=5
 envoy.config.core.v3.DataSource watched_directory=5
 envoy.config.core.v3.HeaderValue raw_value=3
 envoy.config.core.v3.Http1ProtocolOptions header_key_format=4 allow_chunked_length=6 send_fully_qualified_url=8 use_balsa_parser=9 allow_custom_methods=10 ignore_http_11_upgrade=11

@@ -227,8 +227,10 @@ message envoy.config.core.v3.Http2ProtocolOptions
 message envoy.config.core.v3.PathConfigSource
 1 string path min_len=1
 2 envoy.config.core.v3.WatchedDirectory watched_directory
+message envoy.config.core.v3.AggregatedConfigSource
 message envoy.config.core.v3.ConfigSource
 oneof config_source_specifier required
+3 envoy.config.core.v3.AggregatedConfigSource ads oneof=0
 8 envoy.config.core.v3.PathConfigSource path_config_source oneof=0
 4 google.protobuf.Duration initial_fetch_timeout
 6 envoy.config.core.v3.ApiVersion resource_api_version

@@ -1203,6 +1203,17 @@ package nonisolated struct Envoy_Config_Core_V3_PathConfigSource: Sendable {
   fileprivate var _watchedDirectory: Envoy_Config_Core_V3_WatchedDirectory? = nil
 }
 
+/// Resources from the aggregated stream that the proxy has with its control plane.
+package nonisolated struct Envoy_Config_Core_V3_AggregatedConfigSource: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 /// Where resources come from that are not in the configuration itself.
 package nonisolated struct Envoy_Config_Core_V3_ConfigSource: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -1210,6 +1221,14 @@ package nonisolated struct Envoy_Config_Core_V3_ConfigSource: Sendable {
   // methods supported on all messages.
 
   package var configSourceSpecifier: Envoy_Config_Core_V3_ConfigSource.OneOf_ConfigSourceSpecifier? = nil
+
+  package var ads: Envoy_Config_Core_V3_AggregatedConfigSource {
+    get {
+      if case .ads(let v)? = configSourceSpecifier {return v}
+      return Envoy_Config_Core_V3_AggregatedConfigSource()
+    }
+    set {configSourceSpecifier = .ads(newValue)}
+  }
 
   package var pathConfigSource: Envoy_Config_Core_V3_PathConfigSource {
     get {
@@ -1233,6 +1252,7 @@ package nonisolated struct Envoy_Config_Core_V3_ConfigSource: Sendable {
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_ConfigSourceSpecifier: Equatable, Sendable {
+    case ads(Envoy_Config_Core_V3_AggregatedConfigSource)
     case pathConfigSource(Envoy_Config_Core_V3_PathConfigSource)
 
   }
@@ -2548,9 +2568,28 @@ nonisolated extension Envoy_Config_Core_V3_PathConfigSource: SwiftProtobuf.Messa
   }
 }
 
+nonisolated extension Envoy_Config_Core_V3_AggregatedConfigSource: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".AggregatedConfigSource"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap()
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    // Load everything into unknown fields
+    while try decoder.nextFieldNumber() != nil {}
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Core_V3_AggregatedConfigSource, rhs: Envoy_Config_Core_V3_AggregatedConfigSource) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
 nonisolated extension Envoy_Config_Core_V3_ConfigSource: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ConfigSource"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{4}initial_fetch_timeout\0\u{4}\u{2}resource_api_version\0\u{4}\u{2}path_config_source\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{3}ads\0\u{3}initial_fetch_timeout\0\u{4}\u{2}resource_api_version\0\u{4}\u{2}path_config_source\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -2558,6 +2597,19 @@ nonisolated extension Envoy_Config_Core_V3_ConfigSource: SwiftProtobuf.Message, 
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
+      case 3: try {
+        var v: Envoy_Config_Core_V3_AggregatedConfigSource?
+        var hadOneofValue = false
+        if let current = self.configSourceSpecifier {
+          hadOneofValue = true
+          if case .ads(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.configSourceSpecifier = .ads(v)
+        }
+      }()
       case 4: try { try decoder.decodeSingularMessageField(value: &self._initialFetchTimeout) }()
       case 6: try { try decoder.decodeSingularEnumField(value: &self.resourceApiVersion) }()
       case 8: try {
@@ -2583,6 +2635,9 @@ nonisolated extension Envoy_Config_Core_V3_ConfigSource: SwiftProtobuf.Message, 
     // allocates stack space for every if/case branch local when no optimizations
     // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
     // https://github.com/apple/swift-protobuf/issues/1182
+    try { if case .ads(let v)? = self.configSourceSpecifier {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
     try { if let v = self._initialFetchTimeout {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     } }()

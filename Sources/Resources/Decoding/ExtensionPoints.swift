@@ -25,6 +25,25 @@ enum ExtensionPoints {
     }
   }
 
+  /// Why a type that is not among those allowed is refused.
+  static func refusal(of name: String, url: String, allowed: [String]) -> String {
+    let known = SchemaCatalog.shared.index(ofMessage: name) != nil
+    if known, !url.contains("/") {
+      return "expected '@type: type.googleapis.com/\(name)', found '\(ScalarReader.shorten(url))'"
+    }
+    if known { return "'\(name)' does not belong here; expected \(choice(allowed))" }
+    if EnvoyNames.hasExtension(name) {
+      return "extension '\(name)' is known to Envoy, not supported by Fairlead"
+    }
+    return "no such extension type '\(ScalarReader.shorten(name))'"
+      + Suggestion.phrase(for: name, among: allowed)
+  }
+
+  /// What could stand there instead.
+  static func choice(_ names: [String]) -> String {
+    names.count == 1 ? "'\(names[0])'" : "one of " + names.joined(separator: ", ")
+  }
+
   static let filterConfig = "envoy.config.route.v3.FilterConfig"
   static let router = "envoy.extensions.filters.http.router.v3.Router"
 

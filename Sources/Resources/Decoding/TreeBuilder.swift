@@ -183,7 +183,7 @@ struct TreeBuilder {
     let allowed = ExtensionPoints.types(for: field.name, of: message.name)
     let entry = entries(of: source).first { document.nodes[$0.key].text == "@type" }
     guard let entry, document.nodes[entry.value].kind == .scalar else {
-      refuse(source, holder, "missing '@type'; expected \(choice(allowed))")
+      refuse(source, holder, "missing '@type'; expected \(ExtensionPoints.choice(allowed))")
       return
     }
     let url = document.nodes[entry.value].text
@@ -192,28 +192,11 @@ struct TreeBuilder {
     else {
       let place = Holder(
         parent: holder.parent, field: holder.field, key: holder.key, path: holder.path)
-      refuse(entry.value, place, refusal(of: name, url: url, allowed: allowed))
+      refuse(entry.value, place, ExtensionPoints.refusal(of: name, url: url, allowed: allowed))
       return
     }
     let id = add(.message, source, holder, type: type, isInAny: true)
     buildFields(of: source, into: id, path: holder.path)
-  }
-
-  private func refusal(of name: String, url: String, allowed: [String]) -> String {
-    let known = catalog.index(ofMessage: name) != nil
-    if known, !url.contains("/") {
-      return "expected '@type: type.googleapis.com/\(name)', found '\(ScalarReader.shorten(url))'"
-    }
-    if known { return "'\(name)' does not belong here; expected \(choice(allowed))" }
-    if EnvoyNames.hasExtension(name) {
-      return "extension '\(name)' is known to Envoy, not supported by Fairlead"
-    }
-    return "no such extension type '\(ScalarReader.shorten(name))'"
-      + Suggestion.phrase(for: name, among: allowed)
-  }
-
-  private func choice(_ names: [String]) -> String {
-    names.count == 1 ? "'\(names[0])'" : "one of " + names.joined(separator: ", ")
   }
 
   // MARK: Free-form values

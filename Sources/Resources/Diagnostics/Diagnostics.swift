@@ -69,6 +69,7 @@ package final class Diagnostics {
     part.tree = tree
     let prefix = path.description
     part.found = found.filter { _, diagnostic in
+      guard !prefix.isEmpty else { return true }
       guard diagnostic.path.hasPrefix(prefix) else { return false }
       let rest = diagnostic.path.utf8.dropFirst(prefix.utf8.count)
       return rest.isEmpty || rest.first == UInt8(ascii: ".") || rest.first == UInt8(ascii: "[")

@@ -112,6 +112,29 @@ package final class ConfigTree {
     nodes[id].children.first { nodes[$0].field == field }
   }
 
+  // MARK: Replacing
+
+  /// Takes a message's field out.
+  func drop(field: Int, in target: Int) {
+    keep(in: target) { $0.field != field }
+  }
+
+  /// Takes the fields of a oneof out, but for one of them.
+  func drop(ofOneof oneof: Int, butField field: Int, in target: Int) {
+    let fields = catalog.messages[nodes[target].type].fields
+    keep(in: target) { $0.field == field || fields[$0.field].oneof != oneof }
+  }
+
+  /// Takes an entry out of a map.
+  func drop(key: String, in target: Int) {
+    keep(in: target) { $0.key != key }
+  }
+
+  private func keep(in target: Int, _ belongs: (Node) -> Bool) {
+    let kept = nodes[target].children.filter { belongs(nodes[$0]) }
+    nodes[target].children = kept
+  }
+
   // MARK: Merging
 
   /// Lays another tree over this one, as `--config-yaml` is laid over the file: lists are joined,

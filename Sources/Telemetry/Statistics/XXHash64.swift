@@ -7,8 +7,16 @@ package enum XXHash64 {
   private static let prime5: UInt64 = 0x27D4_EB2F_1656_67C5
 
   /// The hash of a text's bytes.
-  package static func hash(_ text: String) -> UInt64 {
-    let bytes = Array(text.utf8)
+  package static func hash(_ text: String) -> UInt64 { hash(Array(text.utf8)) }
+
+  /// Sixteen digits, as versions are written.
+  package static func hexadecimal(_ bytes: [UInt8]) -> String {
+    let digits = String(hash(bytes), radix: 16)
+    return String(repeating: "0", count: 16 - digits.count) + digits
+  }
+
+  /// The hash of bytes.
+  package static func hash(_ bytes: [UInt8]) -> UInt64 {
     var rest = bytes[...]
     var hash: UInt64
     if bytes.count >= 32 {

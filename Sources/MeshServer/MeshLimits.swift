@@ -1,0 +1,12 @@
+/// Every bound on what one client can make the control plane hold.
+enum MeshLimits {
+  /// Types on one stream: xDS has about a dozen, and each costs a subscription.
+  static let typesPerStream = 32
+
+  /// Names that one stream may subscribe to, of all types: ten times the clusters of the largest mesh
+  /// we know of.
+  static let namesPerStream = 100_000
+
+  /// Bytes of what a client says, as the log repeats it.
+  static let loggedBytes = 1000
+}

@@ -1,0 +1,79 @@
+/// What one stream wants of one type of resource, and what it has been sent.
+struct Subscription {
+  /// All resources of the type, and not by name.
+  var isWildcard = false
+  /// Those named.
+  private(set) var names: Set<String> = []
+  /// Name to version, of what the client has or is about to have. A version that it refused stays
+  /// here, so that it is not sent again before it has changed.
+  var sent: [String: String] = [:]
+  /// The nonce of the last response; empty before the first.
+  var nonce = ""
+  /// The last response has been neither accepted nor refused: changes wait until it has, so that a slow
+  /// client gets one response for many changes.
+  var isAwaitingAnswer = false
+  /// The client's question is not answered yet, even if there is nothing to say.
+  var owesResponse = false
+
+  /// The client names what it wants besides what it has named before; names that are new to us have
+  /// not been sent.
+  mutating func add(_ wanted: some Sequence<String>) {
+    for name in wanted {
+      names.insert(name)
+      sent[name] = nil
+    }
+  }
+
+  mutating func remove(_ unwanted: some Sequence<String>) {
+    for name in unwanted {
+      names.remove(name)
+      if !isWildcard { sent[name] = nil }
+    }
+  }
+
+  /// What the client should have, of what there is.
+  func wanted(_ type: String, in set: ResourceSet) -> [ServedResource] {
+    guard isWildcard else { return names.sorted().compactMap { set.answer(of: type, for: $0) } }
+    return set.all(of: type)
+  }
+}
+
+/// A response to be sent.
+struct Push: Equatable {
+  let type: String
+  let nonce: String
+  /// Of everything in the response.
+  let version: String
+  let resources: [ServedResource]
+  /// Names that there are not, or not any more. Only delta streams hear of them by name.
+  var removed: [String] = []
+}
+
+/// What a client says on a stream, of one type.
+struct StreamRequest {
+  var type = ""
+  var nonce = ""
+  /// Why the client refuses the response of that nonce.
+  var refusal: String?
+  /// State of the world: all names that the client wants. Delta: those it wants besides.
+  var names: [String] = []
+  /// Delta: names that it does not want any more.
+  var unwanted: [String] = []
+  /// Delta: what the client has from an earlier stream, by name and version.
+  var known: [String: String] = [:]
+}
+
+/// How a request was understood, for the log.
+enum RequestMeaning: Equatable {
+  /// A first question, on this stream, or names that are new.
+  case subscription
+  case acceptance
+  case refusal
+  /// It speaks of a response that is not the latest.
+  case stale
+}
+
+/// The client breaks a rule or a bound; the stream ends.
+struct StreamViolation: Error, Equatable {
+  let description: String
+}
