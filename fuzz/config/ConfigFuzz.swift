@@ -9,12 +9,12 @@ nonisolated(unsafe) public var sink = 0
 @_cdecl("LLVMFuzzerTestOneInput")
 public func testOneInput(_ data: UnsafePointer<UInt8>?, _ size: Int) -> CInt {
   let bytes = Array(UnsafeBufferPointer(start: data, count: size))
-  // A resource as a control plane would send it; its second byte chooses the type.
-  if mode == UInt8(ascii: "b") { return readResource(rest) }
   // The first byte chooses how the rest is read: as YAML, as JSON, or as two documents of which
   // one is laid over the other.
   let rest = Array(bytes.dropFirst())
   let mode = bytes.first ?? 0
+  // A resource as a control plane would send it; its second byte chooses the type.
+  if mode == UInt8(ascii: "b") { return readResource(rest) }
   var sources = [BootstrapSource(name: "fuzz", bytes: rest, isJSON: mode == UInt8(ascii: "j"))]
   if mode == UInt8(ascii: "m"), let split = rest.firstIndex(of: 0x1e) {
     sources = [
