@@ -106,13 +106,27 @@ extension Ref where Value == DownstreamConnection {
 
   func inputEnded() {
     value.endOfInput = true
-    guard let stream = value.stream else {
-      // Bytes without an end are no request; an empty connection just closes.
+    guard let stream = streamCutShort() else {
       return value.connection.queuedBytes == 0 ? close() : beginClosing()
     }
     // Cut short, or one side of a tunnel: the end of it.
     guard value.phase == .waiting else { return stream.downstreamGone() }
     watchForAbsence()
+  }
+
+  /// The request that the client leaves unfinished. A head that has begun is one, as in Envoy, unless
+  /// the answer before it is still on its way.
+  private func streamCutShort() -> Ref<RequestStream>? {
+    if let stream = value.stream { return stream }
+    guard value.phase == .head, value.headStartedAt > 0, value.connection.queuedBytes == 0 else {
+      return nil
+    }
+    let startedAt = value.headStartedAt
+    headEnded()
+    let stream = newStream()
+    stream.value.startedAt = startedAt
+    stream.countStarted()
+    return stream
   }
 
   /// How long a client that has closed its side may get nothing before it is taken for gone.
@@ -147,7 +161,7 @@ extension Ref where Value == DownstreamConnection {
     if value.secured == nil { value.closeType = "RemoteReset" }
     // The client has ended it, either way.
     value.endOfInput = true
-    guard let stream = value.stream else { return close() }
+    guard let stream = streamCutShort() else { return close() }
     stream.downstreamGone()
   }
 

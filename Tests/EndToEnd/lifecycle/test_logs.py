@@ -3,7 +3,9 @@
 import re
 import signal
 
-from harness.client import fetch
+import pytest
+
+from harness.client import Connection, fetch
 from harness.waiting import until
 
 from .support import MANAGER, changed
@@ -56,3 +58,25 @@ def test_the_default_access_log_format(proxy):
     assert re.fullmatch(
         r'\[\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z\] "GET /p HTTP/1\.1" 200 - 0 5 \d+ \d+ "-" '
         r'"test/1" "[0-9a-f-]{36}" "test\.example" "127\.0\.0\.1:\d+"\n', proxy.log.read_text())
+
+
+@pytest.mark.parametrize("way", ["half_close", "reset"])
+@pytest.mark.parametrize("part", [b"G", b"GET /a HTTP/1.1\r\nHost: test.exam"])
+def test_a_head_cut_short_is_logged(proxy, part, way):
+    """A client that leaves within a head leaves a line behind, and is counted."""
+    log = [{"name": "file", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": str(proxy.log), "log_format": {"text_format_source": {"inline_string": (
+            "%REQ(:METHOD)% %REQ(:PATH)% %PROTOCOL% %RESPONSE_CODE% %RESPONSE_FLAGS% "
+            "%RESPONSE_CODE_DETAILS% %BYTES_RECEIVED%\n")}}}}]
+    proxy.start(changed(proxy.document, MANAGER + ["access_log"], log))
+    with Connection(proxy.port) as connection:
+        connection.send(part)
+        proxy.wait_stat("http.main.downstream_cx_rx_bytes_total", len(part))
+        getattr(connection, way)()
+        until(lambda: proxy.log.exists() and proxy.log.read_text(), 5, "a line")
+    assert proxy.log.read_text() == "- - HTTP/1.1 0 DC downstream_remote_disconnect 0\n"
+    proxy.wait_stat("http.main.downstream_cx_destroy_remote_active_rq", 1)
+    assert proxy.stat("http.main.downstream_rq_rx_reset") == 1
+    assert proxy.stat("http.main.downstream_rq_total") == 1
+    assert proxy.stat("http.main.downstream_rq_active") == 0
