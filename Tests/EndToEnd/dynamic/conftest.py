@@ -10,6 +10,7 @@ from harness.discovery import ROUTES, ResourceFile
 from harness.proxy import Proxy, bootstrap, free_port
 from harness.simple import cluster, listener
 from harness.upstream import Upstream, reply
+from harness.waiting import until
 
 
 def following(one, name, source):
@@ -106,3 +107,9 @@ def load(port, over, headers=()):
 def allocated(proxy):
     """Bytes that the proxy's allocator has handed out."""
     return int(json.loads(proxy.admin("/memory").body)["allocated"])
+
+
+def shrinks_to(proxy, most):
+    """Waits until the proxy has handed out less than `most` bytes: what workers have let go of is
+    looked for once a second, and freed then."""
+    until(lambda: allocated(proxy) < most, 10, f"{allocated(proxy)} bytes to become {most}")

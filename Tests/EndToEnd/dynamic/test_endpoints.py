@@ -13,7 +13,7 @@ from harness.simple import listener
 from harness.upstream import Upstream, reply
 from harness.waiting import until
 
-from .conftest import allocated, load
+from .conftest import allocated, load, shrinks_to
 
 
 class Served:
@@ -170,13 +170,7 @@ def test_replaced_endpoints_are_freed(served, proxy_kind):
                 endpoint(1000 + index, host=f"127.1.{number % 200}.1") for index in range(200))))
             until(lambda n=number: one.proxy.stat("cluster.up.update_success") >= n + 2)
 
-    def settled():
-        # Memory that workers have let go of is looked for once a second.
-        time.sleep(1.2)
-        return allocated(one.proxy)
-
     update(0, 20)
-    before = settled()
+    before = allocated(one.proxy)
     update(20, 100)
-    grown = settled() - before
-    assert grown < 150_000, f"{grown} bytes more"
+    shrinks_to(one.proxy, before + 150_000)
