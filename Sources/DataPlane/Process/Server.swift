@@ -248,8 +248,9 @@ package final class Server {
         link.mailbox.post { _ in handle.worker.value.tls.places.set(place.ref, at: number) }
       }
     }
-    config.tls.onRemove = { [unowned self] number in
-      onEveryWorker { $0.value.tls.places.remove(number) }
+    // The last ones go with the configuration, after the server.
+    config.tls.onRemove = { [weak self] number in
+      self?.onEveryWorker { $0.value.tls.places.remove(number) }
     }
   }
 
