@@ -114,6 +114,8 @@ ELSEWHERE = (
     r"|\.(Rds|ConfigSource|PathConfigSource|WatchedDirectory|DiscoveryResponse)\."
     r"|HttpConnectionManager\.rds|Cluster\.(eds_cluster_config|EdsClusterConfig\.)"
     r"|Bootstrap\.(dynamic_resources|DynamicResources\.)"
+    # What control plane and client say to each other: mesh/.
+    r"|envoy\.service\.discovery\.|^google\.rpc\.Status\."
     # The rest of a cookie hash needs a hashing balancer.
     r"|HashPolicy\.Cookie(Attribute)?\."
     # Values of metadata that nothing can set yet.
