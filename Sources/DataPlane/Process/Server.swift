@@ -95,6 +95,12 @@ package final class Server {
     self.options = options
   }
 
+  deinit {
+    // The configuration outlives the server, and its TLS configurations go with it.
+    config.tls.onAdd = { _, _ in }
+    config.tls.onRemove = { _ in }
+  }
+
   /// Starts everything and runs until the end; the exit status.
   package func run() throws(StartError) -> Int32 {
     fl_install_crash_report()
@@ -248,9 +254,8 @@ package final class Server {
         link.mailbox.post { _ in handle.worker.value.tls.places.set(place.ref, at: number) }
       }
     }
-    // The last ones go with the configuration, after the server.
-    config.tls.onRemove = { [weak self] number in
-      self?.onEveryWorker { $0.value.tls.places.remove(number) }
+    config.tls.onRemove = { [unowned self] number in
+      onEveryWorker { $0.value.tls.places.remove(number) }
     }
   }
 
