@@ -1,8 +1,20 @@
 import Engine
 import Resources
+import Synchronization
 import Testing
 
 @testable import Upstream
+
+/// The memory of every configuration that a test has compiled: tests keep configurations longer than
+/// what they were compiled for, and a leak check finds them here.
+private let keptMemory = Mutex(KeptMemory())
+
+/// SAFETY: it only holds on to what it is given, and never looks at it.
+private struct KeptMemory: @unchecked Sendable {
+  private var all: [ResourceMemory] = []
+
+  mutating func keep(_ memory: ResourceMemory) { all.append(memory) }
+}
 
 /// Clusters compiled from YAML, as an operator writes them, and what was said about them.
 struct CompiledClusters {
@@ -20,8 +32,7 @@ struct CompiledClusters {
       let config = memory.whileOpen {
         ClusterCompiler(diagnostics: loaded.diagnostics).compile(cluster, at: path.index(index))
       }
-      // Tests keep configurations longer than what they were compiled for.
-      _ = unsafe Unmanaged.passRetained(memory)
+      keptMemory.withLock { $0.keep(memory) }
       return CompiledCluster(name: cluster.name, config: config, memory: memory)
     }
     complaints = loaded.diagnostics.all.map(\.description)
