@@ -89,7 +89,7 @@ let package = Package(
       "DataPlane",
       [
         "CFilterABI", "CLinux", "Engine", "TLS", "Telemetry", "ResourceModel", "HTTPModel",
-        "Resources", "HTTPCodec", "Inspection", "Routing", "Upstream", protobuf,
+        "Resources", "HTTPCodec", "Inspection", "Routing", "Upstream", "GRPC", protobuf,
       ]),
 
     floor(

@@ -103,6 +103,10 @@ package enum Defaults {
   package static let retryBudgetPercent = 20.0
   /// `retry_budget.min_retry_concurrency`.
   package static let minRetryConcurrency = 3
+  /// `healthy_panic_threshold`, in percent.
+  package static let healthyPanicThreshold = 50
+  /// `no_traffic_interval` of a health check, in milliseconds.
+  package static let healthCheckNoTrafficInterval: UInt64 = 60_000
   /// `happy_eyeballs_config.first_address_family_count`.
   package static let firstAddressFamilyCount = 1
 }

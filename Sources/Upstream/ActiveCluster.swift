@@ -41,7 +41,9 @@ package final class ActiveCluster {
   /// Held by whoever may still look into a view: the manager, as long as the cluster is the one of its
   /// name, and snapshots.
   package internal(set) var inUse: InUse?
-  /// It knows its hosts, or has failed to learn them.
+  /// Checks its hosts' health, where the configuration asks for it.
+  var checker: (any HostChecker)?
+  /// It knows its hosts, or has failed to learn them, and has checked them once.
   package internal(set) var isWarm = false
   var whenWarm: (() -> Void)?
   /// Whoever sends the endpoints of an EDS cluster; let go when the cluster leaves.
@@ -124,8 +126,15 @@ package final class ActiveCluster {
     return hasChanged
   }
 
-  /// There is nothing more to wait for.
+  /// It knows its hosts, or has failed to learn them: there is nothing more to wait for, but that those
+  /// are checked which are to be.
   package func warmed() {
+    guard !isWarm else { return }
+    guard let checker else { return becomeWarm() }
+    checker.onceChecked { [weak self] in self?.becomeWarm() }
+  }
+
+  private func becomeWarm() {
     guard !isWarm else { return }
     isWarm = true
     whenWarm?()
@@ -143,6 +152,8 @@ package final class ActiveCluster {
   }
 
   func stop() {
+    checker?.stop()
+    checker = nil
     dns?.stop()
     dns = nil
     follower = nil
@@ -171,13 +182,27 @@ package final class ActiveCluster {
   }
 
   private func countMembers() {
-    let set = publisher.current
     let membership = shared.stats.value.membership
     counters.add(membership.change)
     counters.add(membership.transportMatches, UInt64(publisher.addedCount))
+    tellMembership()
+    checker?.follow(publisher.current)
+  }
+
+  /// Publishes what health checks have found of a host.
+  package func setFlags(_ flags: HostFlags, of host: Ref<Host>) {
+    guard publisher.setFlags(flags, of: host) else { return }
+    tellMembership()
+    onPublish()
+  }
+
+  private func tellMembership() {
+    let set = publisher.current
+    let membership = shared.stats.value.membership
     counters.gaugeSet(membership.total, Int64(set.value.hosts.count))
     counters.gaugeSet(membership.healthy, Int64(set.value.healthyCount))
     counters.gaugeSet(membership.degraded, Int64(set.value.degradedCount))
+    counters.gaugeSet(membership.excluded, Int64(set.value.excludedCount))
     counters.gaugeSet(membership.largestWeight, Int64(set.value.largestWeight))
   }
 

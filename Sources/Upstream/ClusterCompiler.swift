@@ -57,12 +57,25 @@ package struct ClusterCompiler {
         firstFamilyCount: eyeballs.hasFirstAddressFamilyCount
           ? Int(eyeballs.firstAddressFamilyCount.value) : 1,
         dns: dnsOptions(cluster, at: path),
+        healthCheck: HealthCheckCompiler(diagnostics: diagnostics)
+          .compile(cluster, at: path.field("health_checks")),
+        panicPercent: panicPercent(cluster),
         endpoints: .configured(endpoints)))
   }
 
   /// Colons separate a statistic's name from its value, so Envoy replaces them.
   static func withoutColons(_ name: String) -> String {
     String(name.map { $0 == ":" ? "_" : $0 })
+  }
+
+  /// Rounded as Envoy does; the runtime may say otherwise.
+  private func panicPercent(_ cluster: Message) -> Int {
+    let lb = cluster.commonLbConfig
+    let own =
+      lb.hasHealthyPanicThreshold
+      ? Int(max(0, min(100, lb.healthyPanicThreshold.value)).rounded())
+      : Defaults.healthyPanicThreshold
+    return runtime("upstream.healthy_panic_threshold").map { Int(min($0, 100)) } ?? own
   }
 
   private func discovery(_ cluster: Message) -> ClusterConfig.Discovery {

@@ -64,6 +64,10 @@ package struct ClusterConfig: BitwiseCopyable {
   /// How many addresses of that family go before the first of the other.
   package let firstFamilyCount: Int
   package let dns: DNSOptions
+  /// nil: every host is believed to be healthy.
+  package let healthCheck: Ref<HealthCheckConfig>?
+  /// Below so many percent of usable hosts, health is not believed any more.
+  package let panicPercent: Int
   package let endpoints: Table<Ref<EndpointConfig>>
   /// The number of its TLS configuration; -1 for plain bytes. Set before any worker sees the cluster.
   package var security: Int32 = -1
@@ -240,6 +244,10 @@ package struct EndpointConfig: BitwiseCopyable {
   package let weight: UInt32
   package let priority: UInt32
   package let health: HostHealth
+  /// For active health checks: another port (0 for the same), another name (or none), or no checks.
+  package let healthCheckPort: UInt16
+  package let healthCheckName: Bytes
+  package let isUnchecked: Bool
   package let locality: Ref<LocalityConfig>
 }
 

@@ -28,6 +28,7 @@ package final class ClusterManager {
   package var onChange: ([ActiveCluster]) -> Void = { _ in }
   /// Called with every view that is made, before its worker sees it.
   package var onView: (Ref<ClusterView>, Int) -> Void = { _, _ in }
+  private let makeChecker: (ActiveCluster) -> (any HostChecker)?
   private let around: ActiveCluster.Surroundings
   private var resolvers: ResolverPool
   private var sweepTimer = TimerID.none
@@ -56,11 +57,15 @@ package final class ClusterManager {
   /// How long replaced memory waits for workers before it is looked at again, in milliseconds.
   private static let sweepInterval: UInt64 = 1000
 
-  /// - Parameter clusters: those of the static configuration.
+  /// - Parameters:
+  ///   - clusters: those of the static configuration.
+  ///   - checker: makes what checks the hosts of a cluster, where they are to be checked.
   package init(
     _ clusters: [CompiledCluster], places: ClusterPlaces = ClusterPlaces(), on loop: EventLoop,
-    workers: [Worker], stats: StatsStore
+    workers: [Worker], stats: StatsStore,
+    checker: @escaping (ActiveCluster) -> (any HostChecker)? = { _ in nil }
   ) {
+    makeChecker = checker
     self.places = places
     counters = Counters(in: stats)
     var lastID: UInt32 = 0
@@ -88,6 +93,7 @@ package final class ClusterManager {
   private func make(_ compiled: CompiledCluster) -> ActiveCluster {
     let cluster = ActiveCluster(compiled, around)
     cluster.onPublish = { [weak self] in self?.scheduleSweep() }
+    cluster.checker = makeChecker(cluster)
     for (worker, view) in cluster.views.enumerated() { onView(view, worker) }
     switch compiled.config.value.discovery {
     case .fixed: cluster.beganWithHosts()
@@ -111,10 +117,12 @@ package final class ClusterManager {
       if left == 0 { whenReady() }
     }
     for cluster in active.compactMap(\.self) {
-      guard let dns = cluster.dns else { continue }
+      guard cluster.dns != nil || cluster.checker != nil,
+        cluster.config.value.discovery != .assigned
+      else { continue }
       left += 1
       if cluster.isWarm { one() } else { cluster.whenWarm = one }
-      dns.start()
+      cluster.dns?.start()
     }
     DeferredAnswer.deliver(on: around.loop) { one() }
   }

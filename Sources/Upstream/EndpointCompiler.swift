@@ -71,7 +71,10 @@ package struct EndpointCompiler {
         index: index, dnsName: isFixed ? .empty : .configured(socket.address),
         port: UInt16(clamping: socket.portValue), addresses: .configured(addresses),
         hostname: .configured(inner.hostname), weight: Self.weight(endpoint), priority: priority,
-        health: endpoint.healthStatus.health, locality: locality))
+        health: endpoint.healthStatus.health,
+        healthCheckPort: UInt16(clamping: inner.healthCheckConfig.portValue),
+        healthCheckName: .configured(inner.healthCheckConfig.hostname),
+        isUnchecked: inner.healthCheckConfig.disableActiveHealthCheck, locality: locality))
   }
 
   private static func weight(_ endpoint: Envoy_Config_Endpoint_V3_LbEndpoint) -> UInt32 {

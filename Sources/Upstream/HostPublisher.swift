@@ -68,9 +68,11 @@ final class HostPublisher {
     defer { addedCount = added.count }
     for host in wanted {
       let key = host.key
-      // With other addresses it is another host, as in Envoy: connections to the old ones go.
+      // With other addresses it is another host, as in Envoy: connections to the old ones go. So it is
+      // when it is checked elsewhere, because what was found there says nothing.
       if let old = remaining.removeValue(forKey: key),
-        Self.same(members[old].member.addresses, host.addresses)
+        Self.same(members[old].member.addresses, host.addresses),
+        isCheckedAlike(members[old].member.endpoint.value, host.endpoint.value)
       {
         var member = members[old].member
         if !Self.same(member.endpoint, host.endpoint) { changed = true }
@@ -80,8 +82,15 @@ final class HostPublisher {
         changed = true
         let made = Ref<Host>.make(
           id: nextID(), hostname: host.hostname, workerCount: workerCount)
+        // Not to be used before it was found to be healthy.
+        let isChecked = config.value.healthCheck != nil && !host.endpoint.value.isUnchecked
         added.append(
-          (key, .init(host: made, endpoint: host.endpoint, addresses: host.addresses)))
+          (
+            key,
+            .init(
+              host: made, endpoint: host.endpoint, addresses: host.addresses,
+              checked: isChecked ? [.failedActive, .pendingActive] : [])
+          ))
       }
     }
     let removed = members.indices.filter { found[$0] == nil }.map { members[$0].member.host }
@@ -102,6 +111,16 @@ final class HostPublisher {
     publish(removed: removed, keeping: nil)
   }
 
+  /// Publishes what health checks have found of a host. Returns whether that is news.
+  func setFlags(_ flags: HostFlags, of host: Ref<Host>) -> Bool {
+    guard let place = members.firstIndex(where: { $0.member.host == host }),
+      members[place].member.checked != flags
+    else { return false }
+    members[place].member.checked = flags
+    publish(removed: [], keeping: keeping)
+    return true
+  }
+
   /// What endpoints say about a host.
   private static func same(_ a: Ref<EndpointConfig>, _ b: Ref<EndpointConfig>) -> Bool {
     if a == b { return true }
@@ -109,6 +128,11 @@ final class HostPublisher {
     let (here, there) = (a.locality.value, b.locality.value)
     return a.weight == b.weight && a.priority == b.priority && a.health == b.health
       && here.region == there.region && here.zone == there.zone && here.subZone == there.subZone
+  }
+
+  private func isCheckedAlike(_ a: EndpointConfig, _ b: EndpointConfig) -> Bool {
+    config.value.healthCheck == nil
+      || (a.healthCheckPort == b.healthCheckPort && a.isUnchecked == b.isUnchecked)
   }
 
   private static func same(_ a: [SocketAddress], _ b: [SocketAddress]) -> Bool {

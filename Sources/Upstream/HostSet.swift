@@ -19,6 +19,8 @@ package struct HostEntry: BitwiseCopyable {
   package let weight: UInt32
   package let priority: UInt32
   package let health: HostHealth
+  /// What is known against it.
+  package let flags: HostFlags
 }
 
 /// The hosts of one priority: positions in the snapshot, grouped by health.
@@ -64,6 +66,7 @@ package struct HostSet: ~Copyable {
   /// Hosts that requests go to while there is no panic.
   package let healthyCount: Int
   package let degradedCount: Int
+  package let excludedCount: Int
   package let largestWeight: UInt32
 
   private let entries: Buffer<HostEntry>
@@ -77,6 +80,8 @@ package struct HostSet: ~Copyable {
     var host: Ref<Host>
     var endpoint: Ref<EndpointConfig>
     var addresses: [SocketAddress]
+    /// What active health checks have found.
+    var checked: HostFlags = []
   }
 
   init(cluster: Ref<ClusterConfig>, members: [Member], removed: [Ref<Host>]) {
@@ -87,18 +92,20 @@ package struct HostSet: ~Copyable {
     var offset = 0
     for member in members {
       let end = offset + member.addresses.count
+      let flags = member.checked.union(member.endpoint.value.health.flags)
       entries.append(
         HostEntry(
           host: member.host, endpoint: member.endpoint,
           addresses: addresses.table[offset, end], weight: member.endpoint.value.weight,
-          priority: member.endpoint.value.priority, health: member.endpoint.value.health))
+          priority: member.endpoint.value.priority, health: flags.health, flags: flags))
       offset = end
     }
-    let layout = GroupLayout(entries)
+    let layout = GroupLayout(entries, panicPercent: cluster.value.panicPercent)
     positions = Buffer(layout.positions)
     groupStore = Buffer(layout.groups(positions.table))
     healthyCount = entries.count { $0.health == .healthy }
     degradedCount = entries.count { $0.health == .degraded }
+    excludedCount = entries.count { $0.flags.contains(.excluded) }
     largestWeight = entries.map(\.weight).max() ?? 0
     self.entries = Buffer(entries)
     removedHosts = Buffer(removed)
@@ -109,12 +116,18 @@ package struct HostSet: ~Copyable {
   private struct GroupLayout {
     var positions: [UInt32] = []
     private var ends: [(healthy: Int, degraded: Int, all: Int)] = []
+    /// Hosts of each priority that count as if they were not there.
+    private var excluded: [Int]
+    private let panicPercent: Int
 
-    init(_ entries: [HostEntry]) {
+    init(_ entries: [HostEntry], panicPercent: Int) {
+      self.panicPercent = panicPercent
       let priorities = (entries.map { Int($0.priority) }.max() ?? 0) + 1
       var members = [[[UInt32]]](
         repeating: [[], [], []], count: min(priorities, ConfigBounds.priorities))
+      excluded = [Int](repeating: 0, count: members.count)
       for (index, entry) in entries.enumerated() {
+        if entry.flags.contains(.excluded) { excluded[Int(entry.priority)] += 1 }
         members[Int(entry.priority)][Int(entry.health.rawValue)].append(UInt32(index))
       }
       for group in members {
@@ -135,11 +148,11 @@ package struct HostSet: ~Copyable {
         start = end.all
       }
       let load = PriorityLoad(
-        spans.map {
+        zip(spans, excluded).map { span, excluded in
           .init(
-            total: $0.all - $0.start, healthy: $0.healthy - $0.start,
-            degraded: $0.degraded - $0.healthy)
-        })
+            total: span.all - span.start - excluded, healthy: span.healthy - span.start,
+            degraded: span.degraded - span.healthy)
+        }, panicPercent: panicPercent)
       return zip(spans, load.shares).map { span, share in
         HostGroup(
           all: table[span.start, span.all], healthy: table[span.start, span.healthy],

@@ -1,3 +1,5 @@
+import Resources
+
 /// How traffic is divided between the priorities of a cluster, from what share of each is available.
 ///
 /// A priority takes all the traffic it can while 1/1.4 of its hosts are healthy; what is missing
@@ -27,12 +29,12 @@ struct PriorityLoad {
   /// Envoy's default `overprovisioning_factor`, in percent: a priority that lost a bit more than a
   /// quarter of its hosts still carries its whole load.
   static let overprovisioningPercent = 140
-  /// Envoy's default `healthy_panic_threshold`, in percent.
-  static let panicPercent = 50
+  /// - Parameter panicPercent: below so many percent of usable hosts, a priority panics.
+  init(_ populations: [Population], panicPercent: Int = Defaults.healthyPanicThreshold) {
+    shares = Self.divide(populations, panicPercent)
+  }
 
-  init(_ populations: [Population]) { shares = Self.divide(populations) }
-
-  private static func divide(_ populations: [Population]) -> [Share] {
+  private static func divide(_ populations: [Population], _ panicPercent: Int) -> [Share] {
     let healthy = populations.map { availability($0.healthy, of: $0.total) }
     let degraded = populations.map { availability($0.degraded, of: $0.total) }
     let available = min(100, (healthy + degraded).reduce(0, +))
@@ -40,12 +42,15 @@ struct PriorityLoad {
     guard !shares.isEmpty else { return [] }
 
     guard available > 0 else {
-      // Nothing is available anywhere: the first priority serves with what it has.
-      shares[0] = Share(healthy: 100, isInPanic: true)
+      // Nothing is available anywhere: the first priority serves with what it has, unless it is never
+      // to panic.
+      shares[0] = Share(healthy: 100, isInPanic: panics(populations[0], panicPercent))
       return shares
     }
     if available < 100 {
-      for index in shares.indices { shares[index].isInPanic = panics(populations[index]) }
+      for index in shares.indices {
+        shares[index].isInPanic = panics(populations[index], panicPercent)
+      }
       if shares.allSatisfy(\.isInPanic) {
         divideBySize(&shares, populations)
         return shares
@@ -74,9 +79,10 @@ struct PriorityLoad {
   }
 
   /// An empty priority panics too: it may then take a share of nothing.
-  private static func panics(_ population: Population) -> Bool {
+  private static func panics(_ population: Population, _ panicPercent: Int) -> Bool {
     let usable = population.healthy + population.degraded
-    return population.total == 0 || usable * 100 < panicPercent * population.total
+    guard population.total > 0 else { return panicPercent > 0 }
+    return usable * 100 < panicPercent * population.total
   }
 
   /// With every priority in panic, each gets traffic by the number of its hosts.

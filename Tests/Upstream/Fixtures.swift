@@ -67,7 +67,8 @@ func makeHosts(
             EndpointConfig(
               index: index, dnsName: .empty, port: 80, addresses: .immortal([address]),
               hostname: .empty, weight: host.weight, priority: host.priority,
-              health: host.health, locality: locality)),
+              health: host.health, healthCheckPort: 0, healthCheckName: .empty,
+              isUnchecked: false, locality: locality)),
           addresses: [address])
       }, removed: []))
 }

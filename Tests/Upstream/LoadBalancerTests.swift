@@ -208,6 +208,12 @@ struct PriorityLoadTests {
     #expect(shares([(100, healthy, 0)]).shares[0].isInPanic == panics)
   }
 
+  @Test("a threshold of zero is no panic, whatever there is", arguments: [0, 1, 100])
+  func neverPanics(total: Int) {
+    let load = PriorityLoad([Population(total: total, healthy: 0, degraded: 0)], panicPercent: 0)
+    #expect(!load.shares[0].isInPanic)
+  }
+
   @Test("in panic everywhere, load follows the number of hosts")
   func totalPanic() {
     let load = shares([(30, 0, 0), (70, 1, 0)])

@@ -59,7 +59,7 @@ struct ClustersPage {
     }
     let locality = entry.endpoint.value.locality
     out += "\(scope)::hostname::\(entry.host.value.hostname.string)\n"
-    out += "\(scope)::health_flags::\(Self.flags(entry.health))\n"
+    out += "\(scope)::health_flags::\(entry.flags.text)\n"
     out += "\(scope)::weight::\(entry.weight)\n"
     out += "\(scope)::region::\(locality.value.region.string)\n"
     out += "\(scope)::zone::\(locality.value.zone.string)\n"
@@ -72,14 +72,6 @@ struct ClustersPage {
 
   private static func address(_ entry: HostEntry) -> String {
     entry.addresses.array.first?.description ?? ""
-  }
-
-  private static func flags(_ health: HostHealth) -> String {
-    switch health {
-    case .healthy: "healthy"
-    case .degraded: "/degraded_eds_health"
-    case .unhealthy: "/failed_eds_health"
-    }
   }
 
   // MARK: JSON
@@ -140,7 +132,7 @@ struct ClustersPage {
     var members: [(name: String, value: AdminJSON)] = [
       ("address", entry.addresses.array.first.map(AdminJSON.init(address:)) ?? .null),
       ("stats", .array(stats)),
-      ("health_status", .object([("eds_health_status", .string(Self.status(entry.health)))])),
+      ("health_status", .object(Self.status(entry))),
       ("weight", .integer(Int64(entry.weight))),
     ]
     let hostname = entry.host.value.hostname
@@ -149,12 +141,26 @@ struct ClustersPage {
     return .object(members + [("locality", .object(places))])
   }
 
-  private static func status(_ health: HostHealth) -> String {
-    switch health {
-    case .healthy: "HEALTHY"
-    case .degraded: "DEGRADED"
-    case .unhealthy: "UNHEALTHY"
+  /// `envoy.admin.v3.HostHealthStatus`.
+  private static func status(_ entry: HostEntry) -> [(name: String, value: AdminJSON)] {
+    let names: [(HostFlags, String)] = [
+      (.failedActive, "failed_active_health_check"),
+      (.degradedActive, "failed_active_degraded_check"),
+      (.pendingActive, "pending_active_hc"),
+      (.excluded, "excluded_via_immediate_hc_fail"), (.timedOut, "active_hc_timeout"),
+    ]
+    let eds: String =
+      switch entry.endpoint.value.health {
+      case .healthy: "HEALTHY"
+      case .degraded: "DEGRADED"
+      case .unhealthy: "UNHEALTHY"
+      }
+    var members: [(name: String, value: AdminJSON)] = []
+    for (flag, name) in names where entry.flags.contains(flag) {
+      members.append((name, .bool(true)))
     }
+    members.append(("eds_health_status", .string(eds)))
+    return members
   }
 }
 

@@ -39,6 +39,7 @@ package final class Server {
   private(set) var threads: [pthread_t] = []
   private(set) var clusters: ClusterManager?
   private(set) lazy var listeners = ListenerDirectory(self)
+  private(set) lazy var healthChecks = HealthChecks(config, on: loop)
   /// What tells of files that are replaced.
   private(set) lazy var watcher = FileWatcher(on: loop)
   private(set) lazy var snapshots = SnapshotKeeper(self)
@@ -141,13 +142,16 @@ package final class Server {
         bound: config.overload.connectionLimit.map { ConnectionBound(limit: $0) },
         snapshotReleased: { version in
           mailbox.post { _ in main.server.snapshots.released(version) }
+        },
+        hostAskedToBeLeft: { host in
+          mailbox.post { _ in main.server.healthChecks.failedPassively(host: host) }
         }))
     let loops = (0..<count).map { _ in EventLoop() }
     let stats = (0..<count).map { _ in config.store.makeWorker() }
     let manager = ClusterManager(
       config.clusters.map(\.compiled), places: config.context.places, on: loop,
       workers: zip(loops, stats).map { .init(mailbox: $0.mailbox, counters: $1) },
-      stats: config.store)
+      stats: config.store, checker: { [unowned self] in healthChecks.checker(of: $0) })
     clusters = manager
     for manager in config.managers {
       if case .fixed(let table) = manager.routes {

@@ -222,6 +222,8 @@ struct SharedState {
   let bound: ConnectionBound?
   /// Tells the main thread that the calling worker is done with the snapshot of this version.
   let snapshotReleased: @Sendable (UInt64) -> Void
+  /// Tells it that the host of this number wants no more requests.
+  let hostAskedToBeLeft: @Sendable (UInt32) -> Void
 
   /// `/healthcheck/fail` was called.
   var isFailingHealthChecks: Bool { unsafe fl_flag_get(healthCheckFailed.pointer) != 0 }

@@ -35,6 +35,13 @@ struct TLSPlace {
     sessions = SessionCache(capacity: client.sessionCount)
   }
 
+  /// The same without counting it, for a place that looks by itself.
+  mutating func follow(_ newer: TLSContext) {
+    guard newer !== context else { return }
+    context = newer
+    sessions.removeAll()
+  }
+
   /// New connections use it; those there are keep what they began with.
   mutating func adopt(_ newer: TLSContext) {
     context = newer

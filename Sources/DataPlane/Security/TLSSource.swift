@@ -219,6 +219,11 @@ final class TLSSources {
     return number
   }
 
+  /// nil for a number that stands for plain bytes.
+  func source(_ number: Int) -> TLSSource? {
+    byNumber.indices.contains(number) ? byNumber[number] : nil
+  }
+
   private func remove(_ number: Int) {
     byNumber[number] = nil
     free.append(number)

@@ -32,7 +32,10 @@ extension Ref where Value == RequestStream {
     let pick = cluster.value.pick(random: &loop.state.value.random, avoiding: tried)
     guard let pick else {
       value.attempt.failure = FL_FAILURE_NO_HEALTHY_HOST
-      worker.value.stats.add(cluster.value.stats.value.balancerPanics)
+      // As in Envoy, no host at all is a panic too, unless there is never to be one.
+      if cluster.value.config.value.panicPercent > 0 {
+        worker.value.stats.add(cluster.value.stats.value.balancerPanics)
+      }
       countFailure(status: 503)
       return replyToFailure()
     }
@@ -240,10 +243,20 @@ extension Ref where Value == RequestStream {
     value.response.ended = endStream
     value.details = Bytes("via_upstream")
     countResponse(status)
+    if value.responseHead.contains(.envoyImmediateHealthCheckFail) { leaveHost() }
     HTTP1Framing.removeHopByHop(&value.responseHead, keepingUpgrade: value.isUpgraded)
     if redirectInternally() { return }
     addServiceTime()
     runResponseHead(from: value.slotCount - 1)
+  }
+
+  /// The host asks for no more requests (`x-envoy-immediate-health-check-fail`); where hosts are
+  /// checked, it gets none until it is found to be healthy again.
+  private func leaveHost() {
+    guard let host = value.attempt.host, let config = value.attempt.cluster?.value.config,
+      config.value.healthCheck != nil
+    else { return }
+    worker.value.shared.value.hostAskedToBeLeft(host.value.id)
   }
 
   /// The upstream would rather answer than change the protocol. Whoever asked for WebSocket gets

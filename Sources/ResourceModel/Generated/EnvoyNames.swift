@@ -14,7 +14,8 @@ envoy.config.bootstrap.v3.Watchdog actions=7 max_kill_timeout_jitter=6 multikill
 envoy.config.cluster.v3.CircuitBreakers per_host_thresholds=2
 envoy.config.cluster.v3.CircuitBreakers.Thresholds max_connection_pools=7
 envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget budget_interval=3
-envoy.config.cluster.v3.Cluster transport_socket_matches=43 transport_socket_matcher=59 cluster_type=38 health_checks=8 upstream_http_protocol_options=46 dns_jitter=58 dns_resolvers=18 use_tcp_for_dns_lookups=45 dns_resolution_config=53 wait_for_warm_on_init=54 outlier_detection=19 cleanup_interval=20 lb_subset_config=22 ring_hash_lb_config=23 maglev_lb_config=52 original_dst_lb_config=34 round_robin_lb_config=56 common_lb_config=27 metadata=25 protocol_selection=26 close_connections_on_host_health_failure=31 ignore_health_on_host_removal=32 filters=40 load_balancing_policy=41 lrs_server=42 lrs_report_endpoint_metrics=57 track_timeout_budgets=47 upstream_config=48 track_cluster_stats=49 preconnect_policy=50 connection_pool_per_downstream_connection=51 per_connection_buffer_high_watermark_timeout=60 queuing_policies=62 stats_matcher=61
+envoy.config.cluster.v3.Cluster transport_socket_matches=43 transport_socket_matcher=59 cluster_type=38 upstream_http_protocol_options=46 dns_jitter=58 dns_resolvers=18 use_tcp_for_dns_lookups=45 dns_resolution_config=53 wait_for_warm_on_init=54 outlier_detection=19 cleanup_interval=20 lb_subset_config=22 ring_hash_lb_config=23 maglev_lb_config=52 original_dst_lb_config=34 round_robin_lb_config=56 metadata=25 protocol_selection=26 close_connections_on_host_health_failure=31 ignore_health_on_host_removal=32 filters=40 load_balancing_policy=41 lrs_server=42 lrs_report_endpoint_metrics=57 track_timeout_budgets=47 upstream_config=48 track_cluster_stats=49 preconnect_policy=50 connection_pool_per_downstream_connection=51 per_connection_buffer_high_watermark_timeout=60 queuing_policies=62 stats_matcher=61
+envoy.config.cluster.v3.Cluster.CommonLbConfig zone_aware_lb_config=2 locality_weighted_lb_config=3 update_merge_window=4 ignore_new_hosts_until_first_hc=5 close_connections_on_host_set_change=6 consistent_hashing_lb_config=7 override_host_status=8
 envoy.config.cluster.v3.Cluster.DiscoveryType ORIGINAL_DST=4
 envoy.config.cluster.v3.Cluster.LbPolicy RING_HASH=2 MAGLEV=5 CLUSTER_PROVIDED=6 LOAD_BALANCING_POLICY_CONFIG=7
 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig slow_start_config=3
@@ -25,6 +26,10 @@ envoy.config.core.v3.BindConfig socket_options=3 extra_source_addresses=5 additi
 envoy.config.core.v3.ConfigSource authorities=7 path=1 api_config_source=2 self=5
 envoy.config.core.v3.DataSource watched_directory=5
 envoy.config.core.v3.HeaderValue raw_value=3
+envoy.config.core.v3.HealthCheck alt_port=6 custom_health_check=13 event_log_path=17 event_logger=25 event_service=22 always_log_health_check_failures=19 always_log_health_check_success=26 tls_options=21 transport_socket_match_criteria=23
+envoy.config.core.v3.HealthCheck.GrpcHealthCheck initial_metadata=3
+envoy.config.core.v3.HealthCheck.HttpHealthCheck send=3 receive=4 response_buffer_size=14 service_name_matcher=11
+envoy.config.core.v3.HealthCheck.TcpHealthCheck proxy_protocol_config=3
 envoy.config.core.v3.Http1ProtocolOptions header_key_format=4 allow_chunked_length=6 send_fully_qualified_url=8 use_balsa_parser=9 allow_custom_methods=10 ignore_http_11_upgrade=11
 envoy.config.core.v3.Http2ProtocolOptions allow_metadata=6 stream_error_on_invalid_http_messaging=12 custom_settings_parameters=13 use_oghttp2_codec=16 max_metadata_size=17
 envoy.config.core.v3.HttpProtocolOptions max_connection_duration_jitter=8
@@ -36,7 +41,8 @@ envoy.config.core.v3.SocketAddress named_port=4 resolver_name=5 ipv4_compat=6 ne
 envoy.config.core.v3.SocketAddress.Protocol UDP=1
 envoy.config.core.v3.SubstitutionFormatString formatters=6
 envoy.config.endpoint.v3.ClusterLoadAssignment named_endpoints=5 policy=4
-envoy.config.endpoint.v3.Endpoint health_check_config=2 observability_name=5
+envoy.config.endpoint.v3.Endpoint observability_name=5
+envoy.config.endpoint.v3.Endpoint.HealthCheckConfig address=3
 envoy.config.endpoint.v3.LbEndpoint endpoint_name=5 metadata=3
 envoy.config.endpoint.v3.LocalityLbEndpoints metadata=9 load_balancer_endpoints=7 leds_cluster_locality_config=8 load_balancing_weight=3 proximity=6
 envoy.config.listener.v3.Filter config_discovery=5
@@ -91,6 +97,7 @@ envoy.service.discovery.v3.DiscoveryResponse canary=3 control_plane=6 resource_e
 envoy.type.matcher.v3.RegexMatcher.GoogleRE2 max_program_size=1
 envoy.type.matcher.v3.StringMatcher custom=8
 envoy.type.matcher.v3.ValueMatcher or_match=7
+envoy.type.v3.CodecClientType HTTP3=2
 types
 envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog
 envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter

@@ -3,6 +3,9 @@
 
 /// Every message and enum of the model, for `SchemaCatalog`.
 package let schemaTable: StaticString = #"""
+enum envoy.type.v3.CodecClientType
+0 HTTP1
+1 HTTP2
 enum envoy.type.v3.StatusCode
 0 Empty
 100 Continue
@@ -82,6 +85,17 @@ message envoy.type.v3.TokenBucket
 3 google.protobuf.Duration fill_interval gt=0 required
 message envoy.type.v3.HttpStatus
 1 envoy.type.v3.StatusCode code not_in=0
+enum envoy.config.core.v3.RequestMethod
+0 METHOD_UNSPECIFIED
+1 GET
+2 HEAD
+3 POST
+4 PUT
+5 DELETE
+6 CONNECT
+7 OPTIONS
+8 TRACE
+9 PATCH
 enum envoy.config.core.v3.RoutingPriority
 0 DEFAULT
 1 HIGH
@@ -558,6 +572,43 @@ enum envoy.config.accesslog.v3.GrpcStatusFilter.Status
 message envoy.config.accesslog.v3.MetadataFilter
 1 envoy.type.matcher.v3.MetadataMatcher matcher
 2 google.protobuf.BoolValue match_if_key_not_found
+message envoy.config.core.v3.HealthCheck
+oneof health_checker required
+1 google.protobuf.Duration timeout gt=0 required
+2 google.protobuf.Duration interval gt=0 required
+3 google.protobuf.Duration interval_jitter
+4 google.protobuf.UInt32Value unhealthy_threshold required
+5 google.protobuf.UInt32Value healthy_threshold required
+7 google.protobuf.BoolValue reuse_connection
+8 envoy.config.core.v3.HealthCheck.HttpHealthCheck http_health_check oneof=0
+9 envoy.config.core.v3.HealthCheck.TcpHealthCheck tcp_health_check oneof=0
+11 envoy.config.core.v3.HealthCheck.GrpcHealthCheck grpc_health_check oneof=0
+12 google.protobuf.Duration no_traffic_interval gt=0
+14 google.protobuf.Duration unhealthy_interval gt=0
+15 google.protobuf.Duration unhealthy_edge_interval gt=0
+16 google.protobuf.Duration healthy_edge_interval gt=0
+18 uint32 interval_jitter_percent
+20 google.protobuf.Duration initial_jitter
+24 google.protobuf.Duration no_traffic_healthy_interval gt=0
+message envoy.config.core.v3.HealthCheck.Payload
+oneof payload required
+1 string text oneof=0 min_len=1
+2 bytes binary oneof=0
+message envoy.config.core.v3.HealthCheck.HttpHealthCheck
+1 string host single_line
+2 string path min_len=1 single_line
+6 []envoy.config.core.v3.HeaderValueOption request_headers_to_add max_items=1000
+8 []string request_headers_to_remove items.single_line
+9 []envoy.type.v3.Int64Range expected_statuses
+10 envoy.type.v3.CodecClientType codec_client_type
+12 []envoy.type.v3.Int64Range retriable_statuses
+13 envoy.config.core.v3.RequestMethod method not_in=6
+message envoy.config.core.v3.HealthCheck.TcpHealthCheck
+1 envoy.config.core.v3.HealthCheck.Payload send
+2 []envoy.config.core.v3.HealthCheck.Payload receive
+message envoy.config.core.v3.HealthCheck.GrpcHealthCheck
+1 string service_name
+2 string authority single_line
 message envoy.config.endpoint.v3.ClusterLoadAssignment
 1 string cluster_name min_len=1
 2 []envoy.config.endpoint.v3.LocalityLbEndpoints endpoints
@@ -572,10 +623,15 @@ oneof host_identifier
 4 google.protobuf.UInt32Value load_balancing_weight gte=1
 message envoy.config.endpoint.v3.Endpoint
 1 envoy.config.core.v3.Address address
+2 envoy.config.endpoint.v3.Endpoint.HealthCheckConfig health_check_config
 3 string hostname
 4 []envoy.config.endpoint.v3.Endpoint.AdditionalAddress additional_addresses
 message envoy.config.endpoint.v3.Endpoint.AdditionalAddress
 1 envoy.config.core.v3.Address address
+message envoy.config.endpoint.v3.Endpoint.HealthCheckConfig
+1 uint32 port_value lte=65535
+2 string hostname
+4 bool disable_active_health_check
 message envoy.config.cluster.v3.Cluster
 oneof cluster_discovery_type
 oneof lb_config
@@ -585,6 +641,7 @@ oneof lb_config
 4 google.protobuf.Duration connect_timeout gt=0
 5 google.protobuf.UInt32Value per_connection_buffer_limit_bytes
 6 envoy.config.cluster.v3.Cluster.LbPolicy lb_policy
+8 []envoy.config.core.v3.HealthCheck health_checks
 9 google.protobuf.UInt32Value max_requests_per_connection deprecated
 10 envoy.config.cluster.v3.CircuitBreakers circuit_breakers
 13 envoy.config.core.v3.Http1ProtocolOptions http_protocol_options deprecated
@@ -593,6 +650,7 @@ oneof lb_config
 17 envoy.config.cluster.v3.Cluster.DnsLookupFamily dns_lookup_family
 21 envoy.config.core.v3.BindConfig upstream_bind_config
 24 envoy.config.core.v3.TransportSocket transport_socket
+27 envoy.config.cluster.v3.Cluster.CommonLbConfig common_lb_config
 28 string alt_stat_name
 29 envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options deprecated
 30 envoy.config.cluster.v3.UpstreamConnectionOptions upstream_connection_options
@@ -620,6 +678,8 @@ enum envoy.config.cluster.v3.Cluster.DnsLookupFamily
 message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
 1 google.protobuf.UInt32Value choice_count gte=2
 2 envoy.config.core.v3.RuntimeDouble active_request_bias
+message envoy.config.cluster.v3.Cluster.CommonLbConfig
+1 envoy.type.v3.Percent healthy_panic_threshold
 message envoy.config.cluster.v3.Cluster.RefreshRate
 1 google.protobuf.Duration base_interval gt=1000000 required
 2 google.protobuf.Duration max_interval gt=1000000

@@ -27,6 +27,16 @@ class Difference:
 
 KNOWN_DIFFERENCES = [
     Difference(
+        cases=r"^a gRPC health check ",
+        lines=r"nghttp2_upstream_connections",
+        reason="""The connections of gRPC health checks are not among those that a cluster's `http2.`
+statistics count."""),
+    Difference(
+        cases=r"^an answer may ask that its host get no more requests$",
+        lines=r"upstream_cx_(active|destroy|destroy_local): ",
+        reason="""A host that fails its health check gets no more requests, and its idle connections stay
+open until they time out. Envoy closes them."""),
+    Difference(
         cases=r"^TLS: an upstream .* is not asked$",
         lines=r"^log\[0\] (details|transport_failure): .*TLS_error:.*TLS_error:",
         reason="""Why a TLS handshake failed is told in OpenSSL's words, `TLS_error:` and the reasons.
