@@ -191,8 +191,11 @@ package final class ActiveCluster {
 
   /// Publishes what health checks have found of a host.
   package func setFlags(_ flags: HostFlags, of host: Ref<Host>) {
-    guard publisher.setFlags(flags, of: host) else { return }
-    tellMembership()
+    switch publisher.setFlags(flags, of: host) {
+    case .unchanged: return
+    case .changed: tellMembership()
+    case .left: countMembers()
+    }
     onPublish()
   }
 

@@ -59,6 +59,8 @@ package struct ClusterCompiler {
         dns: dnsOptions(cluster, at: path),
         healthCheck: HealthCheckCompiler(diagnostics: diagnostics)
           .compile(cluster, at: path.field("health_checks")),
+        ignoresHealthOnRemoval: cluster.ignoreHealthOnHostRemoval,
+        ignoresUncheckedHosts: cluster.commonLbConfig.ignoreNewHostsUntilFirstHc,
         panicPercent: panicPercent(cluster),
         endpoints: .configured(endpoints)))
   }

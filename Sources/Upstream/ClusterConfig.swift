@@ -66,6 +66,10 @@ package struct ClusterConfig: BitwiseCopyable {
   package let dns: DNSOptions
   /// nil: every host is believed to be healthy.
   package let healthCheck: Ref<HealthCheckConfig>?
+  /// A host leaves as soon as it is no longer sent, and not when its health checks fail.
+  package let ignoresHealthOnRemoval: Bool
+  /// A host does not count among its priority's before it has been checked once.
+  package let ignoresUncheckedHosts: Bool
   /// Below so many percent of usable hosts, health is not believed any more.
   package let panicPercent: Int
   package let endpoints: Table<Ref<EndpointConfig>>

@@ -26,18 +26,25 @@ final class HostPublisher {
   private(set) var current: Ref<HostSet>
   /// How many snapshots have been published since the first.
   private(set) var version: UInt64 = 0
-  private var members: [(key: Key, member: HostSet.Member)] = []
+  private var members: [Standing] = []
   private let workerCount: Int
   private var views: [(view: Ref<ClusterView>, mailbox: Mailbox)] = []
-  private var retiredSets: [(set: Ref<HostSet>, keeping: AnyObject?, until: UInt64)] = []
+  private var retiredSets: [(set: Ref<HostSet>, keeping: [AnyObject], until: UInt64)] = []
   private var retiredHosts: [(host: Ref<Host>, until: UInt64)] = []
   private let nextID: () -> UInt32
   /// How many hosts the last update brought that were not there before.
   private(set) var addedCount = 0
-  /// Owns what the present snapshot's endpoints are laid out in, where the cluster does not.
-  private var keeping: AnyObject?
+  /// Own what the present snapshot's endpoints are laid out in, where the cluster does not.
+  private var keeping: [AnyObject] = []
   /// There will be no other hosts.
   private(set) var isRetired = false
+
+  /// A host of the present snapshot, and what owns its endpoint.
+  private struct Standing {
+    var key: Key
+    var member: HostSet.Member
+    var keeping: AnyObject?
+  }
 
   /// - Parameter nextID: a number that no host of the process has had.
   init(
@@ -62,8 +69,8 @@ final class HostPublisher {
   func update(_ wanted: [Wanted], keeping: AnyObject? = nil) -> Bool {
     var remaining = Dictionary(
       members.enumerated().map { ($0.element.key, $0.offset) }, uniquingKeysWith: { a, _ in a })
-    var found: [Int: HostSet.Member] = [:]
-    var added: [(key: Key, member: HostSet.Member)] = []
+    var found: [Int: Standing] = [:]
+    var added: [Standing] = []
     var changed = false
     defer { addedCount = added.count }
     for host in wanted {
@@ -74,32 +81,45 @@ final class HostPublisher {
         Self.same(members[old].member.addresses, host.addresses),
         isCheckedAlike(members[old].member.endpoint.value, host.endpoint.value)
       {
-        var member = members[old].member
-        if !Self.same(member.endpoint, host.endpoint) { changed = true }
-        member.endpoint = host.endpoint
-        found[old] = member
+        var standing = members[old]
+        if !Self.same(standing.member.endpoint, host.endpoint) { changed = true }
+        if standing.member.checked.remove(.pendingRemoval) != nil { changed = true }
+        standing.member.endpoint = host.endpoint
+        standing.keeping = keeping
+        found[old] = standing
       } else {
         changed = true
         let made = Ref<Host>.make(
           id: nextID(), hostname: host.hostname, workerCount: workerCount)
-        // Not to be used before it was found to be healthy.
         let isChecked = config.value.healthCheck != nil && !host.endpoint.value.isUnchecked
         added.append(
-          (
-            key,
-            .init(
+          Standing(
+            key: key,
+            member: .init(
               host: made, endpoint: host.endpoint, addresses: host.addresses,
-              checked: isChecked ? [.failedActive, .pendingActive] : [])
-          ))
+              checked: isChecked ? .unchecked(in: config) : []),
+            keeping: keeping))
       }
+    }
+    for index in members.indices where found[index] == nil && outlives(members[index].member) {
+      var standing = members[index]
+      if standing.member.checked.insert(.pendingRemoval).inserted { changed = true }
+      found[index] = standing
     }
     let removed = members.indices.filter { found[$0] == nil }.map { members[$0].member.host }
     guard changed || !removed.isEmpty else { return false }
     // Hosts that stay keep their order: what a round-robin has seen stays true.
-    members =
-      members.enumerated().compactMap { index, old in found[index].map { (old.key, $0) } } + added
-    publish(removed: removed, keeping: keeping)
+    members = members.indices.compactMap { found[$0] } + added
+    publish(removed: removed)
     return true
+  }
+
+  /// It is no longer wanted, and stays: what checks find of a host is believed rather than what
+  /// discovery says, so that a discovery service that has lost its memory takes no traffic away.
+  private func outlives(_ member: HostSet.Member) -> Bool {
+    config.value.healthCheck != nil && !config.value.ignoresHealthOnRemoval
+      && config.value.discovery != .logicalDNS && !member.endpoint.value.isUnchecked
+      && member.flags.isDisjoint(with: [.failedActive, .failedEDS])
   }
 
   /// The cluster is no more: all hosts leave. When nothing is left to be freed, no worker has anything
@@ -108,17 +128,35 @@ final class HostPublisher {
     isRetired = true
     let removed = members.map(\.member.host)
     members = []
-    publish(removed: removed, keeping: nil)
+    publish(removed: removed)
   }
 
-  /// Publishes what health checks have found of a host. Returns whether that is news.
-  func setFlags(_ flags: HostFlags, of host: Ref<Host>) -> Bool {
-    guard let place = members.firstIndex(where: { $0.member.host == host }),
-      members[place].member.checked != flags
-    else { return false }
-    members[place].member.checked = flags
-    publish(removed: [], keeping: keeping)
-    return true
+  /// What came of flags that were set.
+  enum FlagsOutcome {
+    case unchanged
+    case changed
+    /// Nothing but its health had kept the host.
+    case left
+  }
+
+  /// Publishes what health checks have found of a host.
+  func setFlags(_ flags: HostFlags, of host: Ref<Host>) -> FlagsOutcome {
+    guard let place = members.firstIndex(where: { $0.member.host == host }) else {
+      return .unchanged
+    }
+    let old = members[place].member.checked
+    let isLeaving = old.contains(.pendingRemoval)
+    if isLeaving, flags.contains(.failedActive) {
+      members.remove(at: place)
+      addedCount = 0
+      publish(removed: [host])
+      return .left
+    }
+    let newer = isLeaving ? flags.union(.pendingRemoval) : flags
+    guard newer != old else { return .unchanged }
+    members[place].member.checked = newer
+    publish(removed: [])
+    return .changed
   }
 
   /// What endpoints say about a host.
@@ -139,10 +177,14 @@ final class HostPublisher {
     a.count == b.count && zip(a, b).allSatisfy { $0 == $1 }
   }
 
-  private func publish(removed: [Ref<Host>], keeping: AnyObject?) {
+  private func publish(removed: [Ref<Host>]) {
     version += 1
-    retiredSets.append((current, self.keeping, version))
-    self.keeping = keeping
+    retiredSets.append((current, keeping, version))
+    // Most often one object owns them all.
+    keeping = []
+    for standing in members {
+      if let owner = standing.keeping, keeping.last !== owner { keeping.append(owner) }
+    }
     for host in removed { retiredHosts.append((host, version)) }
     current = .make(HostSet(cluster: config, members: members.map(\.member), removed: removed))
     let set = Handover(current)

@@ -82,6 +82,9 @@ package struct HostSet: ~Copyable {
     var addresses: [SocketAddress]
     /// What active health checks have found.
     var checked: HostFlags = []
+
+    /// All that is known against it.
+    var flags: HostFlags { checked.union(endpoint.value.health.flags) }
   }
 
   init(cluster: Ref<ClusterConfig>, members: [Member], removed: [Ref<Host>]) {
@@ -92,7 +95,7 @@ package struct HostSet: ~Copyable {
     var offset = 0
     for member in members {
       let end = offset + member.addresses.count
-      let flags = member.checked.union(member.endpoint.value.health.flags)
+      let flags = member.flags
       entries.append(
         HostEntry(
           host: member.host, endpoint: member.endpoint,
@@ -105,7 +108,7 @@ package struct HostSet: ~Copyable {
     groupStore = Buffer(layout.groups(positions.table))
     healthyCount = entries.count { $0.health == .healthy }
     degradedCount = entries.count { $0.health == .degraded }
-    excludedCount = entries.count { $0.flags.contains(.excluded) }
+    excludedCount = entries.count { $0.flags.excludes }
     largestWeight = entries.map(\.weight).max() ?? 0
     self.entries = Buffer(entries)
     removedHosts = Buffer(removed)
@@ -127,7 +130,7 @@ package struct HostSet: ~Copyable {
         repeating: [[], [], []], count: min(priorities, ConfigBounds.priorities))
       excluded = [Int](repeating: 0, count: members.count)
       for (index, entry) in entries.enumerated() {
-        if entry.flags.contains(.excluded) { excluded[Int(entry.priority)] += 1 }
+        if entry.flags.excludes { excluded[Int(entry.priority)] += 1 }
         members[Int(entry.priority)][Int(entry.health.rawValue)].append(UInt32(index))
       }
       for group in members {

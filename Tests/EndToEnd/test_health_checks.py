@@ -230,26 +230,84 @@ def test_a_host_that_comes_is_used_when_it_has_been_checked(run, ups, tmp_path):
     behaviours["b"].go.clear()
     file.put(ENDPOINTS, assignment("up", upstreams["a"].port, upstreams["b"].port))
     upstreams["b"].wait_requests(1)
-    assert "/failed_active_hc/pending_active_hc" in proxy.admin("/clusters").body.decode()
+    assert "::health_flags::/failed_active_hc\n" in proxy.admin("/clusters").body.decode()
     assert {fetch(port).body for _ in range(4)} == {b"a"}
     behaviours["b"].go.set()
     until(lambda: fetch(port).body == b"b", what="the new host to be used")
     assert stat(proxy, "healthy") == 2
 
 
+@pytest.mark.parametrize("counts", [True, False])
+def test_hosts_that_have_not_been_checked_may_count_for_panic(run, ups, tmp_path, counts):
+    """One host that is well of two is too few, unless new ones are left out until they are checked."""
+    upstreams, behaviours = ups
+    file = ResourceFile(tmp_path / "endpoints.yaml")
+    file.put(ENDPOINTS, assignment("up", upstreams["a"].port))
+    proxy, port = run(eds=file, **{**checks(), "common_lb_config": {
+        "healthy_panic_threshold": {"value": 60}, "ignore_new_hosts_until_first_hc": not counts}})
+    behaviours["b"].go.clear()
+    file.put(ENDPOINTS, assignment("up", upstreams["a"].port, upstreams["b"].port))
+    upstreams["b"].wait_requests(1)
+    assert {fetch(port).body for _ in range(4)} == ({b"a", b"b"} if counts else {b"a"})
+    shown = proxy.admin("/clusters").body.decode()
+    assert ("/failed_active_hc/pending_active_hc" in shown) is not counts
+    assert proxy.stat("cluster.up.membership_excluded") == (0 if counts else 1)
+
+
 def test_a_host_that_is_checked_elsewhere_is_another_host(run, ups, tmp_path):
-    """What was found at the port before says nothing about it."""
+    """What was found at the port before says nothing about it; the host before stays until it is ill."""
     upstreams, behaviours = ups
     behaviours["b"].status = 500
     file = ResourceFile(tmp_path / "endpoints.yaml")
     one = endpoint(upstreams["a"].port)
     file.put(ENDPOINTS, assignment("up", one))
     proxy, port = run(eds=file, **checks())
-    assert fetch(port).status == 200
     one["endpoint"]["health_check_config"] = {"port_value": upstreams["b"].port}
     file.put(ENDPOINTS, assignment("up", one))
-    until(lambda: fetch(port).status == 503, what="the host to be found ill")
+    until(lambda: upstreams["b"].requests, what="the other port to be asked")
+    assert proxy.stat("cluster.up.membership_total") == 2
+    assert fetch(port).status == 200
+    behaviours["a"].status = 500
+    until(lambda: fetch(port).status == 503, what="the host before to be found ill")
     one["endpoint"]["health_check_config"] = {"disable_active_health_check": True}
     file.put(ENDPOINTS, assignment("up", one))
     until(lambda: fetch(port).status == 200, what="the host not to be checked")
     assert "::health_flags::healthy" in proxy.admin("/clusters").body.decode()
+
+
+def test_a_host_that_is_well_stays_although_discovery_has_lost_it(run, ups, tmp_path):
+    """It is marked, leaves when its checks fail, and comes back as it was before that."""
+    upstreams, behaviours = ups
+    file = ResourceFile(tmp_path / "endpoints.yaml")
+    both = assignment("up", upstreams["a"].port, upstreams["b"].port)
+    only_b = assignment("up", upstreams["b"].port)
+    file.put(ENDPOINTS, both)
+    proxy, port = run(eds=file, **checks())
+
+    def shown():
+        return proxy.admin("/clusters").body.decode()
+
+    assert proxy.stat("cluster.up.membership_total") == 2
+    file.put(ENDPOINTS, only_b)
+    until(lambda: "/pending_dynamic_removal" in shown(), what="the mark")
+    assert {fetch(port).body for _ in range(8)} == {b"a", b"b"}
+    file.put(ENDPOINTS, both)
+    until(lambda: "/pending_dynamic_removal" not in shown(), what="the mark to go")
+    file.put(ENDPOINTS, only_b)
+    until(lambda: "/pending_dynamic_removal" in shown(), what="the mark again")
+    behaviours["a"].status = 500
+    until(lambda: proxy.stat("cluster.up.membership_total") == 1, what="it to leave")
+    assert {fetch(port).body for _ in range(4)} == {b"b"}
+    until(lambda: all(link.ended for link in upstreams["a"].links), what="its checks to end")
+
+
+def test_discovery_is_believed_where_the_cluster_says_so(run, ups, tmp_path):
+    """`ignore_health_on_host_removal`."""
+    upstreams, _ = ups
+    file = ResourceFile(tmp_path / "endpoints.yaml")
+    file.put(ENDPOINTS, assignment("up", upstreams["a"].port, upstreams["b"].port))
+    proxy, port = run(eds=file, ignore_health_on_host_removal=True, **checks())
+    file.put(ENDPOINTS, assignment("up", upstreams["b"].port))
+    until(lambda: proxy.stat("cluster.up.membership_total") == 1, what="it to leave")
+    assert {fetch(port).body for _ in range(4)} == {b"b"}
+    until(lambda: all(link.ended for link in upstreams["a"].links), what="its checks to end")

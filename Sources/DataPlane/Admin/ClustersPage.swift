@@ -146,7 +146,7 @@ struct ClustersPage {
     let names: [(HostFlags, String)] = [
       (.failedActive, "failed_active_health_check"),
       (.degradedActive, "failed_active_degraded_check"),
-      (.pendingActive, "pending_active_hc"),
+      (.pendingRemoval, "pending_dynamic_removal"), (.pendingActive, "pending_active_hc"),
       (.excluded, "excluded_via_immediate_hc_fail"), (.timedOut, "active_hc_timeout"),
     ]
     let eds: String =

@@ -10,7 +10,7 @@ final class HealthCheckSession {
   let host: Ref<Host>
   let hostID: UInt32
   /// What the checks have found so far.
-  private(set) var flags: HostFlags = [.failedActive, .pendingActive]
+  private(set) var flags: HostFlags
   private unowned let cluster: ClusterHealthChecks
   private let address: SocketAddress
   /// The endpoint's name for checks; a copy, because the host may outlive that endpoint.
@@ -40,6 +40,7 @@ final class HealthCheckSession {
     self.address = address
     self.ownName = ownName.array
     self.cluster = cluster
+    flags = .unchecked(in: cluster.config)
     state = HealthCheckState(cluster.check.thresholds)
     answer = HealthCheckAnswer(isHEAD: false)
     socket = CheckSocket(on: cluster.loop)

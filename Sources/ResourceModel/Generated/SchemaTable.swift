@@ -654,6 +654,7 @@ oneof lb_config
 28 string alt_stat_name
 29 envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options deprecated
 30 envoy.config.cluster.v3.UpstreamConnectionOptions upstream_connection_options
+32 bool ignore_health_on_host_removal
 33 envoy.config.endpoint.v3.ClusterLoadAssignment load_assignment
 36 map<string,google.protobuf.Any> typed_extension_protocol_options
 37 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig least_request_lb_config oneof=1
@@ -680,6 +681,7 @@ message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
 2 envoy.config.core.v3.RuntimeDouble active_request_bias
 message envoy.config.cluster.v3.Cluster.CommonLbConfig
 1 envoy.type.v3.Percent healthy_panic_threshold
+5 bool ignore_new_hosts_until_first_hc
 message envoy.config.cluster.v3.Cluster.RefreshRate
 1 google.protobuf.Duration base_interval gt=1000000 required
 2 google.protobuf.Duration max_interval gt=1000000

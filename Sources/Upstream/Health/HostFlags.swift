@@ -1,3 +1,5 @@
+import Engine
+
 /// What is known against a host, as `/clusters` names it (`health_flags`).
 package struct HostFlags: OptionSet, BitwiseCopyable, Sendable {
   package let rawValue: UInt16
@@ -7,15 +9,25 @@ package struct HostFlags: OptionSet, BitwiseCopyable, Sendable {
   package static let failedEDS = HostFlags(rawValue: 1 << 2)
   package static let degradedActive = HostFlags(rawValue: 1 << 3)
   package static let degradedEDS = HostFlags(rawValue: 1 << 4)
-  /// Not checked yet.
+  /// The cluster no longer has it, but its checks succeed: it leaves when they fail.
+  package static let pendingRemoval = HostFlags(rawValue: 1 << 5)
+  /// Not checked yet, in a cluster that does not count such hosts.
   package static let pendingActive = HostFlags(rawValue: 1 << 6)
-  /// It asked to be left out: it does not count among a priority's hosts either.
+  /// It asked to be left out.
   package static let excluded = HostFlags(rawValue: 1 << 7)
   /// The last check was not answered in time.
   package static let timedOut = HostFlags(rawValue: 1 << 8)
 
+  /// A host that has not been checked: not to be used before it was found to be healthy.
+  package static func unchecked(in cluster: Ref<ClusterConfig>) -> HostFlags {
+    cluster.value.ignoresUncheckedHosts ? [.failedActive, .pendingActive] : .failedActive
+  }
+
   private static let failures: HostFlags = [.failedActive, .failedEDS]
   private static let degradations: HostFlags = [.degradedActive, .degradedEDS]
+
+  /// It does not count among its priority's hosts.
+  var excludes: Bool { !isDisjoint(with: [.pendingActive, .excluded]) }
 
   /// How far the host may be used.
   var health: HostHealth {
@@ -27,7 +39,8 @@ package struct HostFlags: OptionSet, BitwiseCopyable, Sendable {
   package static let named: [(flag: HostFlags, name: String)] = [
     (.failedActive, "failed_active_hc"), (.failedEDS, "failed_eds_health"),
     (.degradedActive, "degraded_active_hc"), (.degradedEDS, "degraded_eds_health"),
-    (.pendingActive, "pending_active_hc"), (.excluded, "excluded_via_immediate_hc_fail"),
+    (.pendingRemoval, "pending_dynamic_removal"), (.pendingActive, "pending_active_hc"),
+    (.excluded, "excluded_via_immediate_hc_fail"),
     (.timedOut, "active_hc_timeout"),
   ]
 

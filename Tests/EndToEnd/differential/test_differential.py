@@ -112,7 +112,7 @@ ELSEWHERE = (
     r"|Listener\.continue_on"
     # What comes while the process runs: dynamic/.
     r"|\.(Rds|ConfigSource|PathConfigSource|WatchedDirectory|DiscoveryResponse)\."
-    r"|HttpConnectionManager\.rds|Cluster\.(eds_cluster_config|EdsClusterConfig\.)"
+    r"|Cluster\.ignore_health_on_host_removal|HttpConnectionManager\.rds|Cluster\.(eds_cluster_config|EdsClusterConfig\.)"
     r"|Bootstrap\.(dynamic_resources|DynamicResources\.)"
     # What control plane and client say to each other: mesh/.
     r"|envoy\.service\.discovery\.|^google\.rpc\.Status\."

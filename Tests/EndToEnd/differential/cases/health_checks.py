@@ -54,6 +54,10 @@ case("below the panic threshold all hosts are used", get(), get(), get(), get(),
      upstreams={"good": reply(), "bad": answering(checks=503)},
      # Each gets two of the four; which is first differs from process to process.
      by_chance=r"^log\[\d\] upstream: ")
+case("new hosts may be left out until they have been checked", get(expect=503),
+     clusters={"up": {**http(), "common_lb_config": {
+         **NO_PANIC, "ignore_new_hosts_until_first_hc": True}}},
+     upstreams={"up": answering(checks=500)}, expect_stats={"cluster.@up.membership_excluded": 0})
 case("a host that cannot be reached is not used", get(expect=503), clusters={"up": http()},
      upstreams={"up": "refused"}, expect_stats=_stats(failure=1, network_failure=1))
 case("a host that does not answer in time is not used", get(expect=503),
