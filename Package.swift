@@ -79,8 +79,8 @@ let package = Package(
     floor(
       "Upstream",
       [
-        "HTTPCodec", "Engine", "Telemetry", "ResourceModel", "Resources", "CAres", "CLinux",
-        protobuf,
+        "HTTPCodec", "HTTPModel", "Engine", "Telemetry", "ResourceModel", "Resources", "CAres",
+        "CLinux", protobuf,
       ]),
     floor("GRPC", ["HTTPCodec", "HTTPModel", "Engine", "CLinux"]),
   ] + plugins.map(plugin) + [

@@ -92,15 +92,15 @@ def rules_of_type(kind, rules):
         elif kind == "string" and name == "in":
             words.append("in=" + ",".join(value))
         elif kind == "string" and name == "well_known_regex":
-            # Not strict: anything but NUL, CR and LF.
-            words.append("single_line")
+            # Where it is not strict: anything but NUL, CR and LF. 1 stands for HTTP_HEADER_NAME.
+            words.append("field_name" if rules.strict and value == 1 else "single_line")
         elif kind == "string" and name == "pattern" and value == "^[^?#]+[^?#/]$":
             words.append("separated_prefix")
         elif kind == "enum" and name == "not_in":
             words.append("not_in=" + ",".join(map(str, value)))
         elif kind == "bool" and name == "const" and value:
             words.append("must_be_true")
-        elif name in ("defined_only", "strict", "skip", "const"):
+        elif name in ("defined_only", "strict", "skip", "const", "ignore_empty"):
             pass  # an enum takes its own values only, whatever the rule says
         else:
             raise SystemExit(f"no word for rule {kind}.{name} = {value}")

@@ -33,6 +33,9 @@ typedef struct fl_tls_link {
   uint8_t ended;
   // The peer's certificate has to name whom we asked for.
   uint8_t matches_name;
+  // A name that the peer's certificate has to carry, of whatever kind; none where the count is 0.
+  unsigned char *required_name;
+  size_t required_count;
   // What a certificate's verification came to: a TLSVerification's number, X509_V_ERR_…, and where.
   uint8_t verification;
   int verify_error;

@@ -158,6 +158,11 @@ package struct Bytes: BitwiseCopyable {
     unsafe String(decoding: UnsafeBufferPointer(start: base, count: count), as: UTF8.self)
   }
 
+  /// The bytes as an array of its own; never on the request path.
+  package var copy: [UInt8] {
+    unsafe Array(UnsafeBufferPointer(start: base, count: count))
+  }
+
   /// A copy that lasts until the process ends: configuration text.
   package static func immortal(_ text: String) -> Bytes { immortal(Array(text.utf8)) }
 

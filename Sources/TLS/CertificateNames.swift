@@ -63,6 +63,19 @@ package struct CertificateNames: Sendable, Equatable {
     }
   }
 
+  /// Whether one of the names, of whatever kind, is this one; as a DNS name it may be covered by a
+  /// wildcard.
+  private func carry(_ name: [UInt8]) -> Bool {
+    dns.contains { DNSName.covers($0, name) } || uris.contains(name) || emails.contains(name)
+      || addresses.contains(name)
+  }
+
+  /// Whether they are those of whom a client asked for, and carry what it requires.
+  func answer(to asked: [UInt8]?, and required: [UInt8]) -> Bool {
+    if let asked, !dns.contains(where: { DNSName.covers($0, asked) }) { return false }
+    return required.isEmpty || carry(required)
+  }
+
   /// Whether one of the names matches.
   package func match(_ matcher: TLSNameMatcher) -> Bool {
     all(matcher.kind).contains { name in

@@ -8,6 +8,8 @@ package final class SessionCache {
     let session: OpaquePointer
     /// Whom the connection asked for.
     let name: [UInt8]
+    /// What the certificate had to carry besides.
+    let required: [UInt8]
   }
 
   // SAFETY: holds one reference to each session; used by the owning thread only.
@@ -35,23 +37,27 @@ package final class SessionCache {
       else { return 0 }
       // SAFETY: whoever opened the session keeps its cache for as long as the session lives.
       let cache = unsafe Unmanaged<SessionCache>.fromOpaque(raw).takeUnretainedValue()
-      return unsafe cache.add(session, CertificateChoice.serverName(of: ssl) ?? []) ? 1 : 0
+      return unsafe cache.add(
+        session, CertificateChoice.serverName(of: ssl) ?? [], Validation.required(link)) ? 1 : 0
     }
   }
 
   /// Takes over the session when there is room for any.
-  private func add(_ session: OpaquePointer, _ name: [UInt8]) -> Bool {
+  private func add(_ session: OpaquePointer, _ name: [UInt8], _ required: [UInt8]) -> Bool {
     guard capacity > 0 else { return false }
     if entries.count == capacity { unsafe SSL_SESSION_free(entries.removeLast().session) }
-    entries.insert(unsafe Entry(session: session, name: name), at: 0)
+    entries.insert(unsafe Entry(session: session, name: name, required: required), at: 0)
     return true
   }
 
-  /// Offers the latest session that was agreed upon for the same name. One of TLS 1.3 is offered once:
+  /// Offers the latest session that was agreed upon for the same names: who was found to be one is not
+  /// taken for another. One of TLS 1.3 is offered once:
   /// a second use would tell who watches that both are the same client (RFC 8446 §C.4).
-  func offer(to ssl: OpaquePointer, name: String) {
+  func offer(to ssl: OpaquePointer, name: String, required: [UInt8]) {
     let wanted = Array(name.utf8)
-    guard let place = entries.firstIndex(where: { $0.name == wanted }) else { return }
+    guard
+      let place = entries.firstIndex(where: { $0.name == wanted && $0.required == required })
+    else { return }
     let session = unsafe entries[place].session
     unsafe _ = SSL_set_session(ssl, session)
     if unsafe SSL_SESSION_get_protocol_version(session) == TLS1_3_VERSION {

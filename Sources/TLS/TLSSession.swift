@@ -58,24 +58,37 @@ package struct TLSSession: ~Copyable {
     return session
   }
 
-  /// The client's end.
+  /// The client's end; nil when out of memory, or when the name is longer than TLS carries.
   /// - Parameters:
-  ///   - name: whom to ask for (SNI); empty asks for nobody. An address is not a name, and not sent.
+  ///   - name: whom to ask for (SNI); empty asks for nobody.
   ///   - matchesName: the certificate has to name it.
+  ///   - required: the certificate has to carry this, as a name of any kind; empty: nothing.
   ///   - cache: sessions to resume, and where new ones go.
   package static func client(
     _ context: TLSContext, fd: Int32, name: String, matchesName: Bool = false,
-    cache: SessionCache? = nil
+    required: [UInt8] = [], cache: SessionCache? = nil
   ) -> TLSSession? {
     guard let session = TLSSession(context, fd: fd, cache: cache) else { return nil }
     unsafe SSL_set_connect_state(session.ssl)
-    if !name.isEmpty { unsafe _ = fl_tls_set_server_name(session.ssl, name) }
+    if !name.isEmpty, unsafe fl_tls_set_server_name(session.ssl, name) != 1 {
+      OpenSSLErrors.clear()
+      return nil
+    }
+    if !required.isEmpty { session.require(required) }
     unsafe session.link.pointee.matches_name = matchesName ? 1 : 0
     if let cache {
       unsafe session.link.pointee.sessions = Unmanaged.passUnretained(cache).toOpaque()
-      unsafe cache.offer(to: session.ssl, name: name)
+      unsafe cache.offer(to: session.ssl, name: name, required: required)
     }
     return session
+  }
+
+  /// SAFETY: the memory is written once, before the handshake, and freed behind the SSL object.
+  private func require(_ name: [UInt8]) {
+    let memory = UnsafeMutablePointer<UInt8>.allocate(capacity: name.count)
+    unsafe memory.initialize(from: name, count: name.count)
+    unsafe link.pointee.required_name = memory
+    unsafe link.pointee.required_count = name.count
   }
 
   deinit {
@@ -85,6 +98,7 @@ package struct TLSSession: ~Copyable {
       unsafe SSL_set_shutdown(ssl, SSL_SENT_SHUTDOWN | SSL_RECEIVED_SHUTDOWN)
     }
     unsafe SSL_free(ssl)
+    unsafe link.pointee.required_name?.deallocate()
     unsafe link.deallocate()
   }
 

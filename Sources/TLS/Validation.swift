@@ -53,18 +53,28 @@ final class Validation: Sendable {
     let asked =
       isClient && (unsafe link.pointee.matches_name != 0)
       ? unsafe CertificateChoice.serverName(of: ssl) : nil
+    let required = unsafe required(link)
     guard let rules = state.validation else {
-      guard let asked else { return true }
-      let outcome: TLSVerification = unsafe named(asked, store) ? .verified : .nameFailed
+      guard asked != nil || !required.isEmpty else { return true }
+      let isNamed = unsafe named(asked, required, store)
+      let outcome: TLSVerification = isNamed ? .verified : .nameFailed
       return unsafe finish(outcome, link, store, accepts: false)
     }
-    let outcome = unsafe rules.judge(store, link, asked: asked)
+    let outcome = unsafe rules.judge(store, link, asked: asked, required: required)
     return unsafe finish(outcome, link, store, accepts: rules.acceptsUntrusted)
   }
 
-  private static func named(_ asked: [UInt8], _ store: OpaquePointer) -> Bool {
+  /// What the link demands of the certificate's names; empty: nothing.
+  static func required(_ link: UnsafeMutablePointer<fl_tls_link>) -> [UInt8] {
+    guard let base = unsafe link.pointee.required_name else { return [] }
+    return unsafe Array(UnsafeBufferPointer(start: base, count: link.pointee.required_count))
+  }
+
+  private static func named(
+    _ asked: [UInt8]?, _ required: [UInt8], _ store: OpaquePointer
+  ) -> Bool {
     guard let leaf = unsafe X509_STORE_CTX_get0_cert(store) else { return false }
-    return unsafe CertificateNames(of: leaf).dns.contains { DNSName.covers($0, asked) }
+    return unsafe CertificateNames(of: leaf).answer(to: asked, and: required)
   }
 
   private static func finish(
@@ -83,7 +93,8 @@ final class Validation: Sendable {
   }
 
   private func judge(
-    _ store: OpaquePointer, _ link: UnsafeMutablePointer<fl_tls_link>, asked: [UInt8]?
+    _ store: OpaquePointer, _ link: UnsafeMutablePointer<fl_tls_link>, asked: [UInt8]?,
+    required: [UInt8]
   ) -> TLSVerification {
     guard let leaf = unsafe X509_STORE_CTX_get0_cert(store) else { return .chainFailed }
     var verified = false
@@ -95,9 +106,9 @@ final class Validation: Sendable {
       }
       verified = true
     }
-    if asked != nil || !names.isEmpty {
+    if asked != nil || !required.isEmpty || !names.isEmpty {
       let found = unsafe CertificateNames(of: leaf)
-      if let asked, !found.dns.contains(where: { DNSName.covers($0, asked) }) { return .nameFailed }
+      guard found.answer(to: asked, and: required) else { return .nameFailed }
       if !names.isEmpty, !names.contains(where: { found.match($0) }) { return .nameFailed }
       verified = true
     }

@@ -1,4 +1,5 @@
 import Engine
+import HTTPModel
 import ResourceModel
 import Resources
 import SwiftProtobuf
@@ -189,6 +190,7 @@ package struct ClusterCompiler {
   private static let httpOptionsName = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 
   private func httpOptions(_ cluster: Message, at path: ConfigPath) -> UpstreamHTTPOptions {
+    var options = UpstreamHTTPOptions()
     var common = cluster.commonHTTPProtocolOptions
     var http1 = cluster.httpProtocolOptions
     var http2 = cluster.hasHTTP2ProtocolOptions ? cluster.http2ProtocolOptions : nil
@@ -203,6 +205,7 @@ package struct ClusterCompiler {
             + Suggestion.phrase(for: key, among: [Self.httpOptionsName]))
         continue
       }
+      options.names = names(typed.upstreamHTTPProtocolOptions)
       // As in Envoy, they take the place of the old fields altogether.
       common = typed.commonHTTPProtocolOptions
       http1 = typed.explicitHTTPConfig.httpProtocolOptions
@@ -211,7 +214,6 @@ package struct ClusterCompiler {
         http2 = options
       }
     }
-    var options = UpstreamHTTPOptions()
     if common.hasIdleTimeout { options.idleTimeout = common.idleTimeout.limit }
     if common.hasMaxConnectionDuration {
       options.maxConnectionDuration = common.maxConnectionDuration.limit
@@ -235,6 +237,18 @@ package struct ClusterCompiler {
       options.http2Keepalive = HTTP2Compiler.keepalive(http2)
     }
     return options
+  }
+
+  private func names(
+    _ message: Envoy_Config_Core_V3_UpstreamHttpProtocolOptions
+  ) -> NamesFromRequests {
+    var names = NamesFromRequests()
+    names.asks = message.autoSni
+    names.verifies = message.autoSanValidation
+    guard !message.overrideAutoSniHeader.isEmpty else { return names }
+    names.field = .configured(message.overrideAutoSniHeader.lowercased())
+    names.fieldID = HeaderID.of(names.field)
+    return names
   }
 
   private func requestsPerConnection(

@@ -1,5 +1,6 @@
 import Engine
 import HTTPCodec
+import HTTPModel
 
 // Compiled once, read by every worker for as long as the cluster is in use: plain
 // values and handles, nothing that counts references. Times are milliseconds; nil means no limit.
@@ -165,6 +166,7 @@ package struct UpstreamHTTPOptions: BitwiseCopyable {
   package var isHTTP2 = false
   package var http2 = HTTP2Options()
   package var http2Keepalive = HTTP2Keepalive()
+  package var names = NamesFromRequests()
 
   package init() {}
 
@@ -174,6 +176,23 @@ package struct UpstreamHTTPOptions: BitwiseCopyable {
     case reject
     case drop
   }
+}
+
+/// `upstream_http_protocol_options`: whom TLS asks for, and whom it believes, is what the request says
+/// that a connection is made for.
+package struct NamesFromRequests: BitwiseCopyable {
+  /// `auto_sni`: the name is asked for.
+  package var asks = false
+  /// `auto_san_validation`: the certificate has to carry the name.
+  package var verifies = false
+  /// `override_auto_sni_header`: the field that has the name, where the request has the field; in
+  /// lower case. Empty: it is the request's host.
+  package var field: Bytes = .empty
+  package var fieldID = HeaderID.other
+
+  /// Requests for different names need connections of their own.
+  @inline(__always)
+  package var areUsed: Bool { asks || verifies }
 }
 
 /// TCP keepalive probes; nil leaves the kernel's value.

@@ -17,7 +17,7 @@ final class SessionPair {
 
   init?(
     server: TLSContext, client: TLSContext, name: String = "", matchesName: Bool = false,
-    cache: SessionCache? = nil
+    required: String = "", cache: SessionCache? = nil
   ) {
     var pair: [Int32] = [-1, -1]
     guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &pair) == 0
@@ -26,7 +26,8 @@ final class SessionPair {
     clientFD = pair[1]
     guard let first = TLSSession.server(server, fd: pair[0]),
       let second = TLSSession.client(
-        client, fd: pair[1], name: name, matchesName: matchesName, cache: cache)
+        client, fd: pair[1], name: name, matchesName: matchesName,
+        required: Array(required.utf8), cache: cache)
     else { return nil }
     self.server = first
     self.client = second

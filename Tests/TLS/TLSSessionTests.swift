@@ -31,11 +31,12 @@ struct TLSSessionTests {
 
   func pair(
     _ server: TLSContext, _ client: TLSContext, name: String = "", matchesName: Bool = false,
-    cache: SessionCache? = nil
+    required: String = "", cache: SessionCache? = nil
   ) throws -> SessionPair {
     try #require(
       SessionPair(
-        server: server, client: client, name: name, matchesName: matchesName, cache: cache))
+        server: server, client: client, name: name, matchesName: matchesName,
+        required: required, cache: cache))
   }
 
   @Test("a handshake agrees upon TLS 1.3 and carries bytes both ways")
@@ -379,6 +380,54 @@ struct TLSSessionTests {
   }
 
   // MARK: Resumption
+
+  @Test(
+    "the certificate has to carry what is required of it, whatever kind of name that is",
+    arguments: [
+      ("a.example", true), ("X.wild.example", true), ("spiffe://mesh/a", true),
+      ("127.0.0.1", true), ("b.example", false), ("wild.example", false), ("127.0.0.2", false),
+    ])
+  func requiredName(name: String, isGood: Bool) throws {
+    let names = "DNS:a.example,DNS:*.wild.example,URI:spiffe://mesh/a,IP:127.0.0.1"
+    let context = try server([authority.issue("a", names: names)])
+    let pair = try pair(context, client(), required: name)
+    #expect(pair.handshake().client == (isGood ? .done(0) : .failed))
+    #expect(pair.look(.client) { $0.verification } == (isGood ? .verified : .nameFailed))
+  }
+
+  @Test("a required name is required beside those of the rules")
+  func requiredBesideRules() throws {
+    let context = try server([authority.issue("a", names: "DNS:a.example,DNS:b.example")])
+    for (ruled, isGood) in [("b.example", true), ("c.example", false)] {
+      let client = try client { $0.validation?.names = [.exactly(.dns, ruled)] }
+      let pair = try pair(context, client, required: "a.example")
+      #expect(pair.handshake().client == (isGood ? .done(0) : .failed))
+    }
+  }
+
+  @Test("a session is not resumed where another name is required")
+  func resumedForAnotherName() throws {
+    let context = try server([authority.issue("a", names: "DNS:a.example")])
+    let cache = SessionCache(capacity: 2)
+    let client = try client { $0.maximumVersion = .tls12 }
+    for required in ["a.example", "a.example", "b.example"] {
+      let pair = try pair(context, client, required: required, cache: cache)
+      #expect(pair.handshake().client == (required == "a.example" ? .done(0) : .failed))
+      pair.settle()
+    }
+    #expect(cache.count == 1)
+  }
+
+  @Test("a name that TLS cannot carry makes no session, and the longest that it can does")
+  func nameTooLong() throws {
+    let context = try server([authority.issue("a")])
+    let client = try client()
+    for (length, isGood) in [(255, true), (256, false)] {
+      let name = String(repeating: "n", count: length)
+      let pair = SessionPair(server: context, client: client, name: name)
+      #expect((pair != nil) == isGood)
+    }
+  }
 
   @Test("a session is resumed by its ticket, once in TLS 1.3", arguments: [false, true])
   func tickets(isOld: Bool) throws {

@@ -73,6 +73,7 @@ struct ClusterCompilerTests {
               max_headers_count: 20
               max_response_headers_kb: 8
               headers_with_underscores_action: DROP_HEADER
+            upstream_http_protocol_options: { auto_sni: true, override_auto_sni_header: X-Name }
             explicit_http_config: { http_protocol_options: { enable_trailers: true } }
         load_assignment:
           cluster_name: full
@@ -121,6 +122,8 @@ struct ClusterCompilerTests {
     #expect(cluster.http.maxResponseHeaders == 20)
     #expect(cluster.http.maxResponseHeadBytes == 8192)
     #expect(cluster.http.headersWithUnderscores == .drop)
+    #expect(cluster.http.names.asks && !cluster.http.names.verifies)
+    #expect(cluster.http.names.field == "x-name")
     #expect(cluster.http.enableTrailers)
     let endpoint = cluster.endpoints[0].value
     #expect(endpoint.dnsName.string == "asked.example")

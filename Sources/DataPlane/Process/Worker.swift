@@ -105,22 +105,6 @@ struct Worker: ~Copyable {
   }
 }
 
-extension Ref where Value == Worker {
-  /// The pool of a host on this worker, made when it is first asked for.
-  func pool(for entry: HostEntry, of cluster: Ref<ClusterView>) -> Ref<HostPool> {
-    let index = value.index
-    if let existing = unsafe entry.host.value.attachment(worker: index) {
-      return unsafe Ref<HostPool>(raw: existing)
-    }
-    // The host lives as long as its pool: both are released when it has left and nothing is open.
-    entry.host.value.pin(worker: index)
-    let pool = Ref<HostPool>.immortal(
-      HostPool(worker: self, cluster: cluster, host: entry.host, entry: entry))
-    unsafe entry.host.value.setAttachment(pool.raw, worker: index)
-    return pool
-  }
-}
-
 extension Worker {
   /// The listener for an address: that very one, or the one for its port on every address.
   func listener(for address: SocketAddress) -> Ref<ActiveListener>? {

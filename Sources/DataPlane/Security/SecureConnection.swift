@@ -31,14 +31,18 @@ struct SecureConnection: ~Copyable {
 typealias SecureHandle = Ref<SecureConnection>
 
 extension Ref where Value == SecureConnection {
-  /// A client's connection; nil when out of memory.
-  static func client(_ place: Ref<TLSPlace>, fd: Int32, hostname: Bytes) -> SecureHandle? {
+  /// A client's connection; nil when out of memory, or when a request's name is too long for TLS.
+  /// - Parameter asked: what the requests say that the connection is for.
+  static func client(
+    _ place: Ref<TLSPlace>, fd: Int32, hostname: Bytes, asked: RequestedName = RequestedName()
+  ) -> SecureHandle? {
     let names = place.value.client
-    let name = names.usesHostname && !hostname.isEmpty ? hostname.string : names.serverName
+    let name = names.serverName(of: hostname, asked: asked)
     guard
       let session = TLSSession.client(
         place.value.context, fd: fd, name: name,
-        matchesName: names.matchesServerName && !name.isEmpty, cache: place.value.sessions)
+        matchesName: names.matchesServerName && !name.isEmpty,
+        required: asked.required.copy, cache: place.value.sessions)
     else { return nil }
     return .immortal(SecureConnection(session, place: place))
   }

@@ -21,6 +21,12 @@ struct TLSPlace {
     var matchesServerName = false
     /// Sessions kept for resumption.
     var sessionCount = 1
+
+    /// As in Envoy, the request's name goes before the endpoint's, and that before the configured.
+    func serverName(of hostname: Bytes, asked: RequestedName) -> String {
+      if !asked.serverName.isEmpty { return asked.serverName.string }
+      return usesHostname && !hostname.isEmpty ? hostname.string : serverName
+    }
   }
 
   init(

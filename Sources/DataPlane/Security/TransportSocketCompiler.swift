@@ -35,6 +35,12 @@ struct TransportSocketCompiler {
         at: place.field("auto_sni_san_validation"),
         "needs a validation_context with trusted_ca to check the certificate's chain with")
     }
+    if config.value.http.names.verifies, message.commonTlsContext.validationContextType == nil {
+      return diagnostics.error(
+        at: place.field("common_tls_context"),
+        "auto_san_validation needs a validation_context with trusted_ca to check the "
+          + "certificate's chain with")
+    }
     // As in Envoy: an endpoint that speaks several protocols has to be told which one is meant.
     if config.value.http.isHTTP2, message.commonTlsContext.alpnProtocols.isEmpty {
       message.commonTlsContext.alpnProtocols = ["h2"]

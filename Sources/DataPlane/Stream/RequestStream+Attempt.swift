@@ -23,6 +23,7 @@ extension Ref where Value == RequestStream {
     prepareUpstreamHead(for: cluster)
     guard !value.requestHead.overflowed else { return replyLocally(.internalHeadTooLarge) }
     if value.attempt.number == 1 { startMirrors() }
+    if cluster.value.config.value.http.names.areUsed { keepName(for: cluster) }
     chooseHost()
   }
 
@@ -41,13 +42,30 @@ extension Ref where Value == RequestStream {
     }
     let entry = cluster.value.hosts.value.hosts[pick.index]
     adoptHost(entry)
+    let asked =
+      value.attempt.name.map {
+        RequestedName($0.bytes(), by: cluster.value.config.value.http.names)
+      } ?? RequestedName()
     // Until a connection is there, the body waits here.
     if value.request.isFlowing {
       value.request.mode = .held
       value.request.position = value.slotCount
       value.request.headPassed = true
     }
-    worker.pool(for: entry, of: cluster).acquire(for: self)
+    worker.pool(for: entry, of: cluster, asked: asked).acquire(for: self)
+  }
+
+  /// Whom the request is for, as the route has it: `auto_host_rewrite` may write an endpoint's name over
+  /// it, which is not whom TLS is asked for (as in Envoy).
+  private func keepName(for cluster: Ref<ClusterView>) {
+    let rule = cluster.value.config.value.http.names
+    let own = rule.field.isEmpty ? nil : value.requestHead.find(rule.field, id: rule.fieldID)
+    var name = own.map { value.requestHead.value($0) } ?? .empty
+    if name.isEmpty { name = value.requestHead[.authority] ?? .empty }
+    if let block = value.attempt.name { loop.state.value.blocks.release(block) }
+    let block = loop.state.value.blocks.take(min(max(name.count, 1), BlockPool.largest))
+    _ = block.append(name)
+    value.attempt.name = block
   }
 
   private func adoptHost(_ entry: HostEntry) {

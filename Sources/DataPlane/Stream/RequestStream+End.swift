@@ -124,6 +124,7 @@ extension Ref where Value == RequestStream {
     if let block = value.chainMemory { blocks.value.blocks.release(block) }
     if let block = value.detailsBlock { blocks.value.blocks.release(block) }
     if let block = value.textBlock { blocks.value.blocks.release(block) }
+    if let block = value.attempt.name { blocks.value.blocks.release(block) }
     if let block = value.replacement { blocks.value.blocks.release(block) }
   }
 

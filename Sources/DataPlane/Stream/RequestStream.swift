@@ -251,6 +251,8 @@ struct AttemptState: ~Copyable {
   var tried = AttemptedHosts.none
 
   var cluster: Ref<ClusterView>?
+  /// Whom the request is for, where the cluster's TLS is to know.
+  var name: Block?
   /// The endpoint, pinned for as long as the stream speaks of it.
   var host: Ref<Host>?
   /// Its address; known as long as `host` is.

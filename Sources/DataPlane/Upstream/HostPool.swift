@@ -6,7 +6,8 @@ import Telemetry
 import Upstream
 
 /// What one worker keeps for one host: its idle connections, the last used first, and the requests
-/// that wait for one.
+/// that wait for one. A cluster whose requests say whom TLS asks for has a pool for each such name
+/// (`HostPools.swift`).
 @safe
 struct HostPool: ~Copyable {
   let worker: Ref<Worker>
@@ -14,6 +15,14 @@ struct HostPool: ~Copyable {
   let host: Ref<Host>
   /// Connections are HTTP/2's: each carries many requests.
   let isHTTP2: Bool
+  /// What all its requests say of TLS; the pool's own copy.
+  let asked: RequestedName
+  // SAFETY: what `asked` looks at; freed with the pool.
+  private let askedMemory: UnsafeMutablePointer<UInt8>?
+  /// The host's next pool, used less recently.
+  var next: Ref<HostPool>?
+  /// It is among the host's pools; one that is not is used up and then freed.
+  var isListed = true
   /// Where to connect: more than one for a name with several addresses.
   // SAFETY: holds `capacity` addresses and is indexed below `addressCount`, which is at most that.
   private let addresses: UnsafeMutablePointer<SocketAddress>
@@ -33,7 +42,8 @@ struct HostPool: ~Copyable {
   fileprivate var isAwaited = false
 
   init(
-    worker: Ref<Worker>, cluster: Ref<ClusterView>, host: Ref<Host>, entry: HostEntry
+    worker: Ref<Worker>, cluster: Ref<ClusterView>, host: Ref<Host>, entry: HostEntry,
+    asked: RequestedName
   ) {
     self.worker = worker
     self.cluster = cluster
@@ -41,10 +51,16 @@ struct HostPool: ~Copyable {
     isHTTP2 = cluster.value.config.value.http.isHTTP2
     unsafe addresses = .allocate(capacity: Self.capacity)
     unsafe addresses.initialize(repeating: SocketAddress(), count: Self.capacity)
+    let copy = unsafe asked.copied()
+    self.asked = unsafe copy.name
+    unsafe askedMemory = unsafe copy.memory
     adopt(entry)
   }
 
-  deinit { unsafe addresses.deallocate() }
+  deinit {
+    unsafe addresses.deallocate()
+    unsafe askedMemory?.deallocate()
+  }
 
   /// Takes over the addresses of a newer snapshot.
   mutating func adopt(_ entry: HostEntry) {
@@ -299,7 +315,7 @@ extension Ref where Value == HostPool {
     stats.record(ids.value.connections.lengthTime, lifetime)
     value.host.value.add(.connectionsActive, -1, worker: value.worker.value.index)
     // A place has become free: whoever was kept from connecting by the limit may do so now.
-    if value.pending > value.connecting || value.isLeaving { tidyLater() }
+    if value.pending > value.connecting || value.isLeaving || value.asked.isGiven { tidyLater() }
   }
 
   // MARK: Membership
@@ -331,12 +347,12 @@ extension Ref where Value == HostPool {
   private func tidy() {
     value.isAwaited = false
     connectIfNeeded()
-    guard value.isLeaving, value.connections == 0, value.pending == 0, !value.isAwaited else {
-      return
-    }
+    guard value.isLeaving || value.asked.isGiven, value.connections == 0, value.pending == 0,
+      !value.isAwaited
+    else { return }
     let host = value.host
     let worker = value.worker.value.index
-    unsafe host.value.setAttachment(nil, worker: worker)
+    if value.isListed { value.worker.unlist(self) }
     // Nothing names the pool any more: streams wait in it, connections belong to it, and there are
     // none of either.
     unsafe pointer.deinitialize(count: 1)
@@ -348,34 +364,4 @@ extension Ref where Value == HostPool {
   func countProtocolError() { stats.add(cluster.value.stats.value.connections.protocolError) }
   func countMaxRequests() { stats.add(cluster.value.stats.value.connections.maxRequests) }
   func countIdleTimeout() { stats.add(cluster.value.stats.value.connections.idleTimeout) }
-}
-
-extension Ref where Value == Worker {
-  /// Lets the pools follow a cluster's hosts. Before the worker sees the view.
-  func followHosts(of view: Ref<ClusterView>) {
-    view.value.hostsChanged = { cluster in hostsChanged(of: cluster) }
-  }
-
-  /// The cluster is no longer used but by requests that began before: what falls idle is closed.
-  func drainPools(of cluster: Ref<ClusterView>) {
-    let hosts = cluster.value.hosts
-    for index in 0..<hosts.value.hosts.count {
-      pool(of: hosts.value.hosts[index].host)?.leaveCluster()
-    }
-  }
-
-  private func hostsChanged(of cluster: Ref<ClusterView>) {
-    let hosts = cluster.value.hosts
-    for index in 0..<hosts.value.removed.count {
-      pool(of: hosts.value.removed[index])?.leaveCluster()
-    }
-    for index in 0..<hosts.value.hosts.count {
-      let entry = hosts.value.hosts[index]
-      pool(of: entry.host)?.stay(entry)
-    }
-  }
-
-  private func pool(of host: Ref<Host>) -> Ref<HostPool>? {
-    unsafe host.value.attachment(worker: value.index).map { unsafe Ref<HostPool>(raw: $0) }
-  }
 }

@@ -153,7 +153,9 @@ extension Ref where Value == UpstreamConnection {
   private func secure(_ security: Int32) -> Bool {
     guard let place = held.value.tls.place(ofCluster: security) else { return true }
     let hostname = pool.value.host.value.hostname
-    guard let secured = SecureHandle.client(place, fd: value.connection.fd, hostname: hostname)
+    guard
+      let secured = SecureHandle.client(
+        place, fd: value.connection.fd, hostname: hostname, asked: pool.value.asked)
     else { return false }
     unsafe connection.secure(SecureConnection.transport, context: secured.raw)
     value.secured = secured
@@ -185,7 +187,7 @@ extension Ref where Value == UpstreamConnection {
     let cluster = pool.value.cluster.value.config.value.displayName
     let hostname = pool.value.host.value.hostname
     let names = value.secured?.value.place.value.client
-    let asked = names?.usesHostname == true ? hostname.string : names?.serverName ?? ""
+    let asked = names?.serverName(of: hostname, asked: pool.value.asked) ?? ""
     ProcessLog.shared.debug(
       .upstream,
       "TLS handshake with \(hostname.string) of cluster '\(cluster.string)', "

@@ -215,6 +215,10 @@ enum envoy.config.core.v3.HttpProtocolOptions.HeadersWithUnderscoresAction
 0 ALLOW
 1 REJECT_REQUEST
 2 DROP_HEADER
+message envoy.config.core.v3.UpstreamHttpProtocolOptions
+1 bool auto_sni
+2 bool auto_san_validation
+3 string override_auto_sni_header field_name
 message envoy.config.core.v3.Http1ProtocolOptions
 1 google.protobuf.BoolValue allow_absolute_url
 2 bool accept_http_10
@@ -1143,6 +1147,7 @@ oneof validation_context_type
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions
 oneof upstream_protocol_options required
 1 envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options
+2 envoy.config.core.v3.UpstreamHttpProtocolOptions upstream_http_protocol_options
 3 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig explicit_http_config oneof=0
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
 oneof protocol_config required

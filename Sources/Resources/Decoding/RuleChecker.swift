@@ -78,7 +78,7 @@ struct RuleChecker {
       let isDuration = node.kind == .duration
       return "expected \(phrase(check, isDuration: isDuration)), "
         + "found \(show(value, isDuration: isDuration))"
-    case .minLength, .maxBytes, .singleLine, .separatedPrefix, .oneOf:
+    case .minLength, .maxBytes, .singleLine, .fieldName, .separatedPrefix, .oneOf:
       guard let text = node.stringValue, !fits(text: text, check) else { return nil }
       return phrase(text, check)
     }
@@ -125,11 +125,21 @@ struct RuleChecker {
     case .minLength(let least): return text.unicodeScalars.count >= least
     case .maxBytes(let most): return text.utf8.count <= most
     case .singleLine: return !text.utf8.contains { $0 == 0 || $0 == 10 || $0 == 13 }
+    case .fieldName: return Self.isFieldName(text)
     case .separatedPrefix:
       let isPlain = !text.utf8.contains { $0 == UInt8(ascii: "?") || $0 == UInt8(ascii: "#") }
       return isPlain && text.utf8.count >= 2 && !text.hasSuffix("/")
     case .oneOf(let values): return values.contains(text)
     default: return true
+    }
+  }
+
+  /// A field's name, or a pseudo-field's (RFC 9110 §5.1); a name that is not set is checked by others.
+  private static func isFieldName(_ text: String) -> Bool {
+    let name = text.utf8.starts(with: ":".utf8) ? text.utf8.dropFirst() : text.utf8[...]
+    guard !name.isEmpty else { return text.isEmpty }
+    return name.allSatisfy { byte in
+      byte &- 48 < 10 || (byte | 32) &- 97 < 26 || "!#$%&'*+-.^_`|~".utf8.contains(byte)
     }
   }
 
@@ -149,6 +159,7 @@ struct RuleChecker {
     case .minLength: "may not be empty"
     case .maxBytes(let most): "expected at most \(most) bytes, found \(text.utf8.count)"
     case .singleLine: "may not contain NUL, CR or LF"
+    case .fieldName: "expected the name of a header, found \"\(text)\""
     case .separatedPrefix: "expected a path without '?' or '#' that does not end in '/'"
     case .oneOf(let values):
       "no value '\(ScalarReader.shorten(text))'; expected one of "

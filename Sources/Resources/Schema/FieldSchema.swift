@@ -67,6 +67,8 @@ struct FieldRule: Sendable {
     case unique
     /// No NUL, CR or LF: fit for a header's name or value.
     case singleLine
+    /// What a header can be called.
+    case fieldName
     /// A path prefix that can be followed by `/`: no `?` or `#`, no `/` at the end.
     case separatedPrefix
     case oneOf([String])
@@ -123,6 +125,7 @@ struct FieldRule: Sendable {
     case "required": .required
     case "unique": .unique
     case "single_line": .singleLine
+    case "field_name": .fieldName
     case "separated_prefix": .separatedPrefix
     case "must_be_true": .mustBeTrue
     default: nil

@@ -15,7 +15,7 @@ from harness.client import request_bytes
 from harness.tls import TLSConnection, downstream_tls, upstream_tls
 from harness.upstream import reply
 
-from ..model import case, get, typed
+from ..model import case, get, http_options, typed
 
 DIRECTORY = pathlib.Path(tempfile.mkdtemp(prefix="tls-cases-"))
 atexit.register(shutil.rmtree, DIRECTORY, True)
@@ -226,6 +226,28 @@ upstream("an upstream is asked for by its host name", common=validated(), cluste
     "transport_socket": upstream_tls(
         common_tls_context={**NEWEST, **validated()}, auto_host_sni=True,
         auto_sni_san_validation=True)}})
+
+
+def named(name, *steps, common=None, **options):
+    """A case of an upstream that is asked for, or believed, by what requests say."""
+    upstream(name, *steps, clusters={"up": {
+        **http_options(upstream_http_protocol_options=options),
+        "transport_socket": upstream_tls(
+            common_tls_context={**NEWEST, **(common or validated())})}})
+
+
+named("requests say whom an upstream is asked for", get(host="server.example"),
+      get(host="other.example:80"), get(host="SERVER.example"), get(host="127.0.0.1"),
+      get(host="[::1]:80"), get(host="a.%20.example"), auto_sni=True)
+named("requests say who an upstream has to be", get(host="server.example"),
+      get(host="other.example", expect=503), get(host="127.0.0.1", expect=503),
+      get(host="server.example:443"), auto_sni=True, auto_san_validation=True)
+named("a field says who an upstream has to be", get(expect=503),
+      get(headers=[("x-name", "server.example")]), get(headers=[("x-name", "b")], expect=503),
+      auto_san_validation=True, override_auto_sni_header="x-name")
+named("an upstream has to be two at once", get(host="server.example", expect=503),
+      auto_san_validation=True, common=validated(match_typed_subject_alt_names=[
+          {"san_type": "DNS", "matcher": {"exact": "other.example"}}]))
 upstream("an upstream wants to know who asks", behaviour=speaking(require=True),
          common={**validated(), **CLIENT.common()})
 upstream("an upstream of TLS 1.2", behaviour=speaking(version=OLD), common=validated())
