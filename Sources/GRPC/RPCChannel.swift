@@ -30,6 +30,8 @@ package final class RPCChannel {
   private let authority: String
   private let connectMilliseconds: UInt64
   private let keepalive: HTTP2Keepalive
+  private let userAgent: String
+  private let secure: ((Ref<Connection>) -> Bool)?
   private let address: () -> SocketAddress?
   private var connections: [ObjectIdentifier: RPCConnection] = [:]
 
@@ -37,15 +39,21 @@ package final class RPCChannel {
   ///   - connectMilliseconds: how long a connection may take to come about; Envoy's default.
   ///   - keepalive: when the server is asked whether it is there; never, unless told otherwise,
   ///     because gRPC's own servers end connections that ask more often than every five minutes.
+  ///   - userAgent: what we call ourselves.
+  ///   - secure: puts TLS between a connection that has just been opened and its socket; false when
+  ///     that fails. nil: the bytes are plain.
   ///   - address: where the server is, asked for every connection; nil when nobody knows.
   package init(
     _ runtime: RPCRuntime, authority: String, connectMilliseconds: UInt64 = 5000,
-    keepalive: HTTP2Keepalive = HTTP2Keepalive(), address: @escaping () -> SocketAddress?
+    keepalive: HTTP2Keepalive = HTTP2Keepalive(), userAgent: String = "fairlead",
+    secure: ((Ref<Connection>) -> Bool)? = nil, address: @escaping () -> SocketAddress?
   ) {
     self.runtime = runtime
     self.authority = authority
     self.connectMilliseconds = connectMilliseconds
     self.keepalive = keepalive
+    self.userAgent = userAgent
+    self.secure = secure
     self.address = address
   }
 
@@ -61,22 +69,41 @@ package final class RPCChannel {
   ) -> RPCCall {
     let call = RPCCall(runtime.loop, handler: handler)
     var fields: RPCFields = [
-      (":method", "POST"), (":scheme", "http"), (":path", path), (":authority", authority),
-      ("te", "trailers"), ("content-type", "application/grpc"), ("user-agent", "fairlead"),
+      (":method", "POST"), (":scheme", scheme), (":path", path), (":authority", authority),
+      ("te", "trailers"), ("content-type", "application/grpc"), ("user-agent", userAgent),
     ]
     if let milliseconds {
       fields.add("grpc-timeout", RPCTimeout.text(milliseconds))
       call.startDeadline(milliseconds)
     }
+    begin(call, fields + metadata, hasBody: true)
+    return call
+  }
+
+  /// Asks something that is not gRPC, and has no body.
+  /// - Parameter fields: behind `:scheme` and `:authority`, which the channel knows.
+  package func ask(
+    method: String, path: String, _ fields: RPCFields, then: @escaping (PlainAnswer?) -> Void
+  ) -> PlainQuestion {
+    let question = PlainQuestion(then: then)
+    let head: RPCFields = [
+      (":method", method), (":scheme", scheme), (":path", path), (":authority", authority),
+    ]
+    begin(question, head + fields, hasBody: false)
+    return question
+  }
+
+  private var scheme: String { secure == nil ? "http" : "https" }
+
+  private func begin(_ stream: RPCStream, _ fields: RPCFields, hasBody: Bool) {
     do throws(RPCStatus) {
       let connection = try takeConnection()
-      guard connection.start(call, fields + metadata) else {
+      guard connection.start(stream, fields, hasBody: hasBody) else {
         throw RPCStatus(.unavailable, "the connection takes no more calls")
       }
     } catch {
-      runtime.loop.soon { call.lost(error) }
+      runtime.loop.soon { stream.lost(error) }
     }
-    return call
   }
 
   private func takeConnection() throws(RPCStatus) -> RPCConnection {
@@ -85,7 +112,7 @@ package final class RPCChannel {
       throw RPCStatus(.unavailable, "\(authority) has no address")
     }
     let connection = RPCConnection(runtime, owner: self, peer: address, keepalive: keepalive)
-    guard connection.connect(within: connectMilliseconds) else {
+    guard connection.connect(within: connectMilliseconds, secure: secure) else {
       throw RPCStatus(.unavailable, "cannot connect to \(address.description)")
     }
     connections[ObjectIdentifier(connection)] = connection
@@ -113,6 +140,8 @@ package final class RPCCall: RPCStream {
   private var handler: RPCCallHandler?
   private let loop: EventLoop
   private var deadline: LoopTimer?
+  /// The server has said how the call ended; else the connection failed it, or we gave it up.
+  package private(set) var isAnswered = false
   /// What the answer's head says is wrong with it, to be told with its end.
   private var refusal: RPCStatus?
 
@@ -173,7 +202,9 @@ package final class RPCCall: RPCStream {
         .unknown, "the answer's content-type is '\(fields["content-type"] ?? "")', not gRPC's")
     }
     // What follows would be somebody's error page.
-    if let refusal { giveUp(refusal) }
+    guard let refusal else { return }
+    isAnswered = true
+    giveUp(refusal)
   }
 
   override func messageCame(_ message: [UInt8]) { handler?.received(message) }
@@ -181,6 +212,7 @@ package final class RPCCall: RPCStream {
   override func peerFinished(trailers: RPCFields?) {
     // The server wants no more of what we have.
     if !hasEndedOutput { reset(HTTP2Code.cancel) }
+    isAnswered = true
     conclude(
       trailers.map { .fromTrailers($0) }
         ?? RPCStatus(.internal, "the answer ended without trailers"))

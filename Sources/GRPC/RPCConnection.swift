@@ -73,9 +73,11 @@ final class RPCConnection {
   }
 
   /// Begins to connect; calls may be begun at once, and wait. False when it has failed at once.
-  func connect(within milliseconds: UInt64) -> Bool {
+  func connect(within milliseconds: UInt64, secure: ((Ref<Connection>) -> Bool)? = nil) -> Bool {
     let began = unsafe begin(.client) { socket, owner in
-      unsafe socket.connect(to: peer, on: loop, events: Self.socketEvents, owner: owner) == 0
+      guard unsafe socket.connect(to: peer, on: loop, events: Self.socketEvents, owner: owner) == 0
+      else { return false }
+      return secure?(socket) ?? true
     }
     guard began else { return false }
     pingTimer.set(milliseconds: milliseconds) { [unowned self] in
@@ -207,11 +209,11 @@ final class RPCConnection {
   // MARK: Streams
 
   /// Begins a call on a connection that takes one.
-  func start(_ stream: RPCStream, _ fields: RPCFields) -> Bool {
+  func start(_ stream: RPCStream, _ fields: RPCFields, hasBody: Bool) -> Bool {
     stream.connection = self
     let context = unsafe Unmanaged.passUnretained(stream).toOpaque()
     let id = runtime.withList(fields) {
-      unsafe session.submitRequest($0, stream: context, hasBody: true)
+      unsafe session.submitRequest($0, stream: context, hasBody: hasBody)
     }
     guard let id else { return false }
     stream.id = id

@@ -38,7 +38,19 @@ package class RPCStream {
   /// The call is over for whoever handles it; what still comes is dropped.
   final private(set) var isOver = false
 
-  init(messageLimit: Int) { reader = MessageReader(limit: messageLimit) }
+  /// What the peer sends are gRPC's messages; else it is a body that nobody wants.
+  private let takesMessages: Bool
+
+  init(messageLimit: Int) {
+    reader = MessageReader(limit: messageLimit)
+    takesMessages = true
+  }
+
+  /// One that is not gRPC: what it takes of the peer are heads and the end.
+  init() {
+    reader = MessageReader(limit: 0)
+    takesMessages = false
+  }
 
   // MARK: For the sides
 
@@ -167,7 +179,7 @@ package class RPCStream {
 
   final func received(_ bytes: Bytes) {
     unconsumed += bytes.count
-    guard !isOver else { return consume() }
+    guard !isOver, takesMessages else { return consume() }
     unsafe reader.append(UnsafeBufferPointer(start: bytes.base, count: bytes.count))
     deliver()
   }

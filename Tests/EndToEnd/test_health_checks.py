@@ -1,5 +1,6 @@
 """Active health checks while the proxy runs: hosts that fall ill and recover."""
 
+import ssl
 import threading
 
 import pytest
@@ -8,13 +9,17 @@ from harness.certificates import Authority
 from harness.client import fetch
 from harness.discovery import (
     CLUSTERS, ENDPOINTS, ResourceFile, assignment, eds_cluster, endpoint)
+from harness.http2 import Server
 from harness.proxy import Proxy, bootstrap, free_port
 from harness.simple import cluster, listener
 from harness.tls import TLSUpstream, upstream_tls
 from harness.upstream import Upstream, reply
 from harness.waiting import until
 
+HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 QUICK = {"timeout": "1s", "interval": "0.05s", "no_traffic_interval": "0.05s"}
+HTTP2 = {HTTP_OPTIONS: {"@type": f"type.googleapis.com/{HTTP_OPTIONS}",
+                        "explicit_http_config": {"http2_protocol_options": {}}}}
 NO_PANIC = {"common_lb_config": {"healthy_panic_threshold": {"value": 0}}}
 
 
@@ -133,6 +138,61 @@ def test_checks_speak_tls_where_the_cluster_does(run, tmp_path):
         until(lambda: stat(proxy, "success") >= 2, 5, "two checks")
         assert fetch(port).status == 200
         assert "server.example" in upstream.names
+
+
+HTTP2_CHECK = {"http_health_check": {"path": "/healthz", "codec_client_type": "HTTP2"}}
+GRPC_CHECK = {"grpc_health_check": {"service_name": "pkg.Echo"}}
+
+
+@pytest.mark.parametrize("check", [HTTP2_CHECK, GRPC_CHECK], ids=["HTTP2", "gRPC"])
+@pytest.mark.parametrize("own,options,agreed", [
+    (None, None, None), (["h2"], None, "h2"), (None, ["h2"], "h2"), (["h2"], ["h3"], None)])
+def test_checks_over_http2_speak_tls_and_ask_for_their_protocol(
+        run, tmp_path, check, own, options, agreed):
+    """By ALPN: what `tls_options` say, else what the cluster's context does."""
+    authority = Authority(tmp_path)
+    server = authority.issue("server", "DNS:server.example")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(server.certificate, server.key)
+    context.set_alpn_protocols(["h2"])
+
+    def answer(peer, request):
+        if request.headers[":path"] == "/healthz":
+            return peer.answer(request.stream)
+        return peer.answer(
+            request.stream, 200, b"\0\0\0\0\2\x08\1", [("content-type", "application/grpc")],
+            [("grpc-status", "0")])
+
+    upstream = Server(answer, context=context)
+    common = {"validation_context": authority.trust, **({"alpn_protocols": own} if own else {})}
+    more = {"tls_options": {"alpn_protocols": options}} if options else {}
+    try:
+        proxy, _ = run(
+            upstream.port, transport_socket=upstream_tls(
+                sni="server.example", common_tls_context=common),
+            typed_extension_protocol_options=HTTP2, **checks(**check, **more))
+        until(lambda: stat(proxy, "success") >= 3, 5, "three checks")
+        assert {peer.sock.selected_alpn_protocol() for peer in upstream.peers} == {agreed}
+        assert {r.headers[":scheme"] for r in upstream.requests} == {"https"}
+        assert {r.headers["user-agent"] for r in upstream.requests} == {"Envoy/HC"}
+        assert len(upstream.peers) == 1
+    finally:
+        upstream.stop()
+
+
+@pytest.mark.parametrize("check", [HTTP2_CHECK, GRPC_CHECK], ids=["HTTP2", "gRPC"])
+def test_checks_over_http2_time_out(run, check):
+    """A server that takes the question and says nothing."""
+    upstream = Server(lambda peer, request: None)
+    try:
+        proxy, port = run(
+            upstream.port, typed_extension_protocol_options=HTTP2,
+            **checks(unhealthy=1, timeout="0.1s", **check))
+        until(lambda: stat(proxy, "network_failure") >= 3, 5, "three failures")
+        assert "/active_hc_timeout" in proxy.admin("/clusters").body.decode()
+        assert fetch(port).status == 503
+    finally:
+        upstream.stop()
 
 
 def test_listeners_open_when_hosts_have_been_checked(run):

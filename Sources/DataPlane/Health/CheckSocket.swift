@@ -50,17 +50,14 @@ final class CheckSocket {
 
   var isOpen: Bool { connection.value.isOpen }
 
-  /// Begins to connect, through TLS where there is a place for it.
-  func connect(to address: SocketAddress, _ place: Ref<TLSPlace>?, hostname: Bytes) {
+  /// Begins to connect.
+  /// - Parameter secure: puts TLS in between, where it is to be; false when that fails.
+  func connect(to address: SocketAddress, secure: (Ref<Connection>) -> Bool) {
     let error = unsafe connection.connect(
       to: address, on: loop, events: Self.events,
       owner: Unmanaged.passUnretained(self).toOpaque())
     guard error == 0 else { return onEvent(.ended) }
-    guard let place else { return }
-    guard
-      let secured = SecureHandle.client(place, fd: connection.value.fd, hostname: hostname)
-    else { return end() }
-    unsafe connection.secure(SecureConnection.transport, context: secured.raw)
+    if !secure(connection) { end() }
   }
 
   func send(_ bytes: [UInt8]) {

@@ -6,7 +6,8 @@ import Upstream
 /// The health checks of one cluster: a session for each host, and what becomes of their results.
 final class ClusterHealthChecks: HostChecker {
   let config: Ref<ClusterConfig>
-  let check: HealthCheckConfig
+  var check: HealthCheckConfig { checkConfig.value }
+  private let checkConfig: Ref<HealthCheckConfig>
   let loop: EventLoop
   let stats: HealthCheckStats
   /// What calls of gRPC checks share.
@@ -21,9 +22,9 @@ final class ClusterHealthChecks: HostChecker {
   /// This thread's own, because a place belongs to one thread; made when first needed.
   private var tls: Ref<TLSPlace>?
 
-  init(_ cluster: ActiveCluster, _ check: HealthCheckConfig, of all: HealthChecks) {
+  init(_ cluster: ActiveCluster, _ check: Ref<HealthCheckConfig>, of all: HealthChecks) {
     self.cluster = cluster
-    self.check = check
+    checkConfig = check
     self.all = all
     config = cluster.config
     rpc = all.rpc
@@ -84,8 +85,20 @@ final class ClusterHealthChecks: HostChecker {
 
   // MARK: For the sessions
 
-  /// The place for a connection through TLS; nil for plain ones.
-  func tlsPlace() -> Ref<TLSPlace>? {
+  var isSecured: Bool { all.tlsSource(of: config) != nil }
+
+  /// Puts TLS between a connection and its socket, where the cluster speaks it. False when out of
+  /// memory.
+  func secure(_ connection: Ref<Connection>, hostname: Bytes) -> Bool {
+    guard let place = tlsPlace() else { return true }
+    let secured = SecureHandle.client(
+      place, fd: connection.value.fd, hostname: hostname, protocols: check.protocols.array)
+    guard let secured else { return false }
+    unsafe connection.secure(SecureConnection.transport, context: secured.raw)
+    return true
+  }
+
+  private func tlsPlace() -> Ref<TLSPlace>? {
     guard let source = all.tlsSource(of: config) else { return nil }
     let place = tls ?? all.makePlace(for: source)
     tls = place

@@ -11,7 +11,7 @@ final class HealthCheckSession {
   let hostID: UInt32
   /// What the checks have found so far.
   private(set) var flags: HostFlags
-  private unowned let cluster: ClusterHealthChecks
+  unowned let cluster: ClusterHealthChecks
   private let address: SocketAddress
   /// The endpoint's name for checks; a copy, because the host may outlive that endpoint.
   private let ownName: [UInt8]
@@ -20,16 +20,18 @@ final class HealthCheckSession {
   private var answer: HealthCheckAnswer
   /// TCP: what came, and how many of the expected pieces it had.
   private var arrived: [UInt8] = []
-  /// gRPC: made when first needed.
-  private var channel: RPCChannel?
-  private var call: RPCCall?
-  private var reply: [UInt8]?
-  private var isAsking = false
+  /// HTTP/2: made when first needed.
+  private var openedChannel: RPCChannel?
+  var question: PlainQuestion?
+  var call: RPCCall?
+  var reply: [UInt8]?
+  private(set) var isAsking = false
   /// The end of the wait at hand: for the next check, or for the answer.
   private var timer = TimerID.none
 
   /// Bytes of a TCP answer in which the expected ones are looked for.
   private static let arrivedBytes = 64 * 1024
+  private static let userAgent = "Envoy/HC"
 
   init(
     _ host: Ref<Host>, at address: SocketAddress, named ownName: Bytes,
@@ -60,10 +62,16 @@ final class HealthCheckSession {
   func stop() {
     cluster.loop.cancel(timer)
     timer = .none
-    call?.cancel()
-    channel?.close()
     socket.onEvent = { _ in }
+    disconnect()
+  }
+
+  /// The next question is asked on another connection.
+  func disconnect() {
     socket.close()
+    question?.cancel()
+    call?.cancel()
+    openedChannel?.close()
   }
 
   private func wait(_ milliseconds: UInt64) {
@@ -84,12 +92,39 @@ final class HealthCheckSession {
     cluster.count(cluster.stats.attempt)
     isAsking = true
     wait(cluster.check.timeout)
-    if case .grpc(let grpc) = cluster.check.question { return ask(grpc) }
-    guard !socket.isOpen else { return question() }
-    socket.connect(to: address, cluster.tlsPlace(), hostname: host.value.hostname)
+    switch cluster.check.question {
+    case .grpc(let grpc): return ask(grpc)
+    case .http(let http) where http.isHTTP2: return ask(http)
+    case .http, .tcp: break
+    }
+    guard !socket.isOpen else { return askOnSocket() }
+    socket.connect(to: address) { cluster.secure($0, hostname: host.value.hostname) }
   }
 
-  private func question() {
+  var channel: RPCChannel {
+    if let openedChannel { return openedChannel }
+    let channel = makeChannel()
+    openedChannel = channel
+    return channel
+  }
+
+  private func makeChannel() -> RPCChannel {
+    var name = name(.empty)
+    switch cluster.check.question {
+    case .grpc(let grpc): name = self.name(grpc.authority)
+    case .http(let http): name = self.name(http.host)
+    case .tcp: break
+    }
+    // The channel belongs to the session, and closes its connections when that stops.
+    let secure = { [unowned self] in cluster.secure($0, hostname: host.value.hostname) }
+    return RPCChannel(
+      cluster.rpc, authority: String(decoding: name, as: UTF8.self),
+      connectMilliseconds: cluster.check.timeout, userAgent: Self.userAgent,
+      secure: cluster.isSecured ? secure : nil
+    ) { [address] in address }
+  }
+
+  private func askOnSocket() {
     switch cluster.check.question {
     case .http(let http):
       answer = HealthCheckAnswer(isHEAD: http.method == "HEAD")
@@ -119,9 +154,7 @@ final class HealthCheckSession {
   }
 
   private func timedOut() {
-    socket.close()
-    call?.cancel()
-    channel?.close()
+    disconnect()
     failed(.timeout)
   }
 
@@ -129,7 +162,7 @@ final class HealthCheckSession {
 
   private func take(_ event: CheckSocket.Event) {
     switch event {
-    case .connected: question()
+    case .connected: askOnSocket()
     case .bytes(let bytes): take(bytes)
     case .ended: ended()
     }
@@ -139,7 +172,7 @@ final class HealthCheckSession {
     switch cluster.check.question {
     case .http:
       guard isAsking else { return }
-      if answer.endsWithConnection { judge() } else { failed(.network) }
+      if answer.endsWithConnection { judge(answer) } else { failed(.network) }
     case .grpc: return
     case .tcp:
       // A connection that closes between checks is a failure as well, as in Envoy.
@@ -159,7 +192,7 @@ final class HealthCheckSession {
         failed(.network)
       case .whole:
         if !answer.keepsAlive || !cluster.check.reusesConnection { socket.close() }
-        judge()
+        judge(answer)
       }
     case .tcp(let tcp):
       for index in 0..<bytes.count { arrived.append(bytes[index]) }
@@ -188,16 +221,21 @@ final class HealthCheckSession {
     }
   }
 
-  private func judge() {
+  private func judge(_ answer: borrowing HealthCheckAnswer) {
+    judge(
+      status: answer.status, isDegraded: answer.isDegraded, asksToBeLeft: answer.asksToBeLeft)
+  }
+
+  func judge(status: Int, isDegraded: Bool, asksToBeLeft: Bool) {
     guard case .http(let http) = cluster.check.question else { return }
-    if http.expected.contains(answer.status) { return succeeded(isDegraded: answer.isDegraded) }
-    if answer.asksToBeLeft { flags.insert(.excluded) }
-    failed(.answer(isRetriable: http.retriable.contains(answer.status)))
+    if http.expected.contains(status) { return succeeded(isDegraded: isDegraded) }
+    if asksToBeLeft { flags.insert(.excluded) }
+    failed(.answer(isRetriable: http.retriable.contains(status)))
   }
 
   // MARK: Results
 
-  private func succeeded(isDegraded: Bool) {
+  func succeeded(isDegraded: Bool) {
     cluster.count(cluster.stats.success)
     let change = state.succeeded()
     flags.subtract([.pendingActive, .timedOut, .degradedActive])
@@ -206,7 +244,7 @@ final class HealthCheckSession {
     note(succeeded: true, change)
   }
 
-  private func failed(_ failure: HealthCheckState.Failure) {
+  func failed(_ failure: HealthCheckState.Failure) {
     cluster.count(cluster.stats.failure)
     flags.subtract([.pendingActive, .timedOut])
     switch failure {
@@ -235,61 +273,11 @@ final class HealthCheckSession {
   func failedPassively() {
     flags.insert(.excluded)
     guard state.isHealthy else { return cluster.note(self, .none) }
-    socket.close()
+    disconnect()
     failed(.passive)
   }
 }
 
-// MARK: gRPC
-
-extension HealthCheckSession: RPCCallHandler {
-  private func ask(_ grpc: GRPCHealthCheck) {
-    let channel =
-      self.channel
-      ?? RPCChannel(
-        cluster.rpc, authority: String(decoding: name(grpc.authority), as: UTF8.self),
-        connectMilliseconds: cluster.check.timeout
-      ) { [address] in address }
-    self.channel = channel
-    reply = nil
-    let call = channel.start("/grpc.health.v1.Health/Check", handler: self)
-    self.call = call
-    call.send(GRPCHealthMessage.request(service: grpc.service.array))
-    call.finish()
-  }
-
-  func received(_ message: [UInt8]) { reply = message }
-
-  func ended(_ status: RPCStatus) {
-    call = nil
-    guard isAsking else { return }
-    if !cluster.check.reusesConnection { channel?.close() }
-    switch status.code {
-    case .ok where reply.map(GRPCHealthMessage.isServing) ?? false: succeeded(isDegraded: false)
-    case .unavailable, .deadlineExceeded: failed(.network)
-    default: failed(.answer(isRetriable: false))
-    }
-  }
-}
-
-/// The two messages of `grpc.health.v1`, small enough to be written by hand.
-enum GRPCHealthMessage {
-  /// `HealthCheckRequest`: the service is field 1, a string.
-  static func request(service: [UInt8]) -> [UInt8] {
-    guard !service.isEmpty else { return [] }
-    var message: [UInt8] = [0x0A]
-    var length = service.count
-    while length > 127 {
-      message.append(UInt8(truncatingIfNeeded: length) | 0x80)
-      length >>= 7
-    }
-    return message + [UInt8(length)] + service
-  }
-
-  /// `HealthCheckResponse`: the status is field 1, an enum, in which SERVING is 1.
-  static func isServing(_ message: [UInt8]) -> Bool { message == [0x08, 0x01] }
-}
-
 extension Bytes {
-  fileprivate var array: [UInt8] { (0..<count).map { self[$0] } }
+  var array: [UInt8] { (0..<count).map { self[$0] } }
 }

@@ -21,7 +21,7 @@ final class HealthChecks {
   /// What checks a cluster's hosts; nil where the configuration asks for no checks.
   func checker(of cluster: ActiveCluster) -> ClusterHealthChecks? {
     guard let check = cluster.config.value.healthCheck else { return nil }
-    return ClusterHealthChecks(cluster, check.value, of: self)
+    return ClusterHealthChecks(cluster, check, of: self)
   }
 
   /// A response of this host asked that it get no more requests.

@@ -32,9 +32,12 @@ typealias SecureHandle = Ref<SecureConnection>
 
 extension Ref where Value == SecureConnection {
   /// A client's connection; nil when out of memory, or when a request's name is too long for TLS.
-  /// - Parameter asked: what the requests say that the connection is for.
+  /// - Parameters:
+  ///   - asked: what the requests say that the connection is for.
+  ///   - protocols: what to ask for by ALPN in place of what connections for requests do.
   static func client(
-    _ place: Ref<TLSPlace>, fd: Int32, hostname: Bytes, asked: RequestedName = RequestedName()
+    _ place: Ref<TLSPlace>, fd: Int32, hostname: Bytes, asked: RequestedName = RequestedName(),
+    protocols: [UInt8]? = nil
   ) -> SecureHandle? {
     let names = place.value.client
     let name = names.serverName(of: hostname, asked: asked)
@@ -42,7 +45,7 @@ extension Ref where Value == SecureConnection {
       let session = TLSSession.client(
         place.value.context, fd: fd, name: name,
         matchesName: names.matchesServerName && !name.isEmpty,
-        required: asked.required.copy, cache: place.value.sessions)
+        required: asked.required.copy, protocols: protocols, cache: place.value.sessions)
     else { return nil }
     return .immortal(SecureConnection(session, place: place))
   }

@@ -41,6 +41,10 @@ struct TransportSocketCompiler {
         "auto_san_validation needs a validation_context with trusted_ca to check the "
           + "certificate's chain with")
     }
+    // Health checks ask for what they, or the context, are told to, and for nothing of themselves.
+    if let check = config.value.healthCheck, check.value.protocols.isEmpty {
+      check.value.protocols = HealthCheckConfig.protocolList(message.commonTlsContext.alpnProtocols)
+    }
     // As in Envoy: an endpoint that speaks several protocols has to be told which one is meant.
     if config.value.http.isHTTP2, message.commonTlsContext.alpnProtocols.isEmpty {
       message.commonTlsContext.alpnProtocols = ["h2"]

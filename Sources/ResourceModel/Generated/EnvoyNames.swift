@@ -26,7 +26,7 @@ envoy.config.core.v3.BindConfig socket_options=3 extra_source_addresses=5 additi
 envoy.config.core.v3.ConfigSource authorities=7 path=1 api_config_source=2 self=5
 envoy.config.core.v3.DataSource watched_directory=5
 envoy.config.core.v3.HeaderValue raw_value=3
-envoy.config.core.v3.HealthCheck alt_port=6 custom_health_check=13 event_log_path=17 event_logger=25 event_service=22 always_log_health_check_failures=19 always_log_health_check_success=26 tls_options=21 transport_socket_match_criteria=23
+envoy.config.core.v3.HealthCheck alt_port=6 custom_health_check=13 event_log_path=17 event_logger=25 event_service=22 always_log_health_check_failures=19 always_log_health_check_success=26 transport_socket_match_criteria=23
 envoy.config.core.v3.HealthCheck.GrpcHealthCheck initial_metadata=3
 envoy.config.core.v3.HealthCheck.HttpHealthCheck send=3 receive=4 response_buffer_size=14 service_name_matcher=11
 envoy.config.core.v3.HealthCheck.TcpHealthCheck proxy_protocol_config=3

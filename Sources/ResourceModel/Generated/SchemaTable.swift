@@ -593,6 +593,7 @@ oneof health_checker required
 16 google.protobuf.Duration healthy_edge_interval gt=0
 18 uint32 interval_jitter_percent
 20 google.protobuf.Duration initial_jitter
+21 envoy.config.core.v3.HealthCheck.TlsOptions tls_options
 24 google.protobuf.Duration no_traffic_healthy_interval gt=0
 message envoy.config.core.v3.HealthCheck.Payload
 oneof payload required
@@ -613,6 +614,8 @@ message envoy.config.core.v3.HealthCheck.TcpHealthCheck
 message envoy.config.core.v3.HealthCheck.GrpcHealthCheck
 1 string service_name
 2 string authority single_line
+message envoy.config.core.v3.HealthCheck.TlsOptions
+1 []string alpn_protocols
 message envoy.config.endpoint.v3.ClusterLoadAssignment
 1 string cluster_name min_len=1
 2 []envoy.config.endpoint.v3.LocalityLbEndpoints endpoints

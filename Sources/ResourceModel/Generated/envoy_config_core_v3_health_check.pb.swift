@@ -165,6 +165,15 @@ package nonisolated struct Envoy_Config_Core_V3_HealthCheck: @unchecked Sendable
   /// Clears the value of `initialJitter`. Subsequent reads from it will return its default value.
   package mutating func clearInitialJitter() {_uniqueStorage()._initialJitter = nil}
 
+  package var tlsOptions: Envoy_Config_Core_V3_HealthCheck.TlsOptions {
+    get {_storage._tlsOptions ?? Envoy_Config_Core_V3_HealthCheck.TlsOptions()}
+    set {_uniqueStorage()._tlsOptions = newValue}
+  }
+  /// Returns true if `tlsOptions` has been explicitly set.
+  package var hasTlsOptions: Bool {_storage._tlsOptions != nil}
+  /// Clears the value of `tlsOptions`. Subsequent reads from it will return its default value.
+  package mutating func clearTlsOptions() {_uniqueStorage()._tlsOptions = nil}
+
   package var noTrafficHealthyInterval: SwiftProtobuf.Google_Protobuf_Duration {
     get {_storage._noTrafficHealthyInterval ?? SwiftProtobuf.Google_Protobuf_Duration()}
     set {_uniqueStorage()._noTrafficHealthyInterval = newValue}
@@ -282,6 +291,19 @@ package nonisolated struct Envoy_Config_Core_V3_HealthCheck: @unchecked Sendable
     package init() {}
   }
 
+  /// Asked for in place of the cluster's own.
+  package nonisolated struct TlsOptions: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var alpnProtocols: [String] = []
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+  }
+
   package init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
@@ -293,7 +315,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.core.v3"
 
 nonisolated extension Envoy_Config_Core_V3_HealthCheck: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".HealthCheck"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}timeout\0\u{1}interval\0\u{3}interval_jitter\0\u{3}unhealthy_threshold\0\u{3}healthy_threshold\0\u{4}\u{2}reuse_connection\0\u{3}http_health_check\0\u{3}tcp_health_check\0\u{4}\u{2}grpc_health_check\0\u{3}no_traffic_interval\0\u{4}\u{2}unhealthy_interval\0\u{3}unhealthy_edge_interval\0\u{3}healthy_edge_interval\0\u{4}\u{2}interval_jitter_percent\0\u{4}\u{2}initial_jitter\0\u{4}\u{4}no_traffic_healthy_interval\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}timeout\0\u{1}interval\0\u{3}interval_jitter\0\u{3}unhealthy_threshold\0\u{3}healthy_threshold\0\u{4}\u{2}reuse_connection\0\u{3}http_health_check\0\u{3}tcp_health_check\0\u{4}\u{2}grpc_health_check\0\u{3}no_traffic_interval\0\u{4}\u{2}unhealthy_interval\0\u{3}unhealthy_edge_interval\0\u{3}healthy_edge_interval\0\u{4}\u{2}interval_jitter_percent\0\u{4}\u{2}initial_jitter\0\u{3}tls_options\0\u{4}\u{3}no_traffic_healthy_interval\0")
 
   fileprivate class _StorageClass {
     var _timeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
@@ -309,6 +331,7 @@ nonisolated extension Envoy_Config_Core_V3_HealthCheck: SwiftProtobuf.Message, S
     var _healthyEdgeInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _intervalJitterPercent: UInt32 = 0
     var _initialJitter: SwiftProtobuf.Google_Protobuf_Duration? = nil
+    var _tlsOptions: Envoy_Config_Core_V3_HealthCheck.TlsOptions? = nil
     var _noTrafficHealthyInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
 
       // This property is used as the initial default value for new instances of the type.
@@ -333,6 +356,7 @@ nonisolated extension Envoy_Config_Core_V3_HealthCheck: SwiftProtobuf.Message, S
       _healthyEdgeInterval = source._healthyEdgeInterval
       _intervalJitterPercent = source._intervalJitterPercent
       _initialJitter = source._initialJitter
+      _tlsOptions = source._tlsOptions
       _noTrafficHealthyInterval = source._noTrafficHealthyInterval
     }
   }
@@ -403,6 +427,7 @@ nonisolated extension Envoy_Config_Core_V3_HealthCheck: SwiftProtobuf.Message, S
         case 16: try { try decoder.decodeSingularMessageField(value: &_storage._healthyEdgeInterval) }()
         case 18: try { try decoder.decodeSingularUInt32Field(value: &_storage._intervalJitterPercent) }()
         case 20: try { try decoder.decodeSingularMessageField(value: &_storage._initialJitter) }()
+        case 21: try { try decoder.decodeSingularMessageField(value: &_storage._tlsOptions) }()
         case 24: try { try decoder.decodeSingularMessageField(value: &_storage._noTrafficHealthyInterval) }()
         default: break
         }
@@ -467,6 +492,9 @@ nonisolated extension Envoy_Config_Core_V3_HealthCheck: SwiftProtobuf.Message, S
       try { if let v = _storage._initialJitter {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
       } }()
+      try { if let v = _storage._tlsOptions {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 21)
+      } }()
       try { if let v = _storage._noTrafficHealthyInterval {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 24)
       } }()
@@ -492,6 +520,7 @@ nonisolated extension Envoy_Config_Core_V3_HealthCheck: SwiftProtobuf.Message, S
         if _storage._healthyEdgeInterval != rhs_storage._healthyEdgeInterval {return false}
         if _storage._intervalJitterPercent != rhs_storage._intervalJitterPercent {return false}
         if _storage._initialJitter != rhs_storage._initialJitter {return false}
+        if _storage._tlsOptions != rhs_storage._tlsOptions {return false}
         if _storage._noTrafficHealthyInterval != rhs_storage._noTrafficHealthyInterval {return false}
         return true
       }
@@ -693,6 +722,36 @@ nonisolated extension Envoy_Config_Core_V3_HealthCheck.GrpcHealthCheck: SwiftPro
   package static func ==(lhs: Envoy_Config_Core_V3_HealthCheck.GrpcHealthCheck, rhs: Envoy_Config_Core_V3_HealthCheck.GrpcHealthCheck) -> Bool {
     if lhs.serviceName != rhs.serviceName {return false}
     if lhs.authority != rhs.authority {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_HealthCheck.TlsOptions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Config_Core_V3_HealthCheck.protoMessageName + ".TlsOptions"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}alpn_protocols\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedStringField(value: &self.alpnProtocols) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.alpnProtocols.isEmpty {
+      try visitor.visitRepeatedStringField(value: self.alpnProtocols, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Core_V3_HealthCheck.TlsOptions, rhs: Envoy_Config_Core_V3_HealthCheck.TlsOptions) -> Bool {
+    if lhs.alpnProtocols != rhs.alpnProtocols {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -20,11 +20,6 @@ struct HealthCheckCompiler {
       return nil
     }
     let path = path.index(0)
-    if case .grpcHealthCheck? = check.healthChecker, cluster.hasTransportSocket {
-      diagnostics.error(
-        at: path.field("grpc_health_check"),
-        "speaks no TLS in this version; an http_health_check does, and a tcp_health_check")
-    }
     guard let question = question(check, at: path) else { return nil }
     return .configured(
       HealthCheckConfig(
@@ -33,7 +28,17 @@ struct HealthCheckCompiler {
         thresholds: .init(
           unhealthy: max(1, check.unhealthyThreshold.value),
           healthy: max(1, check.healthyThreshold.value)),
-        reusesConnection: check.hasReuseConnection ? check.reuseConnection.value : true))
+        reusesConnection: check.hasReuseConnection ? check.reuseConnection.value : true,
+        protocols: protocols(check.tlsOptions, at: path.field("tls_options"))))
+  }
+
+  private func protocols(_ options: Message.TlsOptions, at path: ConfigPath) -> Bytes {
+    for (index, name) in options.alpnProtocols.enumerated()
+    where name.isEmpty || name.utf8.count > 255 {
+      diagnostics.error(
+        at: path.field("alpn_protocols").index(index), "a protocol's name has 1 to 255 bytes")
+    }
+    return HealthCheckConfig.protocolList(options.alpnProtocols)
   }
 
   private func intervals(_ check: Message) -> HealthCheckConfig.Intervals {
@@ -80,10 +85,6 @@ struct HealthCheckCompiler {
   // MARK: HTTP
 
   private func http(_ http: Message.HttpHealthCheck, at path: ConfigPath) -> HTTPHealthCheck {
-    if http.codecClientType != .http1 {
-      diagnostics.error(
-        at: path.field("codec_client_type"), "health checks speak HTTP1 only in this version")
-    }
     if http.method == .connect {
       diagnostics.error(at: path.field("method"), "CONNECT is no question")
     }
@@ -91,6 +92,7 @@ struct HealthCheckCompiler {
     check(http.path, at: path.field("path"))
     check(http.host, at: path.field("host"))
     return HTTPHealthCheck(
+      isHTTP2: http.codecClientType == .http2,
       method: .configured(method), path: .configured(http.path), host: .configured(http.host),
       fields: .configured(fields(http, at: path)),
       expected: ranges(
@@ -131,7 +133,8 @@ struct HealthCheckCompiler {
       fields.append((name, option.header.value))
     }
     switch http.method {
-    // RFC 9110 §8.6: these may have a body, and say that they have none.
+    // RFC 9112 §6.3: these may have a body, and say that they have none; HTTP/2 says so by itself.
+    case _ where http.codecClientType == .http2: break
     case .options, .put, .post, .patch: fields.append(("content-length", "0"))
     default: break
     }

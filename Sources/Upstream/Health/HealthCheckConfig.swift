@@ -14,6 +14,13 @@ package struct HealthCheckConfig: BitwiseCopyable {
   package let intervals: Intervals
   package let thresholds: Thresholds
   package let reusesConnection: Bool
+  /// What is asked for by ALPN (RFC 7301 §3.1), each name behind its length.
+  package var protocols: Bytes
+
+  /// - Parameter names: of 1 to 255 bytes.
+  package static func protocolList(_ names: [String]) -> Bytes {
+    .configured(names.flatMap { [UInt8(truncatingIfNeeded: $0.utf8.count)] + $0.utf8 })
+  }
 
   /// How long it is until the next check.
   package struct Intervals: BitwiseCopyable {
@@ -46,6 +53,7 @@ package struct HealthCheckConfig: BitwiseCopyable {
 
 /// A request, and the statuses that are good.
 package struct HTTPHealthCheck: BitwiseCopyable {
+  package let isHTTP2: Bool
   package let method: Bytes
   package let path: Bytes
   /// Empty: the endpoint's name for health checks, or the cluster's.

@@ -27,9 +27,9 @@ class Difference:
 
 KNOWN_DIFFERENCES = [
     Difference(
-        cases=r"^a gRPC health check ",
-        lines=r"nghttp2_upstream_connections",
-        reason="""The connections of gRPC health checks are not among those that a cluster's `http2.`
+        cases=r"^a gRPC health check |^a health check over HTTP/2",
+        lines=r"nghttp2_upstream_connections|^stats cluster\.@up\.http2\.",
+        reason="""The connections of health checks over HTTP/2 are not among those that a cluster's `http2.`
 statistics count."""),
     Difference(
         cases=r"^an answer may ask that its host get no more requests$",

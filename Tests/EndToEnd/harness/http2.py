@@ -172,7 +172,9 @@ def flood(peer, make, limit=30_000, seconds=20):
 class Server:
     """An HTTP/2 upstream; `behaviour(peer, request)` is called for each whole request."""
 
-    def __init__(self, behaviour=None, settings=(), on_head=None):
+    def __init__(self, behaviour=None, settings=(), on_head=None, context=None):
+        # The server's end of TLS, where there is one.
+        self.context = context
         self.behaviour = behaviour or (lambda peer, request: peer.answer(request.stream))
         self.settings = settings
         self.on_head = on_head
@@ -192,9 +194,11 @@ class Server:
             threading.Thread(target=self._serve, args=(sock,), daemon=True).start()
 
     def _serve(self, sock):
-        peer = ServerPeer(sock)
-        self.peers.append(peer)
         try:
+            if self.context:
+                sock = self.context.wrap_socket(sock, server_side=True)
+            peer = ServerPeer(sock)
+            self.peers.append(peer)
             while len(peer.buffer) < len(PREFACE):
                 data = sock.recv(65536)
                 if not data:

@@ -1,6 +1,6 @@
 """Active health checks of a cluster's endpoints, and what their results do."""
 
-from harness.http2 import Server
+from harness.http2 import RST_STREAM, Server, frame
 from harness.upstream import reply
 
 from ..model import case, get
@@ -124,6 +124,8 @@ case("an endpoint is not checked", get(), upstreams={"up": answering(checks=500)
      expect_stats=_stats(attempt=0))
 case("a health check closes its connection", get(),
      clusters={"up": _checked(reuse_connection=False, http_health_check={"path": "/c"})})
+case("what a health check asks TLS for changes nothing where there is none", get(), clusters={
+    "up": {**_checked(tls_options={"alpn_protocols": ["h2"]}, http_health_check={"path": "/c"})}})
 case("every time of a health check", get(), clusters={"up": _checked(
     interval_jitter="1s", interval_jitter_percent=10, initial_jitter="0.01s",
     unhealthy_interval="100s", unhealthy_edge_interval="100s", healthy_edge_interval="100s",
@@ -182,4 +184,44 @@ _grpc("a gRPC health check names its service", _health(1), {"success": 1},
 _grpc("a gRPC health check of a server that does not serve", _health(2),
       {"failure": 1, "network_failure": 0})
 _grpc("a gRPC health check that is not known", _health(1, "12"),
+      {"failure": 1, "network_failure": 0})
+
+
+def _http2(name, server, expect, **check):
+    """Checks over HTTP/2; what the first one asks is compared."""
+    def scenario(run):
+        asked(ask())(run)
+        run.note("check", sorted(server.requests[0].headers.items()))
+        server.requests.clear()
+
+    case(f"a health check over HTTP/2 {name}", scenario=scenario, expect_stats=_stats(**expect),
+         clusters={"up": {**http(codec_client_type="HTTP2", **check), **http2_cluster(server)}})
+
+
+def _checks(status=200, fields=()):
+    def answer(peer, request):
+        is_check = request.headers[":path"] == "/healthz"
+        peer.answer(request.stream, status if is_check else 200, b"body", fields)
+
+    return Server(answer)
+
+
+_http2("succeeds", _checks(), {"success": 1, "healthy": 1})
+_http2("names its host and has fields", _checks(), {"success": 1}, host="check.example",
+       request_headers_to_add=[{"header": {"key": "x-check", "value": "one"}}],
+       request_headers_to_remove=["user-agent"])
+_http2("may be a POST", _checks(), {"success": 1}, method="POST")
+_http2("may be a HEAD", Server(), {"success": 1}, method="HEAD")
+_http2("fails by its status", _checks(500), {"failure": 1, "network_failure": 0})
+_http2("is answered by a degraded host", _checks(fields=[("x-envoy-degraded", "1")]),
+       {"success": 1, "degraded": 1})
+_http2("fails when the stream is reset",
+       Server(lambda peer, request: peer.send(
+           frame(RST_STREAM, stream=request.stream, payload=bytes(4)))),
+       {"failure": 1, "network_failure": 1})
+_http2("fails when the connection ends", Server(lambda peer, request: peer.close()),
+       {"failure": 1, "network_failure": 1})
+_grpc("a gRPC health check that is answered by HTTP", Server(
+    lambda peer, request: peer.answer(request.stream, 503)), {"failure": 1, "network_failure": 0})
+_grpc("a gRPC health check that is not served now", _health(1, "14"),
       {"failure": 1, "network_failure": 0})

@@ -1,0 +1,78 @@
+import Engine
+import GRPC
+import HTTPModel
+import Upstream
+
+/// Checks over HTTP/2: a plain request, or a gRPC call.
+extension HealthCheckSession {
+  func ask(_ http: HTTPHealthCheck) {
+    question = channel.ask(
+      method: http.method.string, path: http.path.string, Self.fields(http.fields)
+    ) { [unowned self] answer in take(answer) }
+  }
+
+  /// HTTP/1.1's lines as fields.
+  private static func fields(_ lines: Bytes) -> RPCFields {
+    var fields: RPCFields = []
+    var rest = lines
+    while let end = rest.range(of: Bytes("\r\n")) {
+      let line = rest.prefix(end)
+      rest = rest.dropFirst(end + 2)
+      guard let colon = line.range(of: Bytes(": ")) else { continue }
+      fields.add(line.prefix(colon).string, line.dropFirst(colon + 2).string)
+    }
+    return fields
+  }
+
+  private func take(_ answer: PlainAnswer?) {
+    question = nil
+    guard isAsking else { return }
+    if !cluster.check.reusesConnection { channel.close() }
+    guard let answer else { return failed(.network) }
+    judge(
+      status: answer.status, isDegraded: answer.fields["x-envoy-degraded"] != nil,
+      asksToBeLeft: answer.fields["x-envoy-immediate-health-check-fail"] != nil)
+  }
+}
+
+extension HealthCheckSession: RPCCallHandler {
+  func ask(_ grpc: GRPCHealthCheck) {
+    reply = nil
+    let call = channel.start("/grpc.health.v1.Health/Check", handler: self)
+    self.call = call
+    call.send(GRPCHealthMessage.request(service: grpc.service.array))
+    call.finish()
+  }
+
+  func received(_ message: [UInt8]) { reply = message }
+
+  func ended(_ status: RPCStatus) {
+    let isAnswered = call?.isAnswered ?? false
+    call = nil
+    guard isAsking else { return }
+    if !cluster.check.reusesConnection { channel.close() }
+    guard isAnswered else { return failed(.network) }
+    guard status.code == .ok, let reply, GRPCHealthMessage.isServing(reply) else {
+      return failed(.answer(isRetriable: false))
+    }
+    succeeded(isDegraded: false)
+  }
+}
+
+/// The two messages of `grpc.health.v1`, small enough to be written by hand.
+enum GRPCHealthMessage {
+  /// `HealthCheckRequest`: the service is field 1, a string.
+  static func request(service: [UInt8]) -> [UInt8] {
+    guard !service.isEmpty else { return [] }
+    var message: [UInt8] = [0x0A]
+    var length = service.count
+    while length > 127 {
+      message.append(UInt8(truncatingIfNeeded: length) | 0x80)
+      length >>= 7
+    }
+    return message + [UInt8(length)] + service
+  }
+
+  /// `HealthCheckResponse`: the status is field 1, an enum, in which SERVING is 1.
+  static func isServing(_ message: [UInt8]) -> Bool { message == [0x08, 0x01] }
+}
