@@ -141,6 +141,31 @@ package struct SocketAddress: BitwiseCopyable {
     return a.path == b.path
   }
 
+  /// Both name one place: where addresses have a zone, the same.
+  package func isSamePlace(as other: SocketAddress) -> Bool {
+    self == other && scope == other.scope
+  }
+
+  /// For tables whose keys a peer may choose: nobody who does not know `seed` can tell which addresses
+  /// meet. A Unix path does not enter into it.
+  package func hash(seed: UInt64) -> UInt64 {
+    var hash = seed
+    for half in 0..<2 {
+      var word: UInt64 = 0
+      for index in 0..<8 { word = word << 8 | UInt64(ipBytes[half &* 8 &+ index]) }
+      hash = Self.mix(hash ^ word)
+    }
+    return Self.mix(hash ^ UInt64(scope) << 32 ^ UInt64(kind) << 16 ^ UInt64(portNumber))
+  }
+
+  /// SplitMix64's last step, which lets every bit change every other.
+  private static func mix(_ value: UInt64) -> UInt64 {
+    var value = value &+ 0x9E37_79B9_7F4A_7C15
+    value = (value ^ (value >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    value = (value ^ (value >> 27)) &* 0x94D0_49BB_1331_11EB
+    return value ^ (value >> 31)
+  }
+
   /// Lends the address as system calls take it.
   func withKernelAddress<Result>(
     _ body: (UnsafePointer<sockaddr_storage>, UInt32) -> Result

@@ -89,6 +89,10 @@ package enum Defaults {
   package static let connectTimeout = Duration.seconds(5)
   /// `dns_refresh_rate`, where the answer's own time to live is not respected.
   package static let dnsRefreshRate = Duration.seconds(5)
+  /// `cleanup_interval` of an ORIGINAL_DST cluster: how long a host to which nothing goes is kept.
+  package static let cleanupInterval = Duration.seconds(5)
+  /// `http_header_name` of an ORIGINAL_DST cluster that uses one.
+  package static let originalDestinationHeader = "x-envoy-original-dst-host"
   /// `load_balancing_weight` of an endpoint.
   package static let endpointWeight = 1
   /// `choice_count` of the least-request load balancer.

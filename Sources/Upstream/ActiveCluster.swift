@@ -35,6 +35,7 @@ package final class ActiveCluster {
   let shared: ClusterShared
   let publisher: HostPublisher
   fileprivate(set) var dns: DNSCluster?
+  private var destinations: DestinationCluster?
   /// Everything but hosts and their snapshots.
   private let memory: ResourceMemory
   private let counters: WorkerStats
@@ -67,7 +68,6 @@ package final class ActiveCluster {
     let workers: [ClusterManager.Worker]
     let stats: StatsStore
     let registrar: Ref<StatRegistrar>
-    let nextID: () -> UInt32
   }
 
   init(_ compiled: CompiledCluster, _ around: Surroundings) {
@@ -76,8 +76,7 @@ package final class ActiveCluster {
     memory = compiled.memory
     counters = around.stats.main
     let config = self.config
-    let publisher = HostPublisher(
-      config: config, workerCount: around.workers.count, nextID: around.nextID)
+    let publisher = HostPublisher(config: config, workerCount: around.workers.count)
     self.publisher = publisher
     if config.value.discovery == .fixed {
       // Before there are views: they begin with these hosts.
@@ -110,6 +109,18 @@ package final class ActiveCluster {
       config: config, resolver: resolver, loop: loop, stats: shared.stats, counters: counters
     ) { [unowned self] hosts in publish(hosts) }
     dns?.whenInitialized = { [unowned self] in warmed() }
+  }
+
+  /// Takes over the hosts that workers make for an ORIGINAL_DST cluster: there is nothing to wait for.
+  func followDestinations(_ around: Surroundings) {
+    let destinations = DestinationCluster(config: config, publisher: publisher, loop: around.loop)
+    destinations.onChange = { [unowned self] changes in
+      countMembers(changes: changes)
+      onPublish()
+    }
+    around.registrar.value.destinations.value.follow(destinations)
+    self.destinations = destinations
+    warmed()
   }
 
   /// A STATIC cluster has the hosts that it names from the beginning.
@@ -159,6 +170,12 @@ package final class ActiveCluster {
     follower = nil
   }
 
+  /// Nobody looks into it any more: all hosts leave.
+  func retire() {
+    destinations?.stop()
+    publisher.retire()
+  }
+
   private static func wanted(_ endpoints: [Ref<EndpointConfig>]) -> [HostPublisher.Wanted] {
     var seen: [String: Int] = [:]
     return endpoints.compactMap { endpoint in
@@ -181,9 +198,9 @@ package final class ActiveCluster {
     return true
   }
 
-  private func countMembers() {
+  private func countMembers(changes: Int = 1) {
     let membership = shared.stats.value.membership
-    counters.add(membership.change)
+    counters.add(membership.change, UInt64(changes))
     counters.add(membership.transportMatches, UInt64(publisher.addedCount))
     tellMembership()
     checker?.follow(publisher.current)

@@ -63,7 +63,8 @@ package struct ClusterCompiler {
         ignoresHealthOnRemoval: cluster.ignoreHealthOnHostRemoval,
         ignoresUncheckedHosts: cluster.commonLbConfig.ignoreNewHostsUntilFirstHc,
         panicPercent: panicPercent(cluster),
-        endpoints: .configured(endpoints)))
+        endpoints: .configured(endpoints),
+        destination: destination(cluster)))
   }
 
   /// Colons separate a statistic's name from its value, so Envoy replaces them.
@@ -86,6 +87,7 @@ package struct ClusterCompiler {
     case .strictDns: .strictDNS
     case .logicalDns: .logicalDNS
     case .eds: .assigned
+    case .originalDst: .originalDestination
     case .static, .UNRECOGNIZED: .fixed
     }
   }
@@ -94,7 +96,7 @@ package struct ClusterCompiler {
     let options = cluster.leastRequestLbConfig
     let bias = options.hasActiveRequestBias ? options.activeRequestBias.defaultValue : 1
     let isLeastRequest = cluster.lbPolicy == .leastRequest
-    if cluster.lbConfig != nil, !isLeastRequest {
+    if case .leastRequestLbConfig? = cluster.lbConfig, !isLeastRequest {
       diagnostics.error(
         at: path.field("least_request_lb_config"), "goes with lb_policy LEAST_REQUEST only")
     }
@@ -107,12 +109,37 @@ package struct ClusterCompiler {
       switch cluster.lbPolicy {
       case .leastRequest: .leastRequest
       case .random: .random
-      case .roundRobin, .UNRECOGNIZED: .roundRobin
+      // The cluster finds its hosts by their addresses, and never asks.
+      case .roundRobin, .clusterProvided, .UNRECOGNIZED: .roundRobin
       }
     return BalancingPolicy(
       algorithm: algorithm,
       choiceCount: options.hasChoiceCount ? Int(options.choiceCount.value) : 2,
       activeRequestBias: bias)
+  }
+
+  /// How an ORIGINAL_DST cluster finds its hosts.
+  private func destination(_ cluster: Message) -> Ref<DestinationOptions>? {
+    guard cluster.type == .originalDst else { return nil }
+    let options = cluster.originalDstLbConfig
+    let name =
+      options.httpHeaderName.isEmpty
+      ? Defaults.originalDestinationHeader : options.httpHeaderName.lowercased()
+    let locality = Ref.configured(
+      LocalityConfig(region: .empty, zone: .empty, subZone: .empty))
+    return .configured(
+      DestinationOptions(
+        headerName: options.useHTTPHeader ? .configured(name) : .empty,
+        port: options.hasUpstreamPortOverride
+          ? UInt16(clamping: options.upstreamPortOverride.value) : nil,
+        cleanupInterval: cluster.hasCleanupInterval
+          ? cluster.cleanupInterval.milliseconds
+          : UInt64(Defaults.cleanupInterval.components.seconds) * 1000,
+        endpoint: .configured(
+          EndpointConfig(
+            index: 0, dnsName: .empty, port: 0, addresses: .empty, hostname: .empty, weight: 1,
+            priority: 0, health: .healthy, healthCheckPort: 0, healthCheckName: .empty,
+            isUnchecked: true, locality: locality))))
   }
 
   // MARK: Circuit breakers

@@ -19,6 +19,10 @@ package enum ConfigBounds {
   package static let namedStatisticBytes = 512
   /// Hosts one name may resolve to: the most that fit into a DNS message over TCP.
   package static let hostsPerName = 4096
+  /// Hosts that one worker knows of one ORIGINAL_DST cluster, where whoever connects may choose the
+  /// addresses. A busy machine opens connections to some hundreds between two cleanups; with its pool
+  /// a host takes about a kilobyte.
+  package static let destinationsPerCluster = 8192
 }
 
 /// Everything a cluster's configuration says.
@@ -30,6 +34,8 @@ package struct ClusterConfig: BitwiseCopyable {
     case logicalDNS
     /// Somebody sends them (EDS).
     case assigned
+    /// Each is where a connection was going (ORIGINAL_DST).
+    case originalDestination
 
     /// Envoy's name.
     package var name: StaticString {
@@ -38,6 +44,7 @@ package struct ClusterConfig: BitwiseCopyable {
       case .strictDNS: "STRICT_DNS"
       case .logicalDNS: "LOGICAL_DNS"
       case .assigned: "EDS"
+      case .originalDestination: "ORIGINAL_DST"
       }
     }
   }
@@ -74,6 +81,8 @@ package struct ClusterConfig: BitwiseCopyable {
   /// Below so many percent of usable hosts, health is not believed any more.
   package let panicPercent: Int
   package let endpoints: Table<Ref<EndpointConfig>>
+  /// Only of a cluster that goes where connections were going.
+  package let destination: Ref<DestinationOptions>?
   /// The number of its TLS configuration; -1 for plain bytes. Set before any worker sees the cluster.
   package var security: Int32 = -1
 
@@ -252,6 +261,18 @@ package struct ResolverOptions: BitwiseCopyable {
     a.queryTimeout == b.queryTimeout && a.tries == b.tries && a.servers.count == b.servers.count
       && (0..<a.servers.count).allSatisfy { a.servers[$0] == b.servers[$0] }
   }
+}
+
+/// How an ORIGINAL_DST cluster finds out where a request goes.
+package struct DestinationOptions: BitwiseCopyable {
+  /// The request's field that may name the address; empty for none.
+  package let headerName: Bytes
+  /// In place of the destination's own port.
+  package let port: UInt16?
+  /// How long a host to which nothing goes is kept, in milliseconds.
+  let cleanupInterval: UInt64
+  /// What there is to say about every host.
+  let endpoint: Ref<EndpointConfig>
 }
 
 /// One configured endpoint: an address, or a name that resolves to addresses.

@@ -68,17 +68,12 @@ package final class ClusterManager {
     makeChecker = checker
     self.places = places
     counters = Counters(in: stats)
-    var lastID: UInt32 = 0
     around = .init(
       loop: loop, workers: workers, stats: stats,
       registrar: .immortal(
         StatRegistrar(
           store: MainThreadOnly(value: stats), main: loop.mailbox,
-          workers: workers.map(\.mailbox))),
-      nextID: {
-        lastID &+= 1
-        return lastID
-      })
+          workers: workers.map(\.mailbox))))
     resolvers = ResolverPool(loop: loop)
     for cluster in clusters { install(make(cluster)) }
     tell()
@@ -101,6 +96,7 @@ package final class ClusterManager {
       cluster.resolve(
         with: resolvers.resolver(for: compiled.config.value.dns.resolver), on: around.loop)
     case .assigned: break
+    case .originalDestination: cluster.followDestinations(around)
     }
     return cluster
   }
@@ -215,7 +211,7 @@ package final class ClusterManager {
 
   /// Nobody looks into the cluster any more: its hosts leave, and then it is freed.
   private func retire(_ cluster: ActiveCluster) {
-    cluster.publisher.retire()
+    cluster.retire()
     scheduleSweep()
   }
 

@@ -15,6 +15,8 @@ package struct ClusterStats {
   package let balancerPanics: CounterID
   /// `bind_errors`: the source address could not be bound.
   package let bindErrors: CounterID
+  /// `original_dst_host_invalid`: a request's field named no address. Only of an ORIGINAL_DST cluster.
+  package let invalidDestinations: CounterID?
   /// Response headers dropped, and responses refused, because of an underscore in a name.
   package let droppedUnderscoreHeaders: CounterID
   package let refusedUnderscoreResponses: CounterID
@@ -156,6 +158,8 @@ extension ClusterStats {
     highBreaker = Breaker(names, .high, cluster.highLimits)
     balancerPanics = names.counter("lb_healthy_panic")
     bindErrors = names.counter("bind_errors")
+    invalidDestinations =
+      cluster.destination == nil ? nil : names.counter("original_dst_host_invalid")
     droppedUnderscoreHeaders = names.counter("http1.dropped_headers_with_underscores")
     refusedUnderscoreResponses = names.counter(
       "http1.requests_rejected_with_underscores_in_headers")

@@ -24,6 +24,7 @@ package struct ClusterView: ~Copyable {
   package var hostsChanged: ((Ref<ClusterView>) -> Void)?
 
   private var balancer: LoadBalancer
+  private var destinations = DestinationTable()
   private var responses = ResponseCounters()
   private var named = NamedStatistics()
   private let registrar: Ref<StatRegistrar>
@@ -65,6 +66,43 @@ package struct ClusterView: ~Copyable {
     host.value.position(worker: worker).map { hosts.value.hosts[$0] }
   }
 
+  /// The host at the address that a request was on its way to (ORIGINAL_DST): made, if there is none
+  /// yet. Nil when the address is not known, or there are too many hosts already.
+  package mutating func entry(
+    at destination: SocketAddress?, random: inout Random
+  ) -> HostEntry? {
+    guard let options = config.value.destination, var address = destination, address.isKnown,
+      !address.isUnix
+    else { return noHost() }
+    if let port = options.value.port { address.port = port }
+    guard let host = destinations.find(address) ?? makeHost(at: address, random: &random) else {
+      return noHost()
+    }
+    host.value.countPick(worker: worker)
+    return HostEntry(
+      host: host, endpoint: options.value.endpoint, addresses: host.value.destination.table,
+      weight: options.value.endpoint.value.weight, priority: 0, health: .healthy, flags: [])
+  }
+
+  private func noHost() -> HostEntry? {
+    counters.add(stats.value.connections.noneHealthy)
+    return nil
+  }
+
+  /// Out of line, so that what it retains is not retained by requests to hosts that are known.
+  @inline(never)
+  private mutating func makeHost(at address: SocketAddress, random: inout Random) -> Ref<Host>? {
+    guard destinations.count < ConfigBounds.destinationsPerCluster else { return nil }
+    // The name that Envoy gives it.
+    let name = "\(config.value.name.string)\(address.description)"
+    let host = Bytes.with(name) {
+      Ref<Host>.make(hostname: $0, destination: address, workerCount: registrar.value.workers.count)
+    }
+    destinations.insert(host, random: &random)
+    registrar.tell(of: host, in: config)
+    return host
+  }
+
   private mutating func install(_ newer: Ref<HostSet>, random: inout Random) {
     for index in 0..<newer.value.removed.count {
       newer.value.removed[index].value.setPosition(nil, worker: worker)
@@ -72,7 +110,11 @@ package struct ClusterView: ~Copyable {
     for index in 0..<newer.value.hosts.count {
       newer.value.hosts[index].host.value.setPosition(index, worker: worker)
     }
-    balancer.adopt(newer, random: &random)
+    if config.value.destination == nil {
+      balancer.adopt(newer, random: &random)
+    } else {
+      destinations.adopt(newer, random: &random)
+    }
     hosts = newer
   }
 }
@@ -162,10 +204,12 @@ struct ClusterShared: BitwiseCopyable {
   let breakers: Ref<CircuitBreakers>
 }
 
-/// Gets statistics registered on the main thread for workers that need one for the first time.
+/// Gets statistics and hosts registered on the main thread by workers that need one for the first
+/// time.
 struct StatRegistrar {
   let store: MainThreadOnly<StatsStore>
   let ledger = MainThreadOnly(value: NamedStatisticsLedger())
+  let destinations = MainThreadOnly(value: DestinationLedger())
   let main: Mailbox
   let workers: [Mailbox]
 }
@@ -197,6 +241,17 @@ extension Ref where Value == StatRegistrar {
         ? registration.perform(prefix: prefix, in: store.value) : nil
       worker.post { _ in view.ref.value.learn(registration, id: id) }
     }
+  }
+}
+
+extension Ref where Value == StatRegistrar {
+  /// A worker has made a host of this cluster. The main thread hears it before it hears that the
+  /// worker has let go of the cluster, so that it knows all hosts that it has to free.
+  func tell(of host: Ref<Host>, in cluster: Ref<ClusterConfig>) {
+    let host = Handover(host)
+    let cluster = Handover(cluster)
+    let destinations = value.destinations
+    value.main.post { _ in destinations.value.arrived(host.ref, in: cluster.ref) }
   }
 }
 

@@ -1,5 +1,6 @@
 import CLinux
 import Engine
+import Synchronization
 
 /// What is counted for one host. Envoy shows these in `/clusters`, under the same names.
 package enum HostStat: Int, CaseIterable {
@@ -33,8 +34,9 @@ package enum HostStat: Int, CaseIterable {
 /// One upstream host, the same one across updates of its cluster: what pools and statistics belong
 /// to. Everything an update may change about it (addresses, weight, health) stands in `HostEntry`.
 ///
-/// The main thread makes and frees hosts. A worker finds them in a `HostSet`, and pins those it
-/// keeps something for, so that the host outlives its membership until the last request is done.
+/// The main thread makes and frees hosts; those of an ORIGINAL_DST cluster are made by the worker that
+/// needs one first (`DestinationTable`). A worker finds them in a `HostSet`, and pins those it keeps
+/// something for, so that the host outlives its membership until the last request is done.
 @safe
 package struct Host: ~Copyable {
   /// Different for every host that the process has ever known.
@@ -43,6 +45,8 @@ package struct Host: ~Copyable {
   /// The host's own copy.
   package let hostname: Bytes
   package let workerCount: Int
+  /// The one address of a host of an ORIGINAL_DST cluster; others may move (`HostEntry`).
+  let destination: Buffer<SocketAddress>
 
   // One lane of cells for each worker, two cache lines wide so that neighbours do not share one.
   // SAFETY: `workerCount * laneCells` cells, freed in `deinit`; indices are checked. A cell has one
@@ -52,9 +56,12 @@ package struct Host: ~Copyable {
   private static let pinCell = 8
   private static let positionCell = 9
   private static let attachmentCell = 10
+  private static let pickCell = 11
+  private static let lastID = Atomic<UInt32>(0)
 
-  fileprivate init(id: UInt32, hostname: Bytes, workerCount: Int) {
-    self.id = id
+  fileprivate init(hostname: Bytes, destination: SocketAddress?, workerCount: Int) {
+    id = Self.lastID.wrappingAdd(1, ordering: .relaxed).newValue
+    self.destination = Buffer(destination.map { [$0] } ?? [])
     let text = UnsafeMutablePointer<UInt8>.allocate(capacity: max(hostname.count, 1))
     unsafe text.initialize(from: hostname.base, count: hostname.count)
     self.hostname = unsafe Bytes(base: UnsafePointer(text), count: hostname.count)
@@ -122,6 +129,19 @@ package struct Host: ~Copyable {
     return false
   }
 
+  /// Counts a choice of this host by its address.
+  func countPick(worker: Int) {
+    let cell = unsafe cell(Self.pickCell, of: worker)
+    unsafe fl_flag_set(cell, fl_flag_get(cell) &+ 1)
+  }
+
+  /// How often it was chosen by its address; any thread may ask.
+  var picks: UInt64 {
+    var sum: UInt64 = 0
+    for worker in 0..<workerCount { unsafe sum &+= fl_flag_get(cell(Self.pickCell, of: worker)) }
+    return sum
+  }
+
   /// The host's place in the `HostSet` that the worker has now; nil once it has left.
   package func position(worker: Int) -> Int? {
     let stored = unsafe fl_flag_get(cell(Self.positionCell, of: worker))
@@ -146,10 +166,14 @@ package struct Host: ~Copyable {
 }
 
 extension Ref where Value == Host {
-  /// A host with numbers of its own. Main thread.
-  static func make(id: UInt32, hostname: Bytes, workerCount: Int) -> Ref<Host> {
+  /// A host with numbers of its own.
+  /// - Parameter destination: its address, where that is what it is known by.
+  static func make(
+    hostname: Bytes, destination: SocketAddress? = nil, workerCount: Int
+  ) -> Ref<Host> {
     let memory = UnsafeMutablePointer<Host>.allocate(capacity: 1)
-    unsafe memory.initialize(to: Host(id: id, hostname: hostname, workerCount: workerCount))
+    unsafe memory.initialize(
+      to: Host(hostname: hostname, destination: destination, workerCount: workerCount))
     return unsafe Ref(memory)
   }
 

@@ -31,7 +31,6 @@ final class HostPublisher {
   private var views: [(view: Ref<ClusterView>, mailbox: Mailbox)] = []
   private var retiredSets: [(set: Ref<HostSet>, keeping: [AnyObject], until: UInt64)] = []
   private var retiredHosts: [(host: Ref<Host>, until: UInt64)] = []
-  private let nextID: () -> UInt32
   /// How many hosts the last update brought that were not there before.
   private(set) var addedCount = 0
   /// Own what the present snapshot's endpoints are laid out in, where the cluster does not.
@@ -46,13 +45,9 @@ final class HostPublisher {
     var keeping: AnyObject?
   }
 
-  /// - Parameter nextID: a number that no host of the process has had.
-  init(
-    config: Ref<ClusterConfig>, workerCount: Int, nextID: @escaping () -> UInt32
-  ) {
+  init(config: Ref<ClusterConfig>, workerCount: Int) {
     self.config = config
     self.workerCount = workerCount
-    self.nextID = nextID
     current = .make(HostSet(cluster: config, members: [], removed: []))
   }
 
@@ -89,8 +84,7 @@ final class HostPublisher {
         found[old] = standing
       } else {
         changed = true
-        let made = Ref<Host>.make(
-          id: nextID(), hostname: host.hostname, workerCount: workerCount)
+        let made = Ref<Host>.make(hostname: host.hostname, workerCount: workerCount)
         let isChecked = config.value.healthCheck != nil && !host.endpoint.value.isUnchecked
         added.append(
           Standing(
@@ -120,6 +114,30 @@ final class HostPublisher {
     config.value.healthCheck != nil && !config.value.ignoresHealthOnRemoval
       && config.value.discovery != .logicalDNS && !member.endpoint.value.isUnchecked
       && member.flags.isDisjoint(with: [.failedActive, .failedEDS])
+  }
+
+  /// Publishes hosts that workers have made, beside those there are (ORIGINAL_DST).
+  func add(_ hosts: [Ref<Host>], endpoint: Ref<EndpointConfig>) {
+    addedCount = hosts.count
+    members += hosts.map { host in
+      Standing(
+        key: Key(place: Int(host.value.id), identity: ""),
+        member: .init(
+          host: host, endpoint: endpoint, addresses: host.value.destination.table.array))
+    }
+    publish(removed: [])
+  }
+
+  /// Lets go of hosts. Returns whether there were such.
+  func remove(where isUnwanted: (Ref<Host>) -> Bool) -> Bool {
+    let kept = members.filter { !isUnwanted($0.member.host) }
+    guard kept.count < members.count else { return false }
+    let ids = Set(kept.map { $0.member.host.value.id })
+    let removed = members.map(\.member.host).filter { !ids.contains($0.value.id) }
+    members = kept
+    addedCount = 0
+    publish(removed: removed)
+    return true
   }
 
   /// The cluster is no more: all hosts leave. When nothing is left to be freed, no worker has anything

@@ -48,8 +48,9 @@ def listener(port, *filters, **extra):
 class Server:
     """Runs a function with every connection, each on a thread."""
 
-    def __init__(self, behaviour):
-        self.socket = socket.create_server(("127.0.0.1", 0))
+    def __init__(self, behaviour, host="127.0.0.1", port=0):
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self.socket = socket.create_server((host, port), family=family)
         self.port = self.socket.getsockname()[1]
         self.behaviour = behaviour
         self.taken = 0
@@ -70,6 +71,9 @@ class Server:
         return self
 
     def __exit__(self, *_):
+        # Closing alone would leave the port to the thread that waits.
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
         self.socket.close()
 
 

@@ -61,4 +61,31 @@ struct SocketAddressTests {
     #expect(path == samePath)
     #expect(!(path == otherPath))
   }
+
+  @Test(
+    "what peers write as an address and a port",
+    arguments: [
+      ("1.2.3.4:80", "1.2.3.4:80"), ("1.2.3.4:080", "1.2.3.4:80"), ("1.2.3.4:0", "1.2.3.4:0"),
+      ("1.2.3.4:65535", "1.2.3.4:65535"), ("[::1]:80", "[::1]:80"),
+      ("[fd00::0:1]:1", "[fd00::1]:1"),
+      ("1.2.3.4:65536", nil), ("1.2.3.4", nil), ("1.2.3.4:", nil), (":80", nil), ("", nil),
+      ("::1:80", nil), ("[::1]", nil), ("[::1:80", nil), ("[1.2.3.4]:80", nil), ("[]:80", nil),
+      ("a.example:80", nil), ("1.2.3.4:+80", nil), ("1.2.3.4:-1", nil), ("1.2.3.4\0:80", nil),
+      ("1.2.3.4:99999999999999999999", nil),
+      ("[1:2:3:4:5:6:7:8:9:a:b:c:d:e:f:0:1:2:3:4:5:6]:80", nil),
+    ] as [(String, String?)])
+  func hostAndPort(text: String, expected: String?) {
+    let address = Bytes.with(text) { SocketAddress(hostAndPort: $0) }
+    #expect(address?.description == expected)
+  }
+
+  @Test("equal addresses have equal hashes, and a seed changes them all")
+  func hashes() throws {
+    let one = try #require(SocketAddress(ip: "10.0.0.1", port: 80))
+    let same = try #require(SocketAddress(ip: "10.0.0.1", port: 80))
+    let port = try #require(SocketAddress(ip: "10.0.0.1", port: 81))
+    #expect(one.hash(seed: 1) == same.hash(seed: 1))
+    #expect(one.hash(seed: 1) != one.hash(seed: 2))
+    #expect(one.hash(seed: 1) != port.hash(seed: 1))
+  }
 }

@@ -50,14 +50,15 @@ private let clusterMistakes: [Mistake] = [
       + "found the string \"3153600000s\""
   ),
   Mistake(
-    "type: ORIGINAL_DST",
-    "30:11: \(cluster).type: value 'ORIGINAL_DST' is known to Envoy, not supported by Fairlead; "
-      + "expected one of STATIC, STRICT_DNS, LOGICAL_DNS, EDS"
+    "lb_policy: LOAD_BALANCING_POLICY_CONFIG",
+    "30:16: \(cluster).lb_policy: value 'LOAD_BALANCING_POLICY_CONFIG' is known to Envoy, not "
+      + "supported by Fairlead; expected one of ROUND_ROBIN, LEAST_REQUEST, RANDOM, "
+      + "CLUSTER_PROVIDED"
   ),
   Mistake(
     "type: STATC",
     "30:11: \(cluster).type: no value 'STATC' in envoy.config.cluster.v3.Cluster.DiscoveryType;"
-      + " expected one of STATIC, STRICT_DNS, LOGICAL_DNS, EDS; did you mean 'STATIC'?"
+      + " expected one of STATIC, STRICT_DNS, LOGICAL_DNS, EDS, ORIGINAL_DST; did you mean 'STATIC'?"
   ),
   Mistake(
     "name: two",

@@ -5,7 +5,7 @@ import Testing
 @testable import Upstream
 
 /// A manager with workers that the test's own thread plays.
-private final class Bench {
+final class ClusterBench {
   let main = EventLoop()
   let workers: [EventLoop]
   let store = StatsStore()
@@ -83,7 +83,7 @@ struct ClusterManagerTests {
 
   @Test("a STATIC cluster's hosts are there before the loop runs")
   func fixedHosts() {
-    let bench = Bench(Self.fixed)
+    let bench = ClusterBench(Self.fixed)
     for worker in 0..<2 {
       #expect(bench.addresses(worker) == ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.1:80"])
     }
@@ -101,7 +101,7 @@ struct ClusterManagerTests {
 
   @Test("an empty cluster has nobody to pick, and counts that")
   func nobody() {
-    let bench = Bench("- name: c")
+    let bench = ClusterBench("- name: c")
     var random = Random(seed: 1)
     #expect(bench.view(0).value.pick(random: &random) == nil)
     #expect(bench.counter("upstream_cx_none_healthy") == 1)
@@ -109,7 +109,7 @@ struct ClusterManagerTests {
 
   @Test("picks in panic are counted")
   func panics() {
-    let bench = Bench(Self.fixed.replacing("DEGRADED", with: "UNHEALTHY"))
+    let bench = ClusterBench(Self.fixed.replacing("DEGRADED", with: "UNHEALTHY"))
     var random = Random(seed: 1)
     for _ in 0..<3 { _ = bench.view(1).value.pick(random: &random) }
     #expect(bench.counter("lb_healthy_panic") == 3)
@@ -117,7 +117,7 @@ struct ClusterManagerTests {
 
   @Test("every address of a STRICT_DNS name becomes a host, and ready waits for the first answer")
   func strict() {
-    let bench = Bench(Self.named("STRICT_DNS", extra: "dns_lookup_family: ALL"))
+    let bench = ClusterBench(Self.named("STRICT_DNS", extra: "dns_lookup_family: ALL"))
     bench.server.zone["a.example"] = .init(v4: ["10.0.0.1", "10.0.0.2"], v6: ["fd00::1"])
     var ready = false
     bench.manager.start { ready = true }
@@ -132,7 +132,7 @@ struct ClusterManagerTests {
 
   @Test("hosts that stay keep their identity, new ones join, old ones leave")
   func identity() {
-    let bench = Bench(Self.named("STRICT_DNS"))
+    let bench = ClusterBench(Self.named("STRICT_DNS"))
     bench.server.zone["a.example"] = .init(v4: ["10.0.0.1", "10.0.0.2"])
     bench.manager.start {}
     #expect(bench.turn { bench.addresses(0).count == 2 })
@@ -157,7 +157,7 @@ struct ClusterManagerTests {
 
   @Test("a server's failure leaves the last hosts, an unknown name takes them away")
   func strictFailure() {
-    let bench = Bench(Self.named("STRICT_DNS", extra: "dns_lookup_family: V4_ONLY"))
+    let bench = ClusterBench(Self.named("STRICT_DNS", extra: "dns_lookup_family: V4_ONLY"))
     bench.server.zone["a.example"] = .init(v4: ["10.0.0.1"])
     bench.manager.start {}
     #expect(bench.turn { bench.addresses(0).count == 1 })
@@ -172,7 +172,7 @@ struct ClusterManagerTests {
 
   @Test("a LOGICAL_DNS host is another one with other addresses, and outlives empty answers")
   func logical() {
-    let bench = Bench(Self.named("LOGICAL_DNS", extra: "dns_lookup_family: ALL"))
+    let bench = ClusterBench(Self.named("LOGICAL_DNS", extra: "dns_lookup_family: ALL"))
     bench.server.zone["a.example"] = .init(v4: ["10.0.0.1", "10.0.0.2"], v6: ["fd00::1"])
     bench.manager.start {}
     #expect(bench.turn { bench.addresses(0).count == 1 })
@@ -190,7 +190,7 @@ struct ClusterManagerTests {
 
   @Test("the refresh follows the TTL where that is asked for")
   func respectsTTL() {
-    let bench = Bench(Self.named("STRICT_DNS", extra: "respect_dns_ttl: true"))
+    let bench = ClusterBench(Self.named("STRICT_DNS", extra: "respect_dns_ttl: true"))
     bench.server.zone["a.example"] = .init(v4: ["10.0.0.1"], ttl: 600)
     bench.manager.start {}
     #expect(bench.turn { bench.addresses(0).count == 1 })
@@ -200,7 +200,7 @@ struct ClusterManagerTests {
 
   @Test("an unreachable name does not keep the proxy from getting ready")
   func readyAfterFailure() {
-    let bench = Bench(
+    let bench = ClusterBench(
       Self.named("STRICT_DNS", extra: "dns_failure_refresh_rate: { base_interval: 10s }"))
     bench.server.behaviour = .refuse(code: 2)
     var ready = false
@@ -211,7 +211,7 @@ struct ClusterManagerTests {
 
   @Test("two names with one address are two hosts")
   func sharedAddress() {
-    let bench = Bench(Self.named("STRICT_DNS", names: ["a.example", "b.example"]))
+    let bench = ClusterBench(Self.named("STRICT_DNS", names: ["a.example", "b.example"]))
     bench.server.zone["a.example"] = .init(v4: ["10.0.0.1", "10.0.0.1"])
     bench.server.zone["b.example"] = .init(v4: ["10.0.0.1"])
     bench.manager.start {}
@@ -220,7 +220,7 @@ struct ClusterManagerTests {
 
   @Test("responses are counted by code, class and origin, from the first one on")
   func responses() {
-    let bench = Bench("- name: c")
+    let bench = ClusterBench("- name: c")
     for worker in 0..<2 {
       for (code, origin) in [(200, RequestOrigin.external), (200, .internal), (503, .external)] {
         bench.view(worker).countResponse(code: code, origin: origin, milliseconds: 5)
@@ -242,7 +242,7 @@ struct ClusterManagerTests {
 
   @Test("names that requests bring are counted, on every worker and from the first time on")
   func namedStatistics() {
-    let bench = Bench("- name: c")
+    let bench = ClusterBench("- name: c")
     for _ in 0..<3 {
       for worker in 0..<2 {
         bench.view(worker).count(2, named: Bytes("grpc.s.M.total"))
@@ -258,7 +258,7 @@ struct ClusterManagerTests {
 
   @Test("a cluster takes so many names and no more, and longer ones not at all")
   func namedStatisticsEnd() {
-    let bench = Bench("- name: c", workers: 1)
+    let bench = ClusterBench("- name: c", workers: 1)
     let view = bench.view(0)
     let longest = String(repeating: "n", count: ConfigBounds.namedStatisticBytes)
     view.count(1, named: .immortal(longest))

@@ -62,7 +62,7 @@ func makeHosts(
       members: hosts.enumerated().map { index, host in
         let address = SocketAddress(ip: "10.0.0.\(index + 1)", port: 80) ?? SocketAddress()
         return .init(
-          host: .make(id: UInt32(index + 1), hostname: .empty, workerCount: workers),
+          host: .make(hostname: .empty, workerCount: workers),
           endpoint: .immortal(
             EndpointConfig(
               index: index, dnsName: .empty, port: 80, addresses: .immortal([address]),

@@ -20,11 +20,7 @@ struct HostPublisherTests {
     let store = StatsStore()
     let loops = (0..<2).map { _ in EventLoop() }
     let main = EventLoop()
-    var lastID: UInt32 = 0
-    let publisher = HostPublisher(config: config, workerCount: loops.count) {
-      lastID += 1
-      return lastID
-    }
+    let publisher = HostPublisher(config: config, workerCount: loops.count)
     let registrar = Ref.immortal(
       StatRegistrar(
         store: MainThreadOnly(value: store), main: main.mailbox, workers: loops.map(\.mailbox)))
@@ -95,11 +91,7 @@ struct HostPublisherTests {
         load_assignment: { cluster_name: c, endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: a.example, port_value: 80 } } } } ] } ] }
       """
     ).all[0].config
-    var lastID: UInt32 = 0
-    let publisher = HostPublisher(config: config, workerCount: 1) {
-      lastID += 1
-      return lastID
-    }
+    let publisher = HostPublisher(config: config, workerCount: 1)
     return (publisher, config.value.endpoints[0])
   }
 

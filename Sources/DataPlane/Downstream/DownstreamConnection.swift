@@ -47,6 +47,8 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var directRemote = SocketAddress()
   /// Where the client wanted to go.
   var local = SocketAddress()
+  /// It was redirected to us, or a proxy in front of us says so: `local` is not our own address.
+  var isRestored = false
   /// The client's address as text; of a Unix client nothing.
   var remoteText = AddressText()
   /// The same as x-forwarded-for shall have it.
@@ -164,6 +166,7 @@ extension Ref where Value == DownstreamConnection {
     value.remote = remote
     value.directRemote = facts.directRemote
     value.local = facts.local
+    value.isRestored = facts.isRestored
     guard unsafe connection.open(fd, on: worker.value.loop, events: Self.events, owner: raw) else {
       return false
     }

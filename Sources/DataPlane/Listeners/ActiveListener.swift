@@ -150,7 +150,7 @@ extension Ref where Value == ActiveListener {
   /// address that it was meant for.
   func dispatch(_ fd: Int32, _ facts: ConnectionFacts) {
     let worker = value.worker
-    if facts.isRestored, value.config.value.usesOriginalDestination,
+    if facts.mayMove, value.config.value.usesOriginalDestination,
       let other = worker.value.listener(for: facts.local), other != self
     {
       var facts = facts

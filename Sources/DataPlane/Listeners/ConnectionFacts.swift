@@ -16,6 +16,8 @@ struct ConnectionFacts {
   var hello: ClientHello?
   /// The connection was meant for another address than the one it reached: `local` says which.
   private(set) var isRestored = false
+  /// The listener for that address may take it over.
+  private(set) var mayMove = false
 
   init(local: SocketAddress, remote: SocketAddress) {
     self.local = local
@@ -41,10 +43,11 @@ struct ConnectionFacts {
   mutating func restore(_ destination: SocketAddress) {
     local = destination
     isRestored = true
+    mayMove = true
   }
 
   /// It was handed to the listener for its destination: nobody hands it on again.
-  mutating func settle() { isRestored = false }
+  mutating func settle() { mayMove = false }
 
   /// The client and the address that it reached are one machine.
   var isLocal: Bool {

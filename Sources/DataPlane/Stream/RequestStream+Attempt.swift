@@ -29,18 +29,11 @@ extension Ref where Value == RequestStream {
 
   private func chooseHost() {
     guard let cluster = value.attempt.cluster else { return }
-    let tried = value.attempt.tried
-    let pick = cluster.value.pick(random: &loop.state.value.random, avoiding: tried)
-    guard let pick else {
+    guard let entry = pickHost(of: cluster) else {
       value.attempt.failure = FL_FAILURE_NO_HEALTHY_HOST
-      // As in Envoy, no host at all is a panic too, unless there is never to be one.
-      if cluster.value.config.value.panicPercent > 0 {
-        worker.value.stats.add(cluster.value.stats.value.balancerPanics)
-      }
       countFailure(status: 503)
       return replyToFailure()
     }
-    let entry = cluster.value.hosts.value.hosts[pick.index]
     adoptHost(entry)
     let asked =
       value.attempt.name.map {
@@ -66,6 +59,40 @@ extension Ref where Value == RequestStream {
     let block = loop.state.value.blocks.take(min(max(name.count, 1), BlockPool.largest))
     _ = block.append(name)
     value.attempt.name = block
+  }
+
+  @inline(__always)
+  private func pickHost(of cluster: Ref<ClusterView>) -> HostEntry? {
+    if let options = cluster.value.config.value.destination {
+      return cluster.value.entry(
+        at: destination(options, of: cluster), random: &loop.state.value.random)
+    }
+    let tried = value.attempt.tried
+    let pick = cluster.value.pick(random: &loop.state.value.random, avoiding: tried)
+    guard let pick else {
+      // As in Envoy, no host at all is a panic too, unless there is never to be one.
+      if cluster.value.config.value.panicPercent > 0 {
+        worker.value.stats.add(cluster.value.stats.value.balancerPanics)
+      }
+      return nil
+    }
+    return cluster.value.hosts.value.hosts[pick.index]
+  }
+
+  /// Where the request was on its way to: as the field says that the cluster believes, or else where the
+  /// client's connection was going before it was redirected to us (ORIGINAL_DST).
+  private func destination(
+    _ options: Ref<DestinationOptions>, of cluster: Ref<ClusterView>
+  ) -> SocketAddress? {
+    let name = options.value.headerName
+    if !name.isEmpty, let text = value.requestHead[name] {
+      if let address = SocketAddress(hostAndPort: text) { return address }
+      if let invalid = cluster.value.stats.value.invalidDestinations {
+        worker.value.stats.add(invalid)
+      }
+    }
+    guard let downstream = value.downstream, downstream.value.isRestored else { return nil }
+    return downstream.value.local
   }
 
   private func adoptHost(_ entry: HostEntry) {

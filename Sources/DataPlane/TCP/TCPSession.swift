@@ -33,6 +33,8 @@ struct TCPSession: ~Copyable, Pooled {
   var remote = SocketAddress()
   var directRemote = SocketAddress()
   var local = SocketAddress()
+  /// It was redirected to us, or a proxy in front of us says so: `local` is not our own address.
+  var isRestored = false
   var serverName = ClientHello.Text()
   var id: UInt64 = 0
   /// What `%STREAM_ID%` shows.
@@ -124,6 +126,7 @@ extension Ref where Value == TCPSession {
     value.remote = facts.remote
     value.directRemote = facts.directRemote
     value.local = facts.local
+    value.isRestored = facts.isRestored
     if let hello = facts.hello { value.serverName = hello.serverName }
     value.downstream.highWatermark = listener.value.config.value.bufferLimit
     value.id = worker.value.nextConnectionID()
@@ -258,18 +261,28 @@ extension Ref where Value == TCPSession {
       return closeLater()
     }
     value.holdsConnection = true
-    guard let pick = cluster.value.pick(random: &loop.state.value.random) else {
+    guard let entry = chooseHost(of: cluster) else {
       releaseBreaker()
       value.flags.insert(.noHealthyUpstream)
       value.closeReason = .noHealthyUpstream
       return closeLater()
     }
     value.attempts += 1
-    adoptHost(cluster.value.hosts.value.hosts[pick.index])
+    adoptHost(entry)
     value.connectStartedAt = loop.now
     value.upstreamID = worker.value.nextConnectionID()
     countConnecting()
     startConnecting(cluster)
+  }
+
+  private func chooseHost(of cluster: Ref<ClusterView>) -> HostEntry? {
+    guard cluster.value.config.value.destination == nil else {
+      return cluster.value.entry(
+        at: value.isRestored ? value.local : nil, random: &loop.state.value.random)
+    }
+    return cluster.value.pick(random: &loop.state.value.random).map {
+      cluster.value.hosts.value.hosts[$0.index]
+    }
   }
 
   private func adoptHost(_ entry: HostEntry) {

@@ -655,6 +655,7 @@ oneof lb_config
 14 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options deprecated
 16 google.protobuf.Duration dns_refresh_rate deprecated gt=1000000
 17 envoy.config.cluster.v3.Cluster.DnsLookupFamily dns_lookup_family
+20 google.protobuf.Duration cleanup_interval gt=0
 21 envoy.config.core.v3.BindConfig upstream_bind_config
 24 envoy.config.core.v3.TransportSocket transport_socket
 27 envoy.config.cluster.v3.Cluster.CommonLbConfig common_lb_config
@@ -664,6 +665,7 @@ oneof lb_config
 32 bool ignore_health_on_host_removal
 33 envoy.config.endpoint.v3.ClusterLoadAssignment load_assignment
 36 map<string,google.protobuf.Any> typed_extension_protocol_options
+34 envoy.config.cluster.v3.Cluster.OriginalDstLbConfig original_dst_lb_config oneof=1
 37 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig least_request_lb_config oneof=1
 39 bool respect_dns_ttl deprecated
 44 envoy.config.cluster.v3.Cluster.RefreshRate dns_failure_refresh_rate deprecated
@@ -673,10 +675,12 @@ enum envoy.config.cluster.v3.Cluster.DiscoveryType
 1 STRICT_DNS
 2 LOGICAL_DNS
 3 EDS
+4 ORIGINAL_DST
 enum envoy.config.cluster.v3.Cluster.LbPolicy
 0 ROUND_ROBIN
 1 LEAST_REQUEST
 3 RANDOM
+6 CLUSTER_PROVIDED
 enum envoy.config.cluster.v3.Cluster.DnsLookupFamily
 0 AUTO
 1 V4_ONLY
@@ -689,6 +693,10 @@ message envoy.config.cluster.v3.Cluster.LeastRequestLbConfig
 message envoy.config.cluster.v3.Cluster.CommonLbConfig
 1 envoy.type.v3.Percent healthy_panic_threshold
 5 bool ignore_new_hosts_until_first_hc
+message envoy.config.cluster.v3.Cluster.OriginalDstLbConfig
+1 bool use_http_header
+2 string http_header_name
+3 google.protobuf.UInt32Value upstream_port_override lte=65535
 message envoy.config.cluster.v3.Cluster.RefreshRate
 1 google.protobuf.Duration base_interval gt=1000000 required
 2 google.protobuf.Duration max_interval gt=1000000

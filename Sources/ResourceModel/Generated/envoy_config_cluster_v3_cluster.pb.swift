@@ -136,6 +136,15 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
     set {_uniqueStorage()._dnsLookupFamily = newValue}
   }
 
+  package var cleanupInterval: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_storage._cleanupInterval ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_uniqueStorage()._cleanupInterval = newValue}
+  }
+  /// Returns true if `cleanupInterval` has been explicitly set.
+  package var hasCleanupInterval: Bool {_storage._cleanupInterval != nil}
+  /// Clears the value of `cleanupInterval`. Subsequent reads from it will return its default value.
+  package mutating func clearCleanupInterval() {_uniqueStorage()._cleanupInterval = nil}
+
   package var upstreamBindConfig: Envoy_Config_Core_V3_BindConfig {
     get {_storage._upstreamBindConfig ?? Envoy_Config_Core_V3_BindConfig()}
     set {_uniqueStorage()._upstreamBindConfig = newValue}
@@ -211,6 +220,14 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
     set {_uniqueStorage()._lbConfig = newValue}
   }
 
+  package var originalDstLbConfig: Envoy_Config_Cluster_V3_Cluster.OriginalDstLbConfig {
+    get {
+      if case .originalDstLbConfig(let v)? = _storage._lbConfig {return v}
+      return Envoy_Config_Cluster_V3_Cluster.OriginalDstLbConfig()
+    }
+    set {_uniqueStorage()._lbConfig = .originalDstLbConfig(newValue)}
+  }
+
   package var leastRequestLbConfig: Envoy_Config_Cluster_V3_Cluster.LeastRequestLbConfig {
     get {
       if case .leastRequestLbConfig(let v)? = _storage._lbConfig {return v}
@@ -252,6 +269,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
   }
 
   package nonisolated enum OneOf_LbConfig: Equatable, Sendable {
+    case originalDstLbConfig(Envoy_Config_Cluster_V3_Cluster.OriginalDstLbConfig)
     case leastRequestLbConfig(Envoy_Config_Cluster_V3_Cluster.LeastRequestLbConfig)
 
   }
@@ -262,6 +280,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
     case strictDns // = 1
     case logicalDns // = 2
     case eds // = 3
+    case originalDst // = 4
     case UNRECOGNIZED(Int)
 
     package init() {
@@ -274,6 +293,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
       case 1: self = .strictDns
       case 2: self = .logicalDns
       case 3: self = .eds
+      case 4: self = .originalDst
       default: self = .UNRECOGNIZED(rawValue)
       }
     }
@@ -284,6 +304,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
       case .strictDns: return 1
       case .logicalDns: return 2
       case .eds: return 3
+      case .originalDst: return 4
       case .UNRECOGNIZED(let i): return i
       }
     }
@@ -294,6 +315,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
       .strictDns,
       .logicalDns,
       .eds,
+      .originalDst,
     ]
 
   }
@@ -303,6 +325,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
     case roundRobin // = 0
     case leastRequest // = 1
     case random // = 3
+    case clusterProvided // = 6
     case UNRECOGNIZED(Int)
 
     package init() {
@@ -314,6 +337,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
       case 0: self = .roundRobin
       case 1: self = .leastRequest
       case 3: self = .random
+      case 6: self = .clusterProvided
       default: self = .UNRECOGNIZED(rawValue)
       }
     }
@@ -323,6 +347,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
       case .roundRobin: return 0
       case .leastRequest: return 1
       case .random: return 3
+      case .clusterProvided: return 6
       case .UNRECOGNIZED(let i): return i
       }
     }
@@ -332,6 +357,7 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
       .roundRobin,
       .leastRequest,
       .random,
+      .clusterProvided,
     ]
 
   }
@@ -434,6 +460,32 @@ package nonisolated struct Envoy_Config_Cluster_V3_Cluster: @unchecked Sendable 
     package init() {}
 
     fileprivate var _healthyPanicThreshold: Envoy_Type_V3_Percent? = nil
+  }
+
+  /// Where requests of an ORIGINAL_DST cluster go, if not to their connection's own destination.
+  package nonisolated struct OriginalDstLbConfig: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var useHTTPHeader: Bool = false
+
+    package var httpHeaderName: String = String()
+
+    package var upstreamPortOverride: SwiftProtobuf.Google_Protobuf_UInt32Value {
+      get {_upstreamPortOverride ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
+      set {_upstreamPortOverride = newValue}
+    }
+    /// Returns true if `upstreamPortOverride` has been explicitly set.
+    package var hasUpstreamPortOverride: Bool {self._upstreamPortOverride != nil}
+    /// Clears the value of `upstreamPortOverride`. Subsequent reads from it will return its default value.
+    package mutating func clearUpstreamPortOverride() {self._upstreamPortOverride = nil}
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+
+    fileprivate var _upstreamPortOverride: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
   }
 
   package nonisolated struct RefreshRate: Sendable {
@@ -703,7 +755,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.config.cluster.v3"
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Cluster"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}type\0\u{3}eds_cluster_config\0\u{3}connect_timeout\0\u{3}per_connection_buffer_limit_bytes\0\u{3}lb_policy\0\u{4}\u{2}health_checks\0\u{3}max_requests_per_connection\0\u{3}circuit_breakers\0\u{4}\u{3}http_protocol_options\0\u{3}http2_protocol_options\0\u{4}\u{2}dns_refresh_rate\0\u{3}dns_lookup_family\0\u{4}\u{4}upstream_bind_config\0\u{4}\u{3}transport_socket\0\u{4}\u{3}common_lb_config\0\u{3}alt_stat_name\0\u{3}common_http_protocol_options\0\u{3}upstream_connection_options\0\u{4}\u{2}ignore_health_on_host_removal\0\u{3}load_assignment\0\u{4}\u{3}typed_extension_protocol_options\0\u{3}least_request_lb_config\0\u{4}\u{2}respect_dns_ttl\0\u{4}\u{5}dns_failure_refresh_rate\0\u{4}\u{b}typed_dns_resolver_config\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}type\0\u{3}eds_cluster_config\0\u{3}connect_timeout\0\u{3}per_connection_buffer_limit_bytes\0\u{3}lb_policy\0\u{4}\u{2}health_checks\0\u{3}max_requests_per_connection\0\u{3}circuit_breakers\0\u{4}\u{3}http_protocol_options\0\u{3}http2_protocol_options\0\u{4}\u{2}dns_refresh_rate\0\u{3}dns_lookup_family\0\u{4}\u{3}cleanup_interval\0\u{3}upstream_bind_config\0\u{4}\u{3}transport_socket\0\u{4}\u{3}common_lb_config\0\u{3}alt_stat_name\0\u{3}common_http_protocol_options\0\u{3}upstream_connection_options\0\u{4}\u{2}ignore_health_on_host_removal\0\u{3}load_assignment\0\u{3}original_dst_lb_config\0\u{4}\u{2}typed_extension_protocol_options\0\u{3}least_request_lb_config\0\u{4}\u{2}respect_dns_ttl\0\u{4}\u{5}dns_failure_refresh_rate\0\u{4}\u{b}typed_dns_resolver_config\0")
 
   fileprivate class _StorageClass {
     var _name: String = String()
@@ -719,6 +771,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
     var _http2ProtocolOptions: Envoy_Config_Core_V3_Http2ProtocolOptions? = nil
     var _dnsRefreshRate: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _dnsLookupFamily: Envoy_Config_Cluster_V3_Cluster.DnsLookupFamily = .auto
+    var _cleanupInterval: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _upstreamBindConfig: Envoy_Config_Core_V3_BindConfig? = nil
     var _transportSocket: Envoy_Config_Core_V3_TransportSocket? = nil
     var _commonLbConfig: Envoy_Config_Cluster_V3_Cluster.CommonLbConfig? = nil
@@ -755,6 +808,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
       _http2ProtocolOptions = source._http2ProtocolOptions
       _dnsRefreshRate = source._dnsRefreshRate
       _dnsLookupFamily = source._dnsLookupFamily
+      _cleanupInterval = source._cleanupInterval
       _upstreamBindConfig = source._upstreamBindConfig
       _transportSocket = source._transportSocket
       _commonLbConfig = source._commonLbConfig
@@ -806,6 +860,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
         case 14: try { try decoder.decodeSingularMessageField(value: &_storage._http2ProtocolOptions) }()
         case 16: try { try decoder.decodeSingularMessageField(value: &_storage._dnsRefreshRate) }()
         case 17: try { try decoder.decodeSingularEnumField(value: &_storage._dnsLookupFamily) }()
+        case 20: try { try decoder.decodeSingularMessageField(value: &_storage._cleanupInterval) }()
         case 21: try { try decoder.decodeSingularMessageField(value: &_storage._upstreamBindConfig) }()
         case 24: try { try decoder.decodeSingularMessageField(value: &_storage._transportSocket) }()
         case 27: try { try decoder.decodeSingularMessageField(value: &_storage._commonLbConfig) }()
@@ -814,6 +869,19 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
         case 30: try { try decoder.decodeSingularMessageField(value: &_storage._upstreamConnectionOptions) }()
         case 32: try { try decoder.decodeSingularBoolField(value: &_storage._ignoreHealthOnHostRemoval) }()
         case 33: try { try decoder.decodeSingularMessageField(value: &_storage._loadAssignment) }()
+        case 34: try {
+          var v: Envoy_Config_Cluster_V3_Cluster.OriginalDstLbConfig?
+          var hadOneofValue = false
+          if let current = _storage._lbConfig {
+            hadOneofValue = true
+            if case .originalDstLbConfig(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._lbConfig = .originalDstLbConfig(v)
+          }
+        }()
         case 36: try { try decoder.decodeMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: &_storage._typedExtensionProtocolOptions) }()
         case 37: try {
           var v: Envoy_Config_Cluster_V3_Cluster.LeastRequestLbConfig?
@@ -882,6 +950,9 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
       if _storage._dnsLookupFamily != .auto {
         try visitor.visitSingularEnumField(value: _storage._dnsLookupFamily, fieldNumber: 17)
       }
+      try { if let v = _storage._cleanupInterval {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 20)
+      } }()
       try { if let v = _storage._upstreamBindConfig {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 21)
       } }()
@@ -905,6 +976,9 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
       }
       try { if let v = _storage._loadAssignment {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 33)
+      } }()
+      try { if case .originalDstLbConfig(let v)? = _storage._lbConfig {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 34)
       } }()
       if !_storage._typedExtensionProtocolOptions.isEmpty {
         try visitor.visitMapField(fieldType: SwiftProtobuf._ProtobufMessageMap<SwiftProtobuf.ProtobufString,SwiftProtobuf.Google_Protobuf_Any>.self, value: _storage._typedExtensionProtocolOptions, fieldNumber: 36)
@@ -943,6 +1017,7 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
         if _storage._http2ProtocolOptions != rhs_storage._http2ProtocolOptions {return false}
         if _storage._dnsRefreshRate != rhs_storage._dnsRefreshRate {return false}
         if _storage._dnsLookupFamily != rhs_storage._dnsLookupFamily {return false}
+        if _storage._cleanupInterval != rhs_storage._cleanupInterval {return false}
         if _storage._upstreamBindConfig != rhs_storage._upstreamBindConfig {return false}
         if _storage._transportSocket != rhs_storage._transportSocket {return false}
         if _storage._commonLbConfig != rhs_storage._commonLbConfig {return false}
@@ -966,11 +1041,11 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster: SwiftProtobuf.Message, Sw
 }
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster.DiscoveryType: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATIC\0\u{1}STRICT_DNS\0\u{1}LOGICAL_DNS\0\u{1}EDS\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATIC\0\u{1}STRICT_DNS\0\u{1}LOGICAL_DNS\0\u{1}EDS\0\u{1}ORIGINAL_DST\0")
 }
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster.LbPolicy: SwiftProtobuf._ProtoNameProviding {
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ROUND_ROBIN\0\u{1}LEAST_REQUEST\0\u{2}\u{2}RANDOM\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0ROUND_ROBIN\0\u{1}LEAST_REQUEST\0\u{2}\u{2}RANDOM\0\u{2}\u{3}CLUSTER_PROVIDED\0")
 }
 
 nonisolated extension Envoy_Config_Cluster_V3_Cluster.DnsLookupFamily: SwiftProtobuf._ProtoNameProviding {
@@ -1050,6 +1125,50 @@ nonisolated extension Envoy_Config_Cluster_V3_Cluster.CommonLbConfig: SwiftProto
   package static func ==(lhs: Envoy_Config_Cluster_V3_Cluster.CommonLbConfig, rhs: Envoy_Config_Cluster_V3_Cluster.CommonLbConfig) -> Bool {
     if lhs._healthyPanicThreshold != rhs._healthyPanicThreshold {return false}
     if lhs.ignoreNewHostsUntilFirstHc != rhs.ignoreNewHostsUntilFirstHc {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Cluster_V3_Cluster.OriginalDstLbConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Config_Cluster_V3_Cluster.protoMessageName + ".OriginalDstLbConfig"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}use_http_header\0\u{3}http_header_name\0\u{3}upstream_port_override\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularBoolField(value: &self.useHTTPHeader) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.httpHeaderName) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._upstreamPortOverride) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.useHTTPHeader != false {
+      try visitor.visitSingularBoolField(value: self.useHTTPHeader, fieldNumber: 1)
+    }
+    if !self.httpHeaderName.isEmpty {
+      try visitor.visitSingularStringField(value: self.httpHeaderName, fieldNumber: 2)
+    }
+    try { if let v = self._upstreamPortOverride {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Cluster_V3_Cluster.OriginalDstLbConfig, rhs: Envoy_Config_Cluster_V3_Cluster.OriginalDstLbConfig) -> Bool {
+    if lhs.useHTTPHeader != rhs.useHTTPHeader {return false}
+    if lhs.httpHeaderName != rhs.httpHeaderName {return false}
+    if lhs._upstreamPortOverride != rhs._upstreamPortOverride {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -66,6 +66,7 @@ package struct BootstrapValidator {
     } else if cluster.hasEdsClusterConfig {
       diagnostics.error(at: eds, "goes with clusters of type EDS only")
     }
+    validateDestinations(of: cluster, at: path)
     let options = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
     for key in cluster.typedExtensionProtocolOptions.keys.sorted() where key != options {
       diagnostics.error(
@@ -77,6 +78,38 @@ package struct BootstrapValidator {
       diagnostics.error(
         at: path.field("dns_failure_refresh_rate").field("max_interval"),
         "less than the base_interval")
+    }
+  }
+
+  /// An ORIGINAL_DST cluster has no hosts of its own, and balances nothing.
+  private func validateDestinations(
+    of cluster: Envoy_Config_Cluster_V3_Cluster, at path: ConfigPath
+  ) {
+    let isOriginal = cluster.type == .originalDst
+    if isOriginal != (cluster.lbPolicy == .clusterProvided) {
+      diagnostics.error(
+        at: path.field("lb_policy"),
+        isOriginal
+          ? "a cluster of type ORIGINAL_DST needs lb_policy: CLUSTER_PROVIDED"
+          : "CLUSTER_PROVIDED goes with clusters of type ORIGINAL_DST only")
+    }
+    let options = path.field("original_dst_lb_config")
+    if isOriginal, cluster.hasLoadAssignment {
+      diagnostics.error(
+        at: path.field("load_assignment"),
+        "a cluster of type ORIGINAL_DST goes where connections were going; it names no endpoints")
+    }
+    if isOriginal, !cluster.healthChecks.isEmpty {
+      diagnostics.error(
+        at: path.field("health_checks"),
+        "a cluster of type ORIGINAL_DST goes where connections were going, healthy or not")
+    }
+    guard case .originalDstLbConfig(let config)? = cluster.lbConfig else { return }
+    if !isOriginal {
+      diagnostics.error(at: options, "goes with clusters of type ORIGINAL_DST only")
+    }
+    if !config.httpHeaderName.isEmpty, !config.useHTTPHeader {
+      diagnostics.error(at: options.field("http_header_name"), "needs use_http_header: true")
     }
   }
 

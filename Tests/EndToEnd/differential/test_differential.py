@@ -110,6 +110,8 @@ ELSEWHERE = (
     r"|filters\.listener\.|Listener\.(default_filter_chain|use_original_dst|listener_filters|bind_to)"
     r"|Listener\.(deprecated_v1|DeprecatedV1|transparent|freebind|traffic_direction|max_connections)"
     r"|Listener\.continue_on"
+    # Where connections were going: test_original_dst.py.
+    r"|Cluster\.(original_dst_lb_config|OriginalDstLbConfig\.|cleanup_interval)"
     # What comes while the process runs: dynamic/.
     r"|\.(Rds|ConfigSource|PathConfigSource|WatchedDirectory|DiscoveryResponse)\."
     r"|Cluster\.ignore_health_on_host_removal|HttpConnectionManager\.rds|Cluster\.(eds_cluster_config|EdsClusterConfig\.)"
