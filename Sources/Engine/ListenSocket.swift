@@ -57,14 +57,16 @@ package enum ListenSocket {
     return result
   }
 
-  /// Where a connection was going before the kernel redirected it to us (`SO_ORIGINAL_DST`); nil when
-  /// it was not redirected. A socket of a transparent proxy has that address as its own.
+  /// Where a connection was going before the kernel redirected it to us (`SO_ORIGINAL_DST`), or brought
+  /// it to a transparent socket, which has that address as its own (TPROXY); nil when neither is so.
   package static func originalDestination(
     of fd: Int32, _ local: SocketAddress
   ) -> SocketAddress? {
     guard !local.isUnix else { return nil }
     var storage = sockaddr_storage()
-    guard unsafe fl_original_destination(fd, local.family, &storage) == 0 else { return nil }
+    guard unsafe fl_original_destination(fd, local.family, &storage) == 0 else {
+      return fl_is_transparent(fd, local.family) ? localAddress(of: fd) : nil
+    }
     return SocketAddress(storage)
   }
 

@@ -159,6 +159,14 @@ static inline int fl_set_transparent(int fd, int family) {
   return family == AF_INET6 ? fl_set_int(fd, IPPROTO_IPV6, 75, 1) : fl_set_int(fd, IPPROTO_IP, 19, 1);
 }
 
+// A connection has this from the socket that accepted it.
+static inline _Bool fl_is_transparent(int fd, int family) {
+  int value = 0;
+  socklen_t length = sizeof value;
+  int level = family == AF_INET6 ? IPPROTO_IPV6 : IPPROTO_IP;
+  return getsockopt(fd, level, family == AF_INET6 ? 75 : 19, &value, &length) == 0 && value != 0;
+}
+
 static inline int fl_set_freebind(int fd, int family) {
   // IPV6_FREEBIND is 78, IP_FREEBIND is 15.
   return family == AF_INET6 ? fl_set_int(fd, IPPROTO_IPV6, 78, 1) : fl_set_int(fd, IPPROTO_IP, 15, 1);

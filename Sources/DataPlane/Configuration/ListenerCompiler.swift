@@ -32,7 +32,9 @@ struct ListenerCompiler {
     return .configured(
       ListenerConfig(
         name: .configured(listener.name.isEmpty ? address.description : listener.name),
-        address: address, isWildcard: address.isWildcard || (!address.isUnix && address.port == 0),
+        address: address,
+        isWildcard: address.isWildcard || (!address.isUnix && address.port == 0)
+          || listener.transparent.value,
         options: options(listener), bufferLimit: limit,
         filters: .configured(
           ListenerFilterCompiler(context: context).compile(listener, at: path)),

@@ -5,7 +5,8 @@ import Telemetry
 struct ListenerConfig {
   let name: Bytes
   let address: SocketAddress
-  /// Bound to every address of the machine: a connection's own end has to be asked for.
+  /// Bound to every address of the machine, or takes connections to any: a connection's own end has to be
+  /// asked for.
   let isWildcard: Bool
   let options: ListenSocket.Options
   let bufferLimit: Int
