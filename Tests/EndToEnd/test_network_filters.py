@@ -97,7 +97,7 @@ def test_the_same_as_envoy(proxy_kind, tmp_path, name, end):
             lines = 5 * (2 if end == "tcp_proxy" else 1)
             until(lambda: log.exists() and log.read_text().count("\n") == lines, what="the log")
             told[kind] = (
-                outcomes, log.read_text().replace(str(upstream.port), "PORT").splitlines(),
+                outcomes, sorted(log.read_text().replace(str(upstream.port), "PORT").splitlines()),
                 sorted((key.replace(str(port), "PORT"), value)
                        for key, value in proxy.stats().items() if STATS.match(key) and value))
     for ours, theirs in zip(told[proxy_kind], told["envoy"]):

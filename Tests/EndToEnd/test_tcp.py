@@ -163,6 +163,7 @@ def test_bytes_arrive_whole_and_in_order(run, workers):
         assert failures == []
 
 
+@pytest.mark.unsanitized("keeps freed memory")
 def test_a_slow_reader_makes_the_sender_wait(run):
     """What is buffered stays within the limits, whatever the upstream has to say."""
     port = free_port()

@@ -201,6 +201,7 @@ def test_bytes_arrive_whole_through_tls_on_both_sides(run, authority, server, cl
         assert proxy.stat("tcp.tcp.downstream_cx_rx_bytes_total") == len(sent)
 
 
+@pytest.mark.unsanitized("keeps freed memory")
 def test_a_slow_reader_makes_the_sender_wait(run, authority, server):
     """What is buffered stays within the limits, and nothing is missing when the reader wakes up."""
     port, total = free_port(), 32 << 20

@@ -48,6 +48,7 @@ def run(proxy_kind, tmp_path):
         proxy.stop()
 
 
+@pytest.mark.unsanitized("each worker has its connections")
 def test_an_upstream_is_reached_through_tls(run, authority, server):
     with TLSUpstream(server) as upstream:
         proxy, port, _ = run(upstream, {
@@ -147,6 +148,7 @@ def test_an_upstream_that_speaks_plainly_is_told_apart(run, authority):
     server.close()
 
 
+@pytest.mark.unsanitized("each worker has its sessions")
 def test_a_session_is_resumed(run, authority, server):
     with TLSUpstream(server) as upstream:
         upstream.closes = True

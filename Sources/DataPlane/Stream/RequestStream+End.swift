@@ -126,6 +126,8 @@ extension Ref where Value == RequestStream {
     if let block = value.textBlock { blocks.value.blocks.release(block) }
     if let block = value.attempt.name { blocks.value.blocks.release(block) }
     if let block = value.replacement { blocks.value.blocks.release(block) }
+    // The pool keeps what a stream leaves behind. Even a plain one would pay for letting go of nothing.
+    if value.upstreamFacts != nil { value.upstreamFacts = nil }
   }
 
   // MARK: Timers

@@ -159,6 +159,7 @@ def test_a_goaway_moves_requests_to_another_connection(run):
     assert len(upstream.peers) == 2
 
 
+@pytest.mark.unsanitized("each worker has its connections")
 def test_a_client_that_leaves_cancels(run):
     """RST_STREAM with CANCEL, and the connection stays."""
     started = threading.Event()

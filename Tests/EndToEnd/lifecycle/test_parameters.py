@@ -189,6 +189,7 @@ def test_strange_names_break_no_format(served):
         assert response.value("x-content-type-options") == "nosniff"
 
 
+@pytest.mark.unsanitized("keeps freed memory")
 def test_a_filter_leaves_no_memory_behind(served):
     """Whoever asks again and again with another expression costs nothing in the end."""
     def ask(first, count):

@@ -78,6 +78,7 @@ def test_a_worker_that_stays_stuck_ends_the_process(proxy):
 # --- a crash ---
 
 
+@pytest.mark.unsanitized("takes a crash's signal first")
 def test_a_crash_report_names_the_thread_and_its_stream(proxy):
     """The stream is the third; access logs know it by the same number."""
     log = proxy.directory / "access.log"
