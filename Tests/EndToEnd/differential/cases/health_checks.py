@@ -149,7 +149,7 @@ case("a TCP health check sends and expects bytes", get(), clusters={"up": _check
 case("a TCP health check takes bytes in base64", get(), clusters={"up": _checked(
     reuse_connection=False, tcp_health_check={"send": _ASK, "receive": [{"binary": "SFRUUA=="}]})})
 case("a TCP health check does not see what it expects", get(expect=503),
-     clusters={"up": _checked(timeout="0.3s", tcp_health_check={
+     clusters={"up": _checked(timeout="1s", tcp_health_check={
          "send": _ASK, "receive": [_hex("200"), _hex("HTTP/1.1")]})},
      expect_stats=_stats(network_failure=1))
 
