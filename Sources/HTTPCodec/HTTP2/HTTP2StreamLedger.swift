@@ -51,17 +51,17 @@ package struct HTTP2StreamLedger {
     resetByUs[Self.word(id)] |= Self.mask(id)
   }
 
+  /// - Parameter id: odd, and larger than `highest`.
   private mutating func open(_ id: Int32) {
     // Places between the last id and this one belong to streams that were left out.
-    var place = highest &+ (highest == 0 ? 1 : 2)
-    if id &- place > Int32(Self.remembered * 2) {
+    let first = highest + (highest == 0 ? 1 : 2)
+    if id - first > Int32(Self.remembered * 2) {
       opened = .init(repeating: 0)
       resetByUs = .init(repeating: 0)
     } else {
-      while place <= id {
+      for place in stride(from: first, through: id, by: 2) {
         opened[Self.word(place)] &= ~Self.mask(place)
         resetByUs[Self.word(place)] &= ~Self.mask(place)
-        place &+= 2
       }
     }
     opened[Self.word(id)] |= Self.mask(id)
