@@ -151,35 +151,3 @@ struct HTTP2FloodTests {
     #expect(count <= Int(Limits.provokedResets) + 2)
   }
 }
-
-@Suite("What is remembered of streams")
-struct HTTP2StreamLedgerTests {
-  @Test("a stream that we reset may still send what was on its way")
-  func resetByUs() {
-    var ledger = HTTP2StreamLedger()
-    _ = ledger.headers(1, isOpen: false)
-    ledger.noteReset(1)
-    let data = ledger.data(1, isOpen: false)
-    let trailers = ledger.headers(1, isOpen: false)
-    #expect(data == .pass)
-    #expect(trailers == .pass)
-  }
-
-  @Test("places are used again without a memory of the last")
-  func wrap() {
-    var ledger = HTTP2StreamLedger()
-    var id: Int32 = 1
-    while id < 6001 {
-      _ = ledger.headers(id, isOpen: false)
-      ledger.noteReset(id)
-      id += 2
-    }
-    _ = ledger.headers(id, isOpen: false)
-    let late = ledger.data(id, isOpen: false)
-    let skipped = ledger.headers(id + 10_000, isOpen: false)
-    let between = ledger.headers(id + 9000, isOpen: false)
-    #expect(late == .streamClosed)
-    #expect(skipped == .pass)
-    #expect(between == .protocolError)
-  }
-}
