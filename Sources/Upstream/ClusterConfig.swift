@@ -86,6 +86,11 @@ package struct ClusterConfig: BitwiseCopyable {
   /// The number of its TLS configuration; -1 for plain bytes. Set before any worker sees the cluster.
   package var security: Int32 = -1
 
+  /// Requests for different names need connections of their own. Not without TLS, which alone has a use
+  /// for names: whoever connects could otherwise choose how many connections there are.
+  @inline(__always)
+  package var hasPoolsByName: Bool { security >= 0 && http.names.areUsed }
+
   /// The limits that requests of a priority meet.
   package func limits(_ priority: RequestPriority) -> BreakerLimits {
     priority == .high ? highLimits : defaultLimits
@@ -199,7 +204,6 @@ package struct NamesFromRequests: BitwiseCopyable {
   package var field: Bytes = .empty
   package var fieldID = HeaderID.other
 
-  /// Requests for different names need connections of their own.
   @inline(__always)
   package var areUsed: Bool { asks || verifies }
 }

@@ -7,9 +7,18 @@ from harness.client import fetch
 from harness.proxy import Proxy, bootstrap, free_port
 from harness.simple import cluster, listener
 from harness.tls import TLSUpstream, upstream_tls
+from harness.upstream import Upstream
 
 OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 NAMES = "DNS:server.example,DNS:*.wild.example,IP:10.0.0.7"
+
+
+def options_of(**names):
+    """A cluster's `typed_extension_protocol_options` with these `upstream_http_protocol_options`."""
+    return {OPTIONS: {
+        "@type": f"type.googleapis.com/{OPTIONS}",
+        "explicit_http_config": {"http_protocol_options": {}},
+        "upstream_http_protocol_options": names}}
 
 
 @pytest.fixture
@@ -34,10 +43,7 @@ def run(proxy_kind, authority, upstream):
         port = free_port()
         route = {"match": {"prefix": "/"}, "route": {"cluster": "up", **(action or {})}}
         backend = cluster(
-            "up", upstream.port, typed_extension_protocol_options={OPTIONS: {
-                "@type": f"type.googleapis.com/{OPTIONS}",
-                "explicit_http_config": {"http_protocol_options": {}},
-                "upstream_http_protocol_options": options}},
+            "up", upstream.port, typed_extension_protocol_options=options_of(**options),
             transport_socket=upstream_tls(
                 common_tls_context={"validation_context": authority.trust}, **(context or {})))
         backend["load_assignment"]["endpoints"][0]["lb_endpoints"][0]["endpoint"]["hostname"] = (
@@ -60,6 +66,18 @@ def test_requests_share_connections_by_name(run, upstream):
         assert fetch(port, host=host).status == 200
     assert upstream.names == ["server.example", "a.wild.example"]
     assert proxy.stat("cluster.up.upstream_cx_total") == 2
+
+
+def test_without_tls_names_are_nobodys_business(proxy_kind):
+    """Who connects could otherwise choose how many connections there are, as with Envoy."""
+    port = free_port()
+    with Upstream() as upstream, Proxy(proxy_kind).start(bootstrap(
+            [listener("main", port)],
+            [cluster("up", upstream.port, typed_extension_protocol_options=options_of(
+                auto_sni=True))], free_port())) as proxy:
+        for number in range(5):
+            assert fetch(port, host=f"n{number}.example").status == 200
+        assert proxy.stat("cluster.up.upstream_cx_total") == 1
 
 
 def test_an_address_is_not_asked_for(run, upstream):
@@ -132,10 +150,7 @@ def test_connections_for_many_names_are_bounded(run):
 
 
 def test_names_that_cannot_be_believed_are_refused(authority):
-    options = {OPTIONS: {
-        "@type": f"type.googleapis.com/{OPTIONS}",
-        "explicit_http_config": {"http_protocol_options": {}},
-        "upstream_http_protocol_options": {"auto_san_validation": True}}}
+    options = options_of(auto_san_validation=True)
     code, output = Proxy("fairlead").validate(bootstrap(
         [listener("main", free_port())], [cluster(
             "up", 1, typed_extension_protocol_options=options, transport_socket=upstream_tls())]))

@@ -23,7 +23,7 @@ extension Ref where Value == RequestStream {
     prepareUpstreamHead(for: cluster)
     guard !value.requestHead.overflowed else { return replyLocally(.internalHeadTooLarge) }
     if value.attempt.number == 1 { startMirrors() }
-    if cluster.value.config.value.http.names.areUsed { keepName(for: cluster) }
+    if cluster.value.config.value.hasPoolsByName { keepName(for: cluster) }
     chooseHost()
   }
 
