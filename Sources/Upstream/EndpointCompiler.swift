@@ -66,6 +66,9 @@ package struct EndpointCompiler {
       diagnostics.warning(
         at: addressPath.field("socket_address"), "nothing can be reached at port 0")
     }
+    HealthCheckCompiler(diagnostics: diagnostics).check(
+      inner.healthCheckConfig.hostname,
+      at: path.field("endpoint").field("health_check_config").field("hostname"))
     return .configured(
       EndpointConfig(
         index: index, dnsName: isFixed ? .empty : .configured(socket.address),

@@ -225,6 +225,14 @@ struct ClusterCompilerTests {
           load_assignment: { cluster_name: c, endpoints: [ { priority: 129 } ] }
         """, "expected at most 128, found 129"
       ),
+      (
+        """
+        - name: c
+          load_assignment: { cluster_name: c, endpoints: [ { lb_endpoints: [ { endpoint: {
+            health_check_config: { hostname: "a\\r\\nx: y" },
+            address: { socket_address: { address: 10.0.0.1, port_value: 80 } } } } ] } ] }
+        """, "health_check_config.hostname: a blank or a control character has no place here"
+      ),
     ])
   func complaints(yaml: String, expected: String) {
     let complaints = CompiledClusters(yaml).complaints

@@ -102,8 +102,8 @@ struct HealthCheckCompiler {
         http.retriableStatuses, otherwise: [], at: path.field("retriable_statuses")))
   }
 
-  /// Text that stands in a request as it is.
-  private func check(_ text: String, at path: ConfigPath) {
+  /// Text that stands in a check's request as it is.
+  func check(_ text: String, at path: ConfigPath) {
     guard text.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) else {
       return diagnostics.error(at: path, "a blank or a control character has no place here")
     }
