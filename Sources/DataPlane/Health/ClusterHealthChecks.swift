@@ -92,7 +92,7 @@ final class ClusterHealthChecks: HostChecker {
   func secure(_ connection: Ref<Connection>, hostname: Bytes) -> Bool {
     guard let place = tlsPlace() else { return true }
     let secured = SecureHandle.client(
-      place, fd: connection.value.fd, hostname: hostname, protocols: check.protocols.array)
+      place, fd: connection.value.fd, hostname: hostname, protocols: check.protocols.copy)
     guard let secured else { return false }
     unsafe connection.secure(SecureConnection.transport, context: secured.raw)
     return true

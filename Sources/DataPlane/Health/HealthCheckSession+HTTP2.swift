@@ -40,7 +40,7 @@ extension HealthCheckSession: RPCCallHandler {
     reply = nil
     let call = channel.start("/grpc.health.v1.Health/Check", handler: self)
     self.call = call
-    call.send(GRPCHealthMessage.request(service: grpc.service.array))
+    call.send(GRPCHealthMessage.request(service: grpc.service.copy))
     call.finish()
   }
 

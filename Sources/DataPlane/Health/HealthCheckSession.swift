@@ -40,7 +40,7 @@ final class HealthCheckSession {
     self.host = host
     hostID = host.value.id
     self.address = address
-    self.ownName = ownName.array
+    self.ownName = ownName.copy
     self.cluster = cluster
     flags = .unchecked(in: cluster.config)
     state = HealthCheckState(cluster.check.thresholds)
@@ -131,7 +131,7 @@ final class HealthCheckSession {
       socket.send(request(http))
     case .tcp(let tcp):
       arrived = []
-      if !tcp.send.isEmpty { socket.send(tcp.send.array) }
+      if !tcp.send.isEmpty { socket.send(tcp.send.copy) }
       // Being able to connect was the question.
       if tcp.receive.isEmpty {
         socket.close()
@@ -144,13 +144,13 @@ final class HealthCheckSession {
   /// What the host is called by: its own name for checks, the check's, or the cluster's.
   private func name(_ configured: Bytes) -> [UInt8] {
     if !ownName.isEmpty { return ownName }
-    return (configured.isEmpty ? cluster.config.value.name : configured).array
+    return (configured.isEmpty ? cluster.config.value.name : configured).copy
   }
 
   private func request(_ http: HTTPHealthCheck) -> [UInt8] {
     let name = name(http.host)
-    return http.method.array + Array(" ".utf8) + http.path.array + Array(" HTTP/1.1\r\nhost: ".utf8)
-      + name + Array("\r\n".utf8) + http.fields.array + Array("\r\n".utf8)
+    return http.method.copy + Array(" ".utf8) + http.path.copy + Array(" HTTP/1.1\r\nhost: ".utf8)
+      + name + Array("\r\n".utf8) + http.fields.copy + Array("\r\n".utf8)
   }
 
   private func timedOut() {
@@ -276,8 +276,4 @@ final class HealthCheckSession {
     disconnect()
     failed(.passive)
   }
-}
-
-extension Bytes {
-  var array: [UInt8] { (0..<count).map { self[$0] } }
 }
