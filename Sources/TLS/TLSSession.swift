@@ -63,11 +63,13 @@ package struct TLSSession: ~Copyable {
   ///   - name: whom to ask for (SNI); empty asks for nobody.
   ///   - matchesName: the certificate has to name it.
   ///   - required: the certificate has to carry this, as a name of any kind; empty: nothing.
+  ///   - offer: what to ask for by ALPN where the context names nothing, as it is sent.
   ///   - protocols: what to ask for by ALPN in place of the context's protocols, as it is sent.
   ///   - cache: sessions to resume, and where new ones go.
   package static func client(
     _ context: TLSContext, fd: Int32, name: String, matchesName: Bool = false,
-    required: [UInt8] = [], protocols: [UInt8]? = nil, cache: SessionCache? = nil
+    required: [UInt8] = [], offer: [UInt8] = [], protocols: [UInt8]? = nil,
+    cache: SessionCache? = nil
   ) -> TLSSession? {
     guard let session = TLSSession(context, fd: fd, cache: cache) else { return nil }
     unsafe SSL_set_connect_state(session.ssl)
@@ -77,7 +79,8 @@ package struct TLSSession: ~Copyable {
     }
     if !required.isEmpty { session.require(required) }
     unsafe session.link.pointee.matches_name = matchesName ? 1 : 0
-    if let protocols {
+    let isNamed = unsafe TLSContext.State.of(session.ssl).map { !$0.protocols.isEmpty } ?? false
+    if let protocols = protocols ?? (isNamed || offer.isEmpty ? nil : offer) {
       unsafe _ = SSL_set_alpn_protos(session.ssl, protocols, UInt32(protocols.count))
     }
     if let cache {

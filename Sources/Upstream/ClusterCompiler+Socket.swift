@@ -31,7 +31,7 @@ extension ClusterCompiler {
   /// `ProxyProtocolUpstreamTransport` around plain bytes; anything else within is refused, because a
   /// handshake comes before it is known whose request the connection carries.
   func proxyHeader(
-    _ cluster: Message, isHTTP2: Bool, at path: ConfigPath
+    _ cluster: Message, speaks: UpstreamProtocol, at path: ConfigPath
   ) -> ProxyHeaderVersion? {
     let place = path.field("transport_socket").field("typed_config")
     guard case .typedConfig(let any)? = cluster.transportSocket.configType,
@@ -41,7 +41,7 @@ extension ClusterCompiler {
     if case .typedConfig(let inner)? = message.transportSocket.configType,
       inner.typeURL.hasSuffix(raw)
     {
-      if isHTTP2 {
+      if speaks.mayBeHTTP2 {
         diagnostics.error(
           at: place, "HTTP/2 carries many clients' requests on one connection; keep HTTP/1")
       }

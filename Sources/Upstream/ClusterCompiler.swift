@@ -53,7 +53,7 @@ package struct ClusterCompiler {
         http: http,
         keepalive: keepalive(cluster),
         source: source(cluster, at: path),
-        proxyHeader: proxyHeader(cluster, isHTTP2: http.isHTTP2, at: path),
+        proxyHeader: proxyHeader(cluster, speaks: http.speaks, at: path),
         firstFamily: eyeballs.firstAddressFamilyVersion.family,
         firstFamilyCount: eyeballs.hasFirstAddressFamilyCount
           ? Int(eyeballs.firstAddressFamilyCount.value) : 1,
@@ -221,6 +221,7 @@ package struct ClusterCompiler {
     var common = cluster.commonHTTPProtocolOptions
     var http1 = cluster.httpProtocolOptions
     var http2 = cluster.hasHTTP2ProtocolOptions ? cluster.http2ProtocolOptions : nil
+    if http2 != nil { options.speaks = .http2 }
     let typedPath = path.field("typed_extension_protocol_options")
     for (key, value) in cluster.typedExtensionProtocolOptions.sorted(by: { $0.key < $1.key }) {
       guard key == Self.httpOptionsName,
@@ -235,11 +236,7 @@ package struct ClusterCompiler {
       options.names = names(typed.upstreamHTTPProtocolOptions)
       // As in Envoy, they take the place of the old fields altogether.
       common = typed.commonHTTPProtocolOptions
-      http1 = typed.explicitHTTPConfig.httpProtocolOptions
-      http2 = nil
-      if case .http2ProtocolOptions(let options)? = typed.explicitHTTPConfig.protocolConfig {
-        http2 = options
-      }
+      (options.speaks, http1, http2) = spoken(typed)
     }
     if common.hasIdleTimeout { options.idleTimeout = common.idleTimeout.limit }
     if common.hasMaxConnectionDuration {
@@ -258,12 +255,29 @@ package struct ClusterCompiler {
       case .allow, .UNRECOGNIZED: .allow
       }
     options.enableTrailers = http1.enableTrailers
-    if let http2 {
-      options.isHTTP2 = true
+    if options.speaks.mayBeHTTP2 {
+      let http2 = http2 ?? HTTP2Compiler.Message()
       options.http2 = HTTP2Compiler.options(http2, role: .client)
       options.http2Keepalive = HTTP2Compiler.keepalive(http2)
     }
     return options
+  }
+
+  private func spoken(
+    _ options: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions
+  ) -> (UpstreamProtocol, Envoy_Config_Core_V3_Http1ProtocolOptions, HTTP2Compiler.Message?) {
+    switch options.upstreamProtocolOptions {
+    case .autoConfig(let config):
+      return (.negotiated, config.httpProtocolOptions, config.http2ProtocolOptions)
+    case .useDownstreamProtocolConfig(let config):
+      return (.downstream, config.httpProtocolOptions, config.http2ProtocolOptions)
+    case .explicitHTTPConfig(let config):
+      guard case .http2ProtocolOptions(let http2)? = config.protocolConfig else {
+        return (.http1, config.httpProtocolOptions, nil)
+      }
+      return (.http2, config.httpProtocolOptions, http2)
+    case nil: return (.http1, Envoy_Config_Core_V3_Http1ProtocolOptions(), nil)
+    }
   }
 
   private func names(

@@ -176,8 +176,8 @@ package struct UpstreamHTTPOptions: BitwiseCopyable {
   /// Trailers pass in both directions instead of being dropped.
   package var enableTrailers = false
   package var headersWithUnderscores = UnderscoreHandling.allow
-  /// What is spoken to the cluster's hosts; else HTTP/1.1.
-  package var isHTTP2 = false
+  /// What is spoken to the cluster's hosts.
+  package var speaks = UpstreamProtocol.http1
   package var http2 = HTTP2Options()
   package var http2Keepalive = HTTP2Keepalive()
   package var names = NamesFromRequests()
@@ -190,6 +190,19 @@ package struct UpstreamHTTPOptions: BitwiseCopyable {
     case reject
     case drop
   }
+}
+
+/// What is spoken on connections to a cluster's hosts.
+package enum UpstreamProtocol: UInt8, BitwiseCopyable {
+  case http1
+  case http2
+  /// What TLS agrees upon: HTTP/2, or HTTP/1.1 where the host does not speak that (`auto_config`).
+  case negotiated
+  /// What the client speaks (`use_downstream_protocol_config`).
+  case downstream
+
+  /// Some connection may be HTTP/2's.
+  package var mayBeHTTP2: Bool { self != .http1 }
 }
 
 /// `upstream_http_protocol_options`: whom TLS asks for, and whom it believes, is what the request says

@@ -170,7 +170,7 @@ extension ClusterStats {
     internalRedirectsSucceeded = names.counter("upstream_internal_redirect_succeeded_total")
     internalRedirectsFailed = names.counter("upstream_internal_redirect_failed_total")
     http2 =
-      cluster.http.isHTTP2
+      cluster.http.speaks.mayBeHTTP2
       ? .configured(HTTP2Stats(scope: names.prefix, role: .client, in: store)) : nil
   }
 }

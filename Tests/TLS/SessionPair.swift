@@ -17,7 +17,7 @@ final class SessionPair {
 
   init?(
     server: TLSContext, client: TLSContext, name: String = "", matchesName: Bool = false,
-    required: String = "", cache: SessionCache? = nil
+    required: String = "", offer: String = "", cache: SessionCache? = nil
   ) {
     var pair: [Int32] = [-1, -1]
     guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_NONBLOCK.rawValue), 0, &pair) == 0
@@ -27,7 +27,7 @@ final class SessionPair {
     guard let first = TLSSession.server(server, fd: pair[0]),
       let second = TLSSession.client(
         client, fd: pair[1], name: name, matchesName: matchesName,
-        required: Array(required.utf8), cache: cache)
+        required: Array(required.utf8), offer: Array(offer.utf8), cache: cache)
     else { return nil }
     self.server = first
     self.client = second

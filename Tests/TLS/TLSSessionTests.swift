@@ -369,6 +369,20 @@ struct TLSSessionTests {
     }
   }
 
+  @Test("a connection offers protocols of its own where its context names none")
+  func ownProtocols() throws {
+    let context = try server([authority.issue("a")]) { options, _ in
+      options.protocols = ["h2", "http/1.1"]
+    }
+    for (named, agreed) in [([], "h2"), (["http/1.1"], "http/1.1")] {
+      let pair = try #require(
+        SessionPair(
+          server: context, client: client { $0.protocols = named }, offer: "\u{2}h2"))
+      #expect(pair.handshake() == .init(server: .done(0), client: .done(0)))
+      #expect(pair.look(.client) { $0.applicationProtocol } == Array(agreed.utf8))
+    }
+  }
+
   @Test("versions that do not meet have nothing to agree upon")
   func versions() throws {
     let context = try server([authority.issue("a")]) { options, _ in

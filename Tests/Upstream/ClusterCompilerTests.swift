@@ -135,6 +135,36 @@ struct ClusterCompilerTests {
     #expect(endpoint.locality.value.subZone.string == "s")
   }
 
+  @Test(
+    "what is spoken is what the options name, or whom they leave it to",
+    arguments: [
+      ("explicit_http_config: { http_protocol_options: { enable_trailers: true } }", .http1),
+      ("explicit_http_config: { http2_protocol_options: { max_concurrent_streams: 5 } }", .http2),
+      (
+        "auto_config: { http_protocol_options: { enable_trailers: true }, "
+          + "http2_protocol_options: { max_concurrent_streams: 5 } }", .negotiated
+      ),
+      (
+        "use_downstream_protocol_config: { http_protocol_options: { enable_trailers: true }, "
+          + "http2_protocol_options: { max_concurrent_streams: 5 } }", .downstream
+      ),
+    ] as [(String, UpstreamProtocol)])
+  func spoken(options: String, expected: UpstreamProtocol) {
+    let compiled = CompiledClusters(
+      """
+      - name: c
+        typed_extension_protocol_options:
+          envoy.extensions.upstreams.http.v3.HttpProtocolOptions:
+            "@type": type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions
+            \(options)
+      """)
+    #expect(compiled.complaints.isEmpty)
+    let http = compiled.first.http
+    #expect(http.speaks == expected)
+    #expect(http.enableTrailers == (expected != .http2))
+    #expect(!http.speaks.mayBeHTTP2 || http.http2.maxConcurrentStreams == 5)
+  }
+
   @Test("a STATIC endpoint may be an IPv4, IPv6 or Unix address, with more addresses to try")
   func addresses() {
     let compiled = CompiledClusters(

@@ -2,6 +2,7 @@ import CLinux
 import Engine
 import TLS
 import Telemetry
+import Upstream
 
 /// The TLS of one connection: its session, and the place it counts at. Made with the socket, and freed
 /// by the engine when the socket is closed.
@@ -34,10 +35,11 @@ extension Ref where Value == SecureConnection {
   /// A client's connection; nil when out of memory, or when a request's name is too long for TLS.
   /// - Parameters:
   ///   - asked: what the requests say that the connection is for.
+  ///   - speaks: the HTTP that ALPN offers where the configuration names nothing; nil: something else.
   ///   - protocols: what to ask for by ALPN in place of what connections for requests do.
   static func client(
     _ place: Ref<TLSPlace>, fd: Int32, hostname: Bytes, asked: RequestedName = RequestedName(),
-    protocols: [UInt8]? = nil
+    speaks: UpstreamProtocol? = nil, protocols: [UInt8]? = nil
   ) -> SecureHandle? {
     let names = place.value.client
     let name = names.serverName(of: hostname, asked: asked)
@@ -45,7 +47,8 @@ extension Ref where Value == SecureConnection {
       let session = TLSSession.client(
         place.value.context, fd: fd, name: name,
         matchesName: names.matchesServerName && !name.isEmpty,
-        required: asked.required.copy, protocols: protocols, cache: place.value.sessions)
+        required: asked.required.copy, offer: speaks?.offer ?? [], protocols: protocols,
+        cache: place.value.sessions)
     else { return nil }
     return .immortal(SecureConnection(session, place: place))
   }
@@ -108,6 +111,9 @@ extension Ref where Value == SecureConnection {
     return -Int(error == 0 ? EPROTO : error)
   }
 
+  /// ALPN has agreed upon HTTP/2.
+  var agreedOnHTTP2: Bool { value.session.applicationProtocol.elementsEqual("h2".utf8) }
+
   /// What the two ends showed each other; read from the certificates when somebody first asks.
   var facts: TLSFacts {
     if let facts = value.facts { return facts }
@@ -125,6 +131,19 @@ extension Ref where Value == SecureConnection {
   /// The peer's certificate, for whoever forwards it whole.
   var peerPEM: [UInt8] { value.session.peerPEM }
   var peerChainPEM: [UInt8] { value.session.peerChainPEM }
+}
+
+extension UpstreamProtocol {
+  /// The names of ALPN (RFC 7301 §3.1), each behind its length, the preferred first; as Envoy offers
+  /// them.
+  fileprivate var offer: [UInt8] {
+    switch self {
+    case .http1: Array("\u{8}http/1.1".utf8)
+    case .http2: Array("\u{2}h2".utf8)
+    case .negotiated: Array("\u{2}h2\u{8}http/1.1".utf8)
+    case .downstream: []
+    }
+  }
 }
 
 /// What the two ends of a connection agreed upon and showed each other.

@@ -21,13 +21,19 @@ struct TransportSocketCompiler {
   func compile(
     _ cluster: Envoy_Config_Cluster_V3_Cluster, config: Ref<ClusterConfig>, at path: ConfigPath
   ) {
-    guard cluster.hasTransportSocket else { return }
     let place = path.field("transport_socket").field("typed_config")
-    guard let any = content(cluster.transportSocket, at: place), !any.isA(ProxyTransport.self)
+    guard cluster.hasTransportSocket, let any = content(cluster.transportSocket, at: place),
+      !any.isA(ProxyTransport.self)
     else {
-      return
+      guard config.value.http.speaks == .negotiated, !diagnostics.hasError(at: place) else {
+        return
+      }
+      return diagnostics.error(
+        at: path.field("typed_extension_protocol_options"),
+        "auto_config agrees upon the protocol in TLS; it needs a transport_socket with "
+          + "UpstreamTlsContext")
     }
-    guard var message = try? TLSCompiler.Upstream(unpackingAny: any) else {
+    guard let message = try? TLSCompiler.Upstream(unpackingAny: any) else {
       return diagnostics.error(at: place, "expected UpstreamTlsContext or RawBuffer")
     }
     if message.autoSniSanValidation, message.commonTlsContext.validationContextType == nil {
@@ -44,10 +50,6 @@ struct TransportSocketCompiler {
     // Health checks ask for what they, or the context, are told to, and for nothing of themselves.
     if let check = config.value.healthCheck, check.value.protocols.isEmpty {
       check.value.protocols = HealthCheckConfig.protocolList(message.commonTlsContext.alpnProtocols)
-    }
-    // As in Envoy: an endpoint that speaks several protocols has to be told which one is meant.
-    if config.value.http.isHTTP2, message.commonTlsContext.alpnProtocols.isEmpty {
-      message.commonTlsContext.alpnProtocols = ["h2"]
     }
     let source = TLSSource(
       .upstream(message), at: place, scope: "cluster.\(config.value.statName.string).",

@@ -45,7 +45,15 @@ extension Ref where Value == RequestStream {
       value.request.position = value.slotCount
       value.request.headPassed = true
     }
-    worker.pool(for: entry, of: cluster, asked: asked).acquire(for: self)
+    worker.pool(for: entry, of: cluster, asked: asked, speaks: spoken(to: cluster))
+      .acquire(for: self)
+  }
+
+  /// What the endpoint is to be spoken to in; a request of our own is HTTP/1's, as in Envoy.
+  private func spoken(to cluster: Ref<ClusterView>) -> UpstreamProtocol {
+    let configured = cluster.value.config.value.http.speaks
+    guard configured == .downstream else { return configured }
+    return value.client.isHTTP2 ? .http2 : .http1
   }
 
   /// Whom the request is for, as the route has it: `auto_host_rewrite` may write an endpoint's name over

@@ -6,15 +6,18 @@ import Telemetry
 import Upstream
 
 /// What one worker keeps for one host: its idle connections, the last used first, and the requests
-/// that wait for one. A cluster whose requests say whom TLS asks for has a pool for each such name
-/// (`HostPools.swift`).
+/// that wait for one. A cluster whose requests say whom TLS asks for, or what is spoken, has a pool for
+/// each (`HostPools.swift`).
 @safe
 struct HostPool: ~Copyable {
   let worker: Ref<Worker>
   let cluster: Ref<ClusterView>
   let host: Ref<Host>
-  /// Connections are HTTP/2's: each carries many requests.
-  let isHTTP2: Bool
+  /// What its connections speak; what the client speaks stands for itself here.
+  let speaks: UpstreamProtocol
+  /// Connections are HTTP/2's, each of which carries many requests; where TLS agrees upon it, as far as
+  /// is known.
+  fileprivate var isHTTP2: Bool
   /// What all its requests say of TLS; the pool's own copy.
   let asked: RequestedName
   // SAFETY: what `asked` looks at; freed with the pool.
@@ -43,12 +46,13 @@ struct HostPool: ~Copyable {
 
   init(
     worker: Ref<Worker>, cluster: Ref<ClusterView>, host: Ref<Host>, entry: HostEntry,
-    asked: RequestedName
+    asked: RequestedName, speaks: UpstreamProtocol
   ) {
     self.worker = worker
     self.cluster = cluster
     self.host = host
-    isHTTP2 = cluster.value.config.value.http.isHTTP2
+    self.speaks = speaks
+    isHTTP2 = speaks.mayBeHTTP2
     unsafe addresses = .allocate(capacity: Self.capacity)
     unsafe addresses.initialize(repeating: SocketAddress(), count: Self.capacity)
     let copy = unsafe asked.copied()
@@ -60,6 +64,12 @@ struct HostPool: ~Copyable {
   deinit {
     unsafe addresses.deallocate()
     unsafe askedMemory?.deallocate()
+  }
+
+  /// A request that says this, to be sent so, may use its connections.
+  @inline(__always)
+  func serves(_ asked: RequestedName, _ speaks: UpstreamProtocol) -> Bool {
+    self.speaks == speaks && self.asked.isSame(as: asked)
   }
 
   /// Takes over the addresses of a newer snapshot.
@@ -129,14 +139,14 @@ extension Ref where Value == HostPool {
 
   /// Finds a connection for a request: an idle one now, or a new one as soon as it is there.
   func acquire(for stream: Ref<RequestStream>) {
-    // A peer that said goodbye a moment ago takes no more.
-    while value.isHTTP2, let upstream = value.idle, !upstream.hasRoom { value.removeIdle(upstream) }
-    if let upstream = value.idle {
-      if value.isHTTP2 {
+    while let upstream = value.idle {
+      if upstream.hasRoom {
         _ = stream.upstreamReady(upstream)
         return
       }
       value.removeIdle(upstream)
+      // An HTTP/2 peer that said goodbye a moment ago takes no more.
+      guard upstream.value.session == nil else { continue }
       if !stream.upstreamReady(upstream) { becameIdle(upstream) }
       return
     }
@@ -210,7 +220,11 @@ extension Ref where Value == HostPool {
   /// An attempt to connect begins; those after the first belong to the same connection.
   func countAttempt(isFirst: Bool) {
     stats.add(cluster.value.stats.value.connections.total)
-    guard isFirst else { return }
+    guard isFirst, value.speaks != .negotiated else { return }
+    countProtocol()
+  }
+
+  private func countProtocol() {
     let ids = cluster.value.stats
     stats.add(
       value.isHTTP2 ? ids.value.connections.http2Total : ids.value.connections.http1Total)
@@ -224,8 +238,14 @@ extension Ref where Value == HostPool {
     upstream.value.idleSince = value.worker.value.loop.now
     let elapsed = (upstream.value.idleSince &- upstream.value.openedAt) / 1_000_000
     stats.record(cluster.value.stats.value.connections.connectTime, elapsed)
+    if value.speaks == .negotiated {
+      value.isHTTP2 = upstream.value.secured?.agreedOnHTTP2 ?? false
+      countProtocol()
+    }
     if value.isHTTP2, !upstream.startSession() { return upstream.close() }
     becameIdle(upstream)
+    // One connection was thought to be enough for all who wait, and it is not.
+    if value.speaks == .negotiated { connectIfNeeded() }
     value.worker.value.output.flush(on: value.worker.value.loop)
   }
 
@@ -261,7 +281,7 @@ extension Ref where Value == HostPool {
 
   /// A connection can take a request: the one that waits longest, or none yet.
   func becameIdle(_ upstream: Ref<UpstreamConnection>) {
-    if value.isHTTP2 { return roomChanged(upstream) }
+    if upstream.value.session != nil { return roomChanged(upstream) }
     while let stream = value.pendingHead {
       leave(stream)
       if stream.upstreamReady(upstream) { return }
@@ -324,7 +344,7 @@ extension Ref where Value == HostPool {
   func leaveCluster() {
     value.isLeaving = true
     while let upstream = value.idle {
-      if value.isHTTP2 { roomChanged(upstream) } else { upstream.close() }
+      if upstream.value.session != nil { roomChanged(upstream) } else { upstream.close() }
     }
     tidyLater()
   }

@@ -1,30 +1,33 @@
 import Engine
 import Upstream
 
-// The pools of a host on one worker: one, or one for each name that requests ask for. They are a list
+// The pools of a host on one worker: one, or one for each name that requests ask for and each
+// protocol. They are a list
 // that hangs on the host, the last used first.
 extension Ref where Value == Worker {
   /// Pools of one host. Names come from requests, and each takes memory and connections: beyond this the
   /// pool that was not used for longest is given up, which costs its next request a handshake.
   private static var poolsPerHost: Int { 256 }
 
-  /// The pool of a host for what a request says of TLS, made when it is first asked for.
+  /// The pool of a host for what a request says of TLS and is to be spoken, made when it is first asked for.
   @inline(__always)
   func pool(
-    for entry: HostEntry, of cluster: Ref<ClusterView>, asked: RequestedName
+    for entry: HostEntry, of cluster: Ref<ClusterView>, asked: RequestedName,
+    speaks: UpstreamProtocol
   ) -> Ref<HostPool> {
-    if let first = firstPool(of: entry.host), first.value.asked.isSame(as: asked) { return first }
-    return otherPool(for: entry, of: cluster, asked: asked)
+    if let first = firstPool(of: entry.host), first.value.serves(asked, speaks) { return first }
+    return otherPool(for: entry, of: cluster, asked: asked, speaks: speaks)
   }
 
   private func otherPool(
-    for entry: HostEntry, of cluster: Ref<ClusterView>, asked: RequestedName
+    for entry: HostEntry, of cluster: Ref<ClusterView>, asked: RequestedName,
+    speaks: UpstreamProtocol
   ) -> Ref<HostPool> {
     let first = firstPool(of: entry.host)
     var count = first == nil ? 0 : 1
     var before = first
     while let pool = before?.value.next {
-      if pool.value.asked.isSame(as: asked) {
+      if pool.value.serves(asked, speaks) {
         before?.value.next = pool.value.next
         pool.value.next = first
         setFirstPool(pool, of: entry.host)
@@ -41,7 +44,9 @@ extension Ref where Value == Worker {
     // The host lives as long as its pools: it is released when it has left and nothing is open.
     entry.host.value.pin(worker: value.index)
     let pool = Ref<HostPool>.immortal(
-      HostPool(worker: self, cluster: cluster, host: entry.host, entry: entry, asked: asked))
+      HostPool(
+        worker: self, cluster: cluster, host: entry.host, entry: entry, asked: asked,
+        speaks: speaks))
     pool.value.next = first
     setFirstPool(pool, of: entry.host)
     return pool

@@ -155,7 +155,8 @@ extension Ref where Value == UpstreamConnection {
     let hostname = pool.value.host.value.hostname
     guard
       let secured = SecureHandle.client(
-        place, fd: value.connection.fd, hostname: hostname, asked: pool.value.asked)
+        place, fd: value.connection.fd, hostname: hostname, asked: pool.value.asked,
+        speaks: pool.value.speaks)
     else { return false }
     unsafe connection.secure(SecureConnection.transport, context: secured.raw)
     value.secured = secured

@@ -91,8 +91,10 @@ envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType OTHER_NA
 envoy.extensions.transport_sockets.tls.v3.TlsCertificate pkcs12=8 private_key_provider=6 ocsp_staple=4 signed_certificate_timestamp=5
 envoy.extensions.transport_sockets.tls.v3.TlsParameters compliance_policies=6
 envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext allow_renegotiation=3 enforce_rsa_key_usage=5
-envoy.extensions.upstreams.http.v3.HttpProtocolOptions use_downstream_protocol_config=4 auto_config=5 http_filters=6 header_validation_config=7 outlier_detection=8 request_mirror_policies=9 hash_policy=10 retry_policy=11
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions http_filters=6 header_validation_config=7 outlier_detection=8 request_mirror_policies=9 hash_policy=10 retry_policy=11
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig http3_protocol_options=3 alternate_protocols_cache_options=4
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig http3_protocol_options=3
+envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig http3_protocol_options=3
 envoy.service.discovery.v3.DiscoveryResponse canary=3 control_plane=6 resource_errors=7
 envoy.type.matcher.v3.RegexMatcher.GoogleRE2 max_program_size=1
 envoy.type.matcher.v3.StringMatcher custom=8

@@ -1160,10 +1160,18 @@ oneof upstream_protocol_options required
 1 envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options
 2 envoy.config.core.v3.UpstreamHttpProtocolOptions upstream_http_protocol_options
 3 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig explicit_http_config oneof=0
+4 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig use_downstream_protocol_config oneof=0
+5 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig auto_config oneof=0
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig
 oneof protocol_config required
 1 envoy.config.core.v3.Http1ProtocolOptions http_protocol_options oneof=0
 2 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options oneof=0
+message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig
+1 envoy.config.core.v3.Http1ProtocolOptions http_protocol_options
+2 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options
+message envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig
+1 envoy.config.core.v3.Http1ProtocolOptions http_protocol_options
+2 envoy.config.core.v3.Http2ProtocolOptions http2_protocol_options
 message envoy.service.discovery.v3.DiscoveryResponse
 1 string version_info
 2 []google.protobuf.Any resources

@@ -58,10 +58,28 @@ package nonisolated struct Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOption
     set {_uniqueStorage()._upstreamProtocolOptions = .explicitHTTPConfig(newValue)}
   }
 
+  package var useDownstreamProtocolConfig: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig {
+    get {
+      if case .useDownstreamProtocolConfig(let v)? = _storage._upstreamProtocolOptions {return v}
+      return Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig()
+    }
+    set {_uniqueStorage()._upstreamProtocolOptions = .useDownstreamProtocolConfig(newValue)}
+  }
+
+  package var autoConfig: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig {
+    get {
+      if case .autoConfig(let v)? = _storage._upstreamProtocolOptions {return v}
+      return Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig()
+    }
+    set {_uniqueStorage()._upstreamProtocolOptions = .autoConfig(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_UpstreamProtocolOptions: Equatable, Sendable {
     case explicitHTTPConfig(Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.ExplicitHttpConfig)
+    case useDownstreamProtocolConfig(Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig)
+    case autoConfig(Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig)
 
   }
 
@@ -99,6 +117,68 @@ package nonisolated struct Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOption
     package init() {}
   }
 
+  /// The protocol that the client speaks.
+  package nonisolated struct UseDownstreamHttpConfig: @unchecked Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions {
+      get {_storage._httpProtocolOptions ?? Envoy_Config_Core_V3_Http1ProtocolOptions()}
+      set {_uniqueStorage()._httpProtocolOptions = newValue}
+    }
+    /// Returns true if `httpProtocolOptions` has been explicitly set.
+    package var hasHTTPProtocolOptions: Bool {_storage._httpProtocolOptions != nil}
+    /// Clears the value of `httpProtocolOptions`. Subsequent reads from it will return its default value.
+    package mutating func clearHTTPProtocolOptions() {_uniqueStorage()._httpProtocolOptions = nil}
+
+    package var http2ProtocolOptions: Envoy_Config_Core_V3_Http2ProtocolOptions {
+      get {_storage._http2ProtocolOptions ?? Envoy_Config_Core_V3_Http2ProtocolOptions()}
+      set {_uniqueStorage()._http2ProtocolOptions = newValue}
+    }
+    /// Returns true if `http2ProtocolOptions` has been explicitly set.
+    package var hasHTTP2ProtocolOptions: Bool {_storage._http2ProtocolOptions != nil}
+    /// Clears the value of `http2ProtocolOptions`. Subsequent reads from it will return its default value.
+    package mutating func clearHTTP2ProtocolOptions() {_uniqueStorage()._http2ProtocolOptions = nil}
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+
+    fileprivate var _storage = _StorageClass.defaultInstance
+  }
+
+  /// The protocol that TLS agrees upon.
+  package nonisolated struct AutoHttpConfig: @unchecked Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions {
+      get {_storage._httpProtocolOptions ?? Envoy_Config_Core_V3_Http1ProtocolOptions()}
+      set {_uniqueStorage()._httpProtocolOptions = newValue}
+    }
+    /// Returns true if `httpProtocolOptions` has been explicitly set.
+    package var hasHTTPProtocolOptions: Bool {_storage._httpProtocolOptions != nil}
+    /// Clears the value of `httpProtocolOptions`. Subsequent reads from it will return its default value.
+    package mutating func clearHTTPProtocolOptions() {_uniqueStorage()._httpProtocolOptions = nil}
+
+    package var http2ProtocolOptions: Envoy_Config_Core_V3_Http2ProtocolOptions {
+      get {_storage._http2ProtocolOptions ?? Envoy_Config_Core_V3_Http2ProtocolOptions()}
+      set {_uniqueStorage()._http2ProtocolOptions = newValue}
+    }
+    /// Returns true if `http2ProtocolOptions` has been explicitly set.
+    package var hasHTTP2ProtocolOptions: Bool {_storage._http2ProtocolOptions != nil}
+    /// Clears the value of `http2ProtocolOptions`. Subsequent reads from it will return its default value.
+    package mutating func clearHTTP2ProtocolOptions() {_uniqueStorage()._http2ProtocolOptions = nil}
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+
+    fileprivate var _storage = _StorageClass.defaultInstance
+  }
+
   package init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
@@ -110,7 +190,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.upstreams.http
 
 nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".HttpProtocolOptions"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}common_http_protocol_options\0\u{3}upstream_http_protocol_options\0\u{3}explicit_http_config\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}common_http_protocol_options\0\u{3}upstream_http_protocol_options\0\u{3}explicit_http_config\0\u{3}use_downstream_protocol_config\0\u{3}auto_config\0")
 
   fileprivate class _StorageClass {
     var _commonHTTPProtocolOptions: Envoy_Config_Core_V3_HttpProtocolOptions? = nil
@@ -162,6 +242,32 @@ nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions: Sw
             _storage._upstreamProtocolOptions = .explicitHTTPConfig(v)
           }
         }()
+        case 4: try {
+          var v: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig?
+          var hadOneofValue = false
+          if let current = _storage._upstreamProtocolOptions {
+            hadOneofValue = true
+            if case .useDownstreamProtocolConfig(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._upstreamProtocolOptions = .useDownstreamProtocolConfig(v)
+          }
+        }()
+        case 5: try {
+          var v: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig?
+          var hadOneofValue = false
+          if let current = _storage._upstreamProtocolOptions {
+            hadOneofValue = true
+            if case .autoConfig(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._upstreamProtocolOptions = .autoConfig(v)
+          }
+        }()
         default: break
         }
       }
@@ -180,9 +286,21 @@ nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions: Sw
       try { if let v = _storage._upstreamHTTPProtocolOptions {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
       } }()
-      try { if case .explicitHTTPConfig(let v)? = _storage._upstreamProtocolOptions {
+      switch _storage._upstreamProtocolOptions {
+      case .explicitHTTPConfig?: try {
+        guard case .explicitHTTPConfig(let v)? = _storage._upstreamProtocolOptions else { preconditionFailure() }
         try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-      } }()
+      }()
+      case .useDownstreamProtocolConfig?: try {
+        guard case .useDownstreamProtocolConfig(let v)? = _storage._upstreamProtocolOptions else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+      }()
+      case .autoConfig?: try {
+        guard case .autoConfig(let v)? = _storage._upstreamProtocolOptions else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+      }()
+      case nil: break
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -266,6 +384,160 @@ nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.Exp
 
   package static func ==(lhs: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.ExplicitHttpConfig, rhs: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.ExplicitHttpConfig) -> Bool {
     if lhs.protocolConfig != rhs.protocolConfig {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.protoMessageName + ".UseDownstreamHttpConfig"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}http_protocol_options\0\u{3}http2_protocol_options\0")
+
+  fileprivate class _StorageClass {
+    var _httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions? = nil
+    var _http2ProtocolOptions: Envoy_Config_Core_V3_Http2ProtocolOptions? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _httpProtocolOptions = source._httpProtocolOptions
+      _http2ProtocolOptions = source._http2ProtocolOptions
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._httpProtocolOptions) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._http2ProtocolOptions) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._httpProtocolOptions {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._http2ProtocolOptions {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig, rhs: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.UseDownstreamHttpConfig) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._httpProtocolOptions != rhs_storage._httpProtocolOptions {return false}
+        if _storage._http2ProtocolOptions != rhs_storage._http2ProtocolOptions {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.protoMessageName + ".AutoHttpConfig"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}http_protocol_options\0\u{3}http2_protocol_options\0")
+
+  fileprivate class _StorageClass {
+    var _httpProtocolOptions: Envoy_Config_Core_V3_Http1ProtocolOptions? = nil
+    var _http2ProtocolOptions: Envoy_Config_Core_V3_Http2ProtocolOptions? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _httpProtocolOptions = source._httpProtocolOptions
+      _http2ProtocolOptions = source._http2ProtocolOptions
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._httpProtocolOptions) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._http2ProtocolOptions) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._httpProtocolOptions {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._http2ProtocolOptions {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig, rhs: Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions.AutoHttpConfig) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._httpProtocolOptions != rhs_storage._httpProtocolOptions {return false}
+        if _storage._http2ProtocolOptions != rhs_storage._http2ProtocolOptions {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -5,7 +5,7 @@ import struct
 from harness.http2 import DATA, RST_STREAM, SETTINGS, Peer, Server, frame
 from harness.upstream import reply
 
-from ..model import HTTP_OPTIONS, case, says, typed
+from ..model import HTTP_OPTIONS, case, get, says, typed
 
 
 def asked(*requests, settings=()):
@@ -161,6 +161,22 @@ for _name, _server, _requests in [
      [ask("/s/M", _GRPC, ("te", "trailers"), method="POST", body=b"")]),
 ]:
     case(_name, scenario=told(_server, *_requests), clusters={"up": http2_cluster(_server)})
+
+
+def as_client(server=None):
+    """A cluster that is spoken to as clients speak."""
+    options = {"use_downstream_protocol_config": {
+        "http_protocol_options": {"enable_trailers": True},
+        "http2_protocol_options": {"max_concurrent_streams": 7}}}
+    return {**(http2_cluster(server) if server else {}),
+            "typed_extension_protocol_options": {HTTP_OPTIONS: typed(HTTP_OPTIONS, **options)}}
+
+
+_same = say(200, b"same")
+case("an upstream is spoken to in HTTP/2 as the client speaks", scenario=told(_same, ask()),
+     clusters={"up": as_client(_same)}, expect_stats={"cluster.@up.upstream_cx_http2_total": 1})
+case("an upstream is spoken to in HTTP/1 as the client speaks", get(), get(),
+     clusters={"up": as_client()}, expect_stats={"cluster.@up.upstream_cx_http1_total": 1})
 _old = say(200, b"old")
 case("the old field for HTTP/2 upstreams", scenario=told(_old, ask()),
      clusters={"up": {**http2_cluster(_old), "typed_extension_protocol_options": {},

@@ -15,7 +15,7 @@ from harness.client import request_bytes
 from harness.tls import TLSConnection, downstream_tls, upstream_tls
 from harness.upstream import reply
 
-from ..model import case, get, http_options, typed
+from ..model import HTTP_OPTIONS, case, get, http_options, typed
 
 DIRECTORY = pathlib.Path(tempfile.mkdtemp(prefix="tls-cases-"))
 atexit.register(shutil.rmtree, DIRECTORY, True)
@@ -248,6 +248,11 @@ named("a field says who an upstream has to be", get(expect=503),
 named("an upstream has to be two at once", get(host="server.example", expect=503),
       auto_san_validation=True, common=validated(match_typed_subject_alt_names=[
           {"san_type": "DNS", "matcher": {"exact": "other.example"}}]))
+AGREED = {"auto_config": {"http_protocol_options": {"enable_trailers": True},
+                         "http2_protocol_options": {"max_concurrent_streams": 9}}}
+upstream("an upstream and we agree upon HTTP/1", get(), get(), clusters={"up": {
+    "typed_extension_protocol_options": {HTTP_OPTIONS: typed(HTTP_OPTIONS, **AGREED)},
+    "transport_socket": upstream_tls(common_tls_context=NEWEST)}})
 upstream("an upstream wants to know who asks", behaviour=speaking(require=True),
          common={**validated(), **CLIENT.common()})
 upstream("an upstream of TLS 1.2", behaviour=speaking(version=OLD), common=validated())
