@@ -26,6 +26,7 @@ package final class RPCServer {
     var keepalive = HTTP2Keepalive()
     keepalive.interval = 30_000
     keepalive.timeout = 10_000
+    keepalive.jitter = 15
     return keepalive
   }
 

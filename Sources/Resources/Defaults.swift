@@ -62,6 +62,29 @@ package enum Defaults {
   /// `generate_request_id`.
   package static let generateRequestID = true
 
+  // MARK: HTTP/2
+
+  /// `hpack_table_size`.
+  package static let http2HeaderTableSize: UInt32 = 4096
+  /// `max_concurrent_streams`, of listeners and of clusters.
+  package static let http2ConcurrentStreams: UInt32 = 1024
+  /// `initial_stream_window_size`.
+  package static let http2StreamWindow: UInt32 = 16 * 1024 * 1024
+  /// `initial_connection_window_size`.
+  package static let http2ConnectionWindow: UInt32 = 24 * 1024 * 1024
+  /// `max_outbound_frames`: frames that wait for a peer that does not read.
+  package static let http2OutboundFrames: UInt32 = 10_000
+  /// `max_outbound_control_frames`.
+  package static let http2OutboundControlFrames: UInt32 = 1000
+  /// `max_consecutive_inbound_frames_with_empty_payload`.
+  package static let http2EmptyFrames: UInt32 = 1
+  /// `max_inbound_priority_frames_per_stream`.
+  package static let http2PriorityFramesPerStream: UInt32 = 100
+  /// `max_inbound_window_update_frames_per_data_frame_sent`.
+  package static let http2WindowUpdatesPerDataFrame: UInt32 = 10
+  /// `connection_keepalive.interval_jitter`, in per cent.
+  package static let http2KeepaliveJitter = 15.0
+
   // MARK: Route
 
   /// `max_direct_response_body_size_bytes` of a route configuration.

@@ -1,5 +1,6 @@
 import HTTPCodec
 import ResourceModel
+import Resources
 
 /// What `http2_protocol_options` say, of a listener's clients or of a cluster's hosts.
 package enum HTTP2Compiler {
@@ -8,16 +9,17 @@ package enum HTTP2Compiler {
   package static func options(_ message: Message, role: HTTP2Options.Role) -> HTTP2Options {
     var options = HTTP2Options()
     options.role = role
-    if message.hasHpackTableSize { options.headerTableSize = message.hpackTableSize.value }
-    if message.hasMaxConcurrentStreams {
-      options.maxConcurrentStreams = message.maxConcurrentStreams.value
-    }
-    if message.hasInitialStreamWindowSize {
-      options.streamWindow = message.initialStreamWindowSize.value
-    }
-    if message.hasInitialConnectionWindowSize {
-      options.connectionWindow = message.initialConnectionWindowSize.value
-    }
+    options.headerTableSize =
+      message.hasHpackTableSize ? message.hpackTableSize.value : Defaults.http2HeaderTableSize
+    options.maxConcurrentStreams =
+      message.hasMaxConcurrentStreams
+      ? message.maxConcurrentStreams.value : Defaults.http2ConcurrentStreams
+    options.streamWindow =
+      message.hasInitialStreamWindowSize
+      ? message.initialStreamWindowSize.value : Defaults.http2StreamWindow
+    options.connectionWindow =
+      message.hasInitialConnectionWindowSize
+      ? message.initialConnectionWindowSize.value : Defaults.http2ConnectionWindow
     options.allowsConnect = message.allowConnect
     options.staysOpenAfterError = message.overrideStreamErrorOnInvalidHTTPMessage.value
     options.limits = limits(message)
@@ -26,20 +28,22 @@ package enum HTTP2Compiler {
 
   private static func limits(_ message: Message) -> HTTP2Budget.Limits {
     var limits = HTTP2Budget.Limits()
-    if message.hasMaxOutboundFrames { limits.outboundFrames = message.maxOutboundFrames.value }
-    if message.hasMaxOutboundControlFrames {
-      limits.outboundControlFrames = message.maxOutboundControlFrames.value
-    }
-    if message.hasMaxConsecutiveInboundFramesWithEmptyPayload {
-      limits.emptyFrames = message.maxConsecutiveInboundFramesWithEmptyPayload.value
-    }
-    if message.hasMaxInboundPriorityFramesPerStream {
-      limits.priorityFramesPerStream = message.maxInboundPriorityFramesPerStream.value
-    }
-    if message.hasMaxInboundWindowUpdateFramesPerDataFrameSent {
-      limits.windowUpdatesPerDataFrame =
-        message.maxInboundWindowUpdateFramesPerDataFrameSent.value
-    }
+    limits.outboundFrames =
+      message.hasMaxOutboundFrames
+      ? message.maxOutboundFrames.value : Defaults.http2OutboundFrames
+    limits.outboundControlFrames =
+      message.hasMaxOutboundControlFrames
+      ? message.maxOutboundControlFrames.value : Defaults.http2OutboundControlFrames
+    limits.emptyFrames =
+      message.hasMaxConsecutiveInboundFramesWithEmptyPayload
+      ? message.maxConsecutiveInboundFramesWithEmptyPayload.value : Defaults.http2EmptyFrames
+    limits.priorityFramesPerStream =
+      message.hasMaxInboundPriorityFramesPerStream
+      ? message.maxInboundPriorityFramesPerStream.value : Defaults.http2PriorityFramesPerStream
+    limits.windowUpdatesPerDataFrame =
+      message.hasMaxInboundWindowUpdateFramesPerDataFrameSent
+      ? message.maxInboundWindowUpdateFramesPerDataFrameSent.value
+      : Defaults.http2WindowUpdatesPerDataFrame
     return limits
   }
 
@@ -49,9 +53,9 @@ package enum HTTP2Compiler {
     let settings = message.connectionKeepalive
     keepalive.interval = settings.interval.milliseconds
     keepalive.timeout = settings.timeout.milliseconds
-    if settings.hasIntervalJitter {
-      keepalive.jitter = UInt64(min(max(settings.intervalJitter.value, 0), 100))
-    }
+    let jitter =
+      settings.hasIntervalJitter ? settings.intervalJitter.value : Defaults.http2KeepaliveJitter
+    keepalive.jitter = UInt64(min(max(jitter, 0), 100))
     return keepalive
   }
 }

@@ -26,7 +26,7 @@ package struct HTTP2Budget {
     case streamState
   }
 
-  /// The configured bounds.
+  /// The configured bounds; those that stand here are for owners that nobody configures.
   package struct Limits: BitwiseCopyable {
     package var emptyFrames: UInt32 = 1
     package var priorityFramesPerStream: UInt32 = 100

@@ -23,9 +23,11 @@ package struct HTTP2Options: BitwiseCopyable {
   }
 
   package var role = Role.server
-  package var maxConcurrentStreams: UInt32 = 1024
-  package var streamWindow: UInt32 = 16 * 1024 * 1024
-  package var connectionWindow: UInt32 = 24 * 1024 * 1024
+  // What a peer assumes that has been told nothing (RFC 9113 §6.5.2, §6.9.2), and of streams what it
+  // recommends at least: an owner that is configured sets its own.
+  package var maxConcurrentStreams: UInt32 = 100
+  package var streamWindow: UInt32 = 65_535
+  package var connectionWindow: UInt32 = 65_535
   package var headerTableSize: UInt32 = 4096
   /// Extended CONNECT is on offer (RFC 8441).
   package var allowsConnect = false
@@ -41,7 +43,7 @@ package struct HTTP2Keepalive: BitwiseCopyable {
   package var interval: UInt64 = 0
   package var timeout: UInt64 = 0
   /// Per cent of the interval that is added at random.
-  package var jitter: UInt64 = 15
+  package var jitter: UInt64 = 0
 
   package init() {}
 }
