@@ -125,11 +125,11 @@ extension Ref where Value == Connection {
     let fd = fl_socket(address.family)
     guard fd >= 0 else { return -fd }
     if !address.isUnix { _ = fl_set_nodelay(fd) }
-    if let source, !address.isUnix {
-      let bound = source.bind(fd)
-      guard bound == 0 else {
+    if let source {
+      let prepared = source.prepare(fd, for: address)
+      guard prepared == 0 else {
         _ = CLinux.close(fd)
-        return -bound
+        return -prepared
       }
     }
     let result = unsafe address.withKernelAddress { unsafe fl_connect(fd, $0, $1) }

@@ -14,6 +14,8 @@ package enum ListenSocket {
     package var transparent = false
     /// May be bound to an address that the machine does not have yet (IP_FREEBIND).
     package var freebind = false
+    /// Others, set in order.
+    package var more = Table<SocketOption>.empty
     package init() {}
   }
 
@@ -32,18 +34,27 @@ package enum ListenSocket {
       return allowed
     }
     if address.isUnix { removeStale(address) }
-    let bound = unsafe address.withKernelAddress { unsafe fl_bind(fd, $0, $1) }
-    guard bound == 0 else {
+    let result = bindAndListen(fd, at: address, options)
+    guard result == 0 else {
       _ = close(fd)
-      return bound
-    }
-    // Before anyone can connect.
-    guard setMode(address, options.unixMode), listen(fd, options.backlog) == 0 else {
-      let error = fl_errno()
-      _ = close(fd)
-      return -error
+      return result
     }
     return fd
+  }
+
+  /// 0, or minus an errno.
+  private static func bindAndListen(
+    _ fd: Int32, at address: SocketAddress, _ options: Options
+  ) -> Int32 {
+    var result = options.more.set(.beforeBinding, on: fd)
+    if result == 0 { result = unsafe address.withKernelAddress { unsafe fl_bind(fd, $0, $1) } }
+    if result == 0 { result = options.more.set(.bound, on: fd) }
+    guard result == 0 else { return result }
+    // Before anyone can connect.
+    guard setMode(address, options.unixMode), listen(fd, options.backlog) == 0 else {
+      return -fl_errno()
+    }
+    return options.more.set(.listening, on: fd)
   }
 
   /// Sets what lets a socket be bound to addresses that are not this machine's; 0, or minus an errno.

@@ -1,19 +1,23 @@
 import CLinux
 
-/// Where connections that we make begin.
+/// Where connections that we make begin, and what is set on their sockets.
 package struct SourceBinding: BitwiseCopyable {
-  /// Port 0 leaves the port to the kernel.
-  package let address: SocketAddress
+  /// Port 0 leaves the port to the kernel; no address leaves all to it.
+  package let address: SocketAddress?
   /// The machine may not have the address (yet) (IP_FREEBIND).
   package let isFree: Bool
+  package let options: Table<SocketOption>
 
-  package init(address: SocketAddress, isFree: Bool) {
+  package init(address: SocketAddress?, isFree: Bool, options: Table<SocketOption> = .empty) {
     self.address = address
     self.isFree = isFree
+    self.options = options
   }
 
-  /// 0, or minus an errno.
-  func bind(_ fd: Int32) -> Int32 {
+  /// Makes a socket ready to connect to `destination`; 0, or minus an errno.
+  func prepare(_ fd: Int32, for destination: SocketAddress) -> Int32 {
+    let set = options.set(.beforeBinding, on: fd)
+    guard set == 0, let address, !destination.isUnix else { return set }
     if isFree {
       let allowed = fl_set_freebind(fd, address.family)
       guard allowed == 0 else { return allowed }

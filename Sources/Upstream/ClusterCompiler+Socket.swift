@@ -10,22 +10,32 @@ extension ClusterCompiler {
 
   /// `upstream_bind_config`, the cluster's or else the cluster manager's.
   func source(_ cluster: Message, at path: ConfigPath) -> SourceBinding? {
-    guard let config = cluster.hasUpstreamBindConfig ? cluster.upstreamBindConfig : bindConfig,
-      config.hasSourceAddress
+    guard let config = cluster.hasUpstreamBindConfig ? cluster.upstreamBindConfig : bindConfig
     else { return nil }
+    let place =
+      cluster.hasUpstreamBindConfig
+      ? path.field("upstream_bind_config")
+      : ConfigPath.root.field("cluster_manager").field("upstream_bind_config")
+    let options = SocketOptionCompiler(diagnostics: diagnostics)
+      .compile(config.socketOptions, at: place.field("socket_options"))
+    for index in config.socketOptions.indices
+    where config.socketOptions[index].state != .statePrebind {
+      diagnostics.error(
+        at: place.field("socket_options").index(index).field("state"),
+        "connections that we make have STATE_PREBIND only")
+    }
+    guard config.hasSourceAddress else {
+      return options.isEmpty ? nil : SourceBinding(address: nil, isFree: false, options: options)
+    }
     let address = config.sourceAddress
     let port = UInt16(truncatingIfNeeded: address.portValue)
     guard let source = SocketAddress(ip: address.address, port: port) else {
-      let own = path.field("upstream_bind_config")
-      let place =
-        cluster.hasUpstreamBindConfig
-        ? own : ConfigPath.root.field("cluster_manager").field("upstream_bind_config")
       diagnostics.error(
         at: place.field("source_address").field("address"),
         "expected an IP address, found \"\(address.address)\"")
       return nil
     }
-    return SourceBinding(address: source, isFree: config.freebind.value)
+    return SourceBinding(address: source, isFree: config.freebind.value, options: options)
   }
 
   /// `ProxyProtocolUpstreamTransport` around plain bytes; anything else within is refused, because a

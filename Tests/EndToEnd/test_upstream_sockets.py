@@ -2,14 +2,17 @@
 address they come from. Compared with the real Envoy.
 """
 
+import base64
 import contextlib
 import re
+import socket
+import struct
 
 import pytest
 
 from harness.client import Connection, request_bytes
 from harness.ports import free_port
-from harness.proxy import Proxy, bootstrap
+from harness.proxy import Proxy, StartFailure, bootstrap
 from harness.simple import cluster, listener as http_listener
 from test_tcp import Server, connect, listener, receive_all, tcp
 
@@ -194,3 +197,84 @@ def test_refused(proxy_kind, name):
     code, output = Proxy(proxy_kind).validate(
         bootstrap([listener(free_port(), tcp())], [cluster("up", 1, **options)]))
     assert code != 0 and part in output, output
+
+
+def option(value=700, level=socket.IPPROTO_TCP, name=socket.TCP_MAXSEG, **more):
+    """A `SocketOption`; by default one that the other end of a connection sees."""
+    if isinstance(value, bytes):
+        return {"level": level, "name": name, "buf_value": base64.b64encode(value).decode(), **more}
+    return {"level": level, "name": name, "int_value": value, **more}
+
+
+def segment(peer):
+    """The largest segment that a connection sends, which the other end has a say in."""
+    return peer.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+
+
+@pytest.mark.parametrize("wanted", [
+    None, option(), option(struct.pack("i", 700)), option(state="STATE_BOUND"),
+    option(state="STATE_LISTENING")])
+def test_options_of_listening_sockets(proxy_kind, wanted):
+    """A client sees that the option is set, and when there is none, that there is none."""
+    for kind in {"envoy", proxy_kind}:
+        port = free_port()
+        main = {**http_listener("main", port), "socket_options": [wanted] if wanted else []}
+        with Proxy(kind).start(bootstrap([main], [cluster("up", 1)], free_port())):
+            with connect(port) as client:
+                assert (segment(client) <= 700) == (wanted is not None), kind
+
+
+@pytest.mark.parametrize("place", ["cluster", "manager"])
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_options_of_upstream_sockets(proxy_kind, kind, place):
+    """An endpoint sees that the option is set, with a source address or without."""
+    for one in {"envoy", proxy_kind}:
+        for more in ({}, source("127.0.0.2")["upstream_bind_config"]):
+            port, seen = free_port(), []
+            chain = listener(port, tcp()) if kind == "tcp" else http_listener("main", port)
+            bind = {"upstream_bind_config": {"socket_options": [option()], **more}}
+
+            def behave(peer):
+                seen.append((segment(peer) <= 700, peer.getpeername()[0]))
+                peer.recv(65536)
+                peer.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+                peer.recv(1)
+            with Server(behave) as upstream, Proxy(one) as proxy:
+                proxy.start(bootstrap(
+                    [chain], [cluster("up", upstream.port, **(bind if place == "cluster" else {}))],
+                    free_port(), **({"cluster_manager": bind} if place == "manager" else {})))
+                with Connection(port) as client:
+                    client.send(request_bytes())
+                    assert client.read_response().status == 200
+            assert seen == [(True, "127.0.0.2" if more else "127.0.0.1")]
+
+
+def test_options_that_the_kernel_refuses(proxy_kind):
+    """A listener does not start; a request fails as if nobody could be reached."""
+    wrong = option(name=9999)
+    for kind in {"envoy", proxy_kind}:
+        port = free_port()
+        main = http_listener("main", port)
+        with Proxy(kind) as proxy, pytest.raises(StartFailure):
+            proxy.start(bootstrap(
+                [{**main, "socket_options": [wrong]}], [cluster("up", 1)], free_port()), timeout=5)
+        with Answering() as upstream, Proxy(kind) as proxy:
+            proxy.start(bootstrap([main], [cluster(
+                "up", upstream.port, upstream_bind_config={"socket_options": [wrong]})], free_port()))
+            with Connection(port) as client:
+                client.send(request_bytes())
+                assert client.read_response().status == 503
+            assert proxy.stat("cluster.up.upstream_cx_connect_fail") == 1
+            # Envoy connects all the same, and closes at once.
+            assert kind == "envoy" or upstream.taken == 0
+
+
+@pytest.mark.parametrize("bad, complaint", [
+    (option(1 << 40), "found 1099511627776"), (option(level=-(1 << 33)), "level"),
+    ({"level": 1, "name": 1}, "needs an int_value or a buf_value"),
+    (option(type={"stream": {}}), "type"), (option(state="STATE_BOUND"), "STATE_PREBIND only")])
+def test_options_that_are_none(bad, complaint):
+    """Refused by name and place."""
+    code, output = Proxy("fairlead").validate(bootstrap([], [
+        cluster("up", 1, upstream_bind_config={"socket_options": [bad]})]))
+    assert code != 0 and complaint in output and "upstream_bind_config.socket_options[0]" in output

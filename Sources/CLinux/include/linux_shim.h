@@ -130,6 +130,11 @@ static inline int fl_set_int(int fd, int level, int option, int value) {
   return setsockopt(fd, level, option, &value, sizeof value) == 0 ? 0 : -errno;
 }
 
+static inline int fl_set_option(int fd, int level, int option, const void *value,
+                                socklen_t length) {
+  return setsockopt(fd, level, option, value, length) == 0 ? 0 : -errno;
+}
+
 static inline int fl_set_nodelay(int fd) { return fl_set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1); }
 
 static inline int fl_bind(int fd, const struct sockaddr_storage *address, socklen_t length) {

@@ -5,6 +5,7 @@ import Resources
 import Routing
 import SwiftProtobuf
 import Telemetry
+import Upstream
 
 /// Compiles listeners; their connection managers are `ManagerCompiler`'s.
 struct ListenerCompiler {
@@ -35,7 +36,7 @@ struct ListenerCompiler {
         address: address,
         isWildcard: address.isWildcard || (!address.isUnix && address.port == 0)
           || listener.transparent.value,
-        options: options(listener), bufferLimit: limit,
+        options: options(listener, at: path), bufferLimit: limit,
         filters: .configured(
           ListenerFilterCompiler(context: context).compile(listener, at: path)),
         filtersTimeout: listener.hasListenerFiltersTimeout
@@ -95,7 +96,7 @@ struct ListenerCompiler {
     return result.chain
   }
 
-  private func options(_ listener: Listener) -> ListenSocket.Options {
+  private func options(_ listener: Listener, at path: ConfigPath) -> ListenSocket.Options {
     var options = ListenSocket.Options()
     options.backlog =
       listener.hasTcpBacklogSize
@@ -104,6 +105,8 @@ struct ListenerCompiler {
     options.reusePort = !listener.hasEnableReusePort || listener.enableReusePort.value
     options.transparent = listener.transparent.value
     options.freebind = listener.freebind.value
+    options.more = SocketOptionCompiler(diagnostics: context.diagnostics)
+      .compile(listener.socketOptions, at: path.field("socket_options"))
     return options
   }
 

@@ -255,6 +255,7 @@ extension ListenerConfig {
       && options.reusePort == newer.options.reusePort
       && options.transparent == newer.options.transparent
       && options.freebind == newer.options.freebind && options.backlog == newer.options.backlog
+      && options.more.isSame(as: newer.options.more)
   }
 }
 

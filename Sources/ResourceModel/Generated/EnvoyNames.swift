@@ -22,7 +22,7 @@ envoy.config.cluster.v3.Cluster.OriginalDstLbConfig metadata_key=4
 envoy.config.cluster.v3.UpstreamConnectionOptions set_local_interface_name_on_upstream_connections=2
 envoy.config.core.v3.Address envoy_internal_address=3
 envoy.config.core.v3.ApiVersion V2=1
-envoy.config.core.v3.BindConfig socket_options=3 extra_source_addresses=5 additional_source_addresses=4 local_address_selector=6
+envoy.config.core.v3.BindConfig extra_source_addresses=5 additional_source_addresses=4 local_address_selector=6
 envoy.config.core.v3.ConfigSource authorities=7 path=1 api_config_source=2 self=5
 envoy.config.core.v3.DataSource watched_directory=5
 envoy.config.core.v3.HeaderValue raw_value=3
@@ -39,6 +39,7 @@ envoy.config.core.v3.Node dynamic_parameters=12 user_agent_name=6 user_agent_ver
 envoy.config.core.v3.ProxyProtocolConfig pass_through_tlvs=2 added_tlvs=3
 envoy.config.core.v3.SocketAddress named_port=4 resolver_name=5 ipv4_compat=6 network_namespace_filepath=7
 envoy.config.core.v3.SocketAddress.Protocol UDP=1
+envoy.config.core.v3.SocketOption type=7
 envoy.config.core.v3.SubstitutionFormatString formatters=6
 envoy.config.endpoint.v3.ClusterLoadAssignment named_endpoints=5 policy=4
 envoy.config.endpoint.v3.Endpoint observability_name=5
@@ -48,7 +49,7 @@ envoy.config.endpoint.v3.LocalityLbEndpoints metadata=9 load_balancer_endpoints=
 envoy.config.listener.v3.Filter config_discovery=5
 envoy.config.listener.v3.FilterChain use_proxy_proto=4 metadata=5
 envoy.config.listener.v3.FilterChainMatch address_suffix=4 suffix_len=5
-envoy.config.listener.v3.Listener additional_addresses=33 fcds_config=36 filter_chain_matcher=32 metadata=6 drain_type=8 socket_options=13 tcp_fast_open_queue_length=12 udp_listener_config=18 api_listener=19 connection_balance_config=20 reuse_port=21 internal_listener=27 enable_mptcp=30 bypass_overload_manager=35 per_connection_buffer_high_watermark_timeout=38 stats_matcher=39 tcp_keepalive=37
+envoy.config.listener.v3.Listener additional_addresses=33 fcds_config=36 filter_chain_matcher=32 metadata=6 drain_type=8 tcp_fast_open_queue_length=12 udp_listener_config=18 api_listener=19 connection_balance_config=20 reuse_port=21 internal_listener=27 enable_mptcp=30 bypass_overload_manager=35 per_connection_buffer_high_watermark_timeout=38 stats_matcher=39 tcp_keepalive=37
 envoy.config.listener.v3.ListenerFilter config_discovery=5 filter_disabled=4
 envoy.config.metrics.v3.HistogramBucketSettings bins=3
 envoy.config.metrics.v3.StatsConfig stats_tags=1 use_all_default_tags=2 stats_matcher=3 allow_default_tag_overrides=5

@@ -141,9 +141,22 @@ message envoy.config.core.v3.ProxyProtocolConfig
 enum envoy.config.core.v3.ProxyProtocolConfig.Version
 0 V1
 1 V2
+message envoy.config.core.v3.SocketOption
+oneof value required
+1 string description
+2 int64 level
+3 int64 name
+4 int64 int_value oneof=0
+5 bytes buf_value oneof=0
+6 envoy.config.core.v3.SocketOption.SocketState state
+enum envoy.config.core.v3.SocketOption.SocketState
+0 STATE_PREBIND
+1 STATE_BOUND
+2 STATE_LISTENING
 message envoy.config.core.v3.BindConfig
 1 envoy.config.core.v3.SocketAddress source_address
 2 google.protobuf.BoolValue freebind
+3 []envoy.config.core.v3.SocketOption socket_options
 message envoy.config.core.v3.CidrRange
 1 string address_prefix min_len=1
 2 google.protobuf.UInt32Value prefix_len lte=128
@@ -764,6 +777,7 @@ message envoy.config.listener.v3.Listener
 9 []envoy.config.listener.v3.ListenerFilter listener_filters
 10 google.protobuf.BoolValue transparent
 11 google.protobuf.BoolValue freebind
+13 []envoy.config.core.v3.SocketOption socket_options
 15 google.protobuf.Duration listener_filters_timeout
 16 envoy.config.core.v3.TrafficDirection traffic_direction
 17 bool continue_on_listener_filters_timeout

@@ -459,6 +459,87 @@ package nonisolated struct Envoy_Config_Core_V3_ProxyProtocolConfig: Sendable {
 }
 
 /// Where connections to endpoints begin.
+/// An option as setsockopt takes it.
+package nonisolated struct Envoy_Config_Core_V3_SocketOption: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var description_p: String = String()
+
+  package var level: Int64 = 0
+
+  package var name: Int64 = 0
+
+  package var value: Envoy_Config_Core_V3_SocketOption.OneOf_Value? = nil
+
+  package var intValue: Int64 {
+    get {
+      if case .intValue(let v)? = value {return v}
+      return 0
+    }
+    set {value = .intValue(newValue)}
+  }
+
+  package var bufValue: Data {
+    get {
+      if case .bufValue(let v)? = value {return v}
+      return Data()
+    }
+    set {value = .bufValue(newValue)}
+  }
+
+  package var state: Envoy_Config_Core_V3_SocketOption.SocketState = .statePrebind
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_Value: Equatable, Sendable {
+    case intValue(Int64)
+    case bufValue(Data)
+
+  }
+
+  package nonisolated enum SocketState: SwiftProtobuf.Enum, Swift.CaseIterable {
+    package typealias RawValue = Int
+    case statePrebind // = 0
+    case stateBound // = 1
+    case stateListening // = 2
+    case UNRECOGNIZED(Int)
+
+    package init() {
+      self = .statePrebind
+    }
+
+    package init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .statePrebind
+      case 1: self = .stateBound
+      case 2: self = .stateListening
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    package var rawValue: Int {
+      switch self {
+      case .statePrebind: return 0
+      case .stateBound: return 1
+      case .stateListening: return 2
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    package static let allCases: [Envoy_Config_Core_V3_SocketOption.SocketState] = [
+      .statePrebind,
+      .stateBound,
+      .stateListening,
+    ]
+
+  }
+
+  package init() {}
+}
+
 package nonisolated struct Envoy_Config_Core_V3_BindConfig: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -481,6 +562,8 @@ package nonisolated struct Envoy_Config_Core_V3_BindConfig: Sendable {
   package var hasFreebind: Bool {self._freebind != nil}
   /// Clears the value of `freebind`. Subsequent reads from it will return its default value.
   package mutating func clearFreebind() {self._freebind = nil}
+
+  package var socketOptions: [Envoy_Config_Core_V3_SocketOption] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1649,9 +1732,90 @@ nonisolated extension Envoy_Config_Core_V3_ProxyProtocolConfig.Version: SwiftPro
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0V1\0\u{1}V2\0")
 }
 
+nonisolated extension Envoy_Config_Core_V3_SocketOption: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".SocketOption"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}description\0\u{1}level\0\u{1}name\0\u{3}int_value\0\u{3}buf_value\0\u{1}state\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.description_p) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.level) }()
+      case 3: try { try decoder.decodeSingularInt64Field(value: &self.name) }()
+      case 4: try {
+        var v: Int64?
+        try decoder.decodeSingularInt64Field(value: &v)
+        if let v = v {
+          if self.value != nil {try decoder.handleConflictingOneOf()}
+          self.value = .intValue(v)
+        }
+      }()
+      case 5: try {
+        var v: Data?
+        try decoder.decodeSingularBytesField(value: &v)
+        if let v = v {
+          if self.value != nil {try decoder.handleConflictingOneOf()}
+          self.value = .bufValue(v)
+        }
+      }()
+      case 6: try { try decoder.decodeSingularEnumField(value: &self.state) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.description_p.isEmpty {
+      try visitor.visitSingularStringField(value: self.description_p, fieldNumber: 1)
+    }
+    if self.level != 0 {
+      try visitor.visitSingularInt64Field(value: self.level, fieldNumber: 2)
+    }
+    if self.name != 0 {
+      try visitor.visitSingularInt64Field(value: self.name, fieldNumber: 3)
+    }
+    switch self.value {
+    case .intValue?: try {
+      guard case .intValue(let v)? = self.value else { preconditionFailure() }
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 4)
+    }()
+    case .bufValue?: try {
+      guard case .bufValue(let v)? = self.value else { preconditionFailure() }
+      try visitor.visitSingularBytesField(value: v, fieldNumber: 5)
+    }()
+    case nil: break
+    }
+    if self.state != .statePrebind {
+      try visitor.visitSingularEnumField(value: self.state, fieldNumber: 6)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Core_V3_SocketOption, rhs: Envoy_Config_Core_V3_SocketOption) -> Bool {
+    if lhs.description_p != rhs.description_p {return false}
+    if lhs.level != rhs.level {return false}
+    if lhs.name != rhs.name {return false}
+    if lhs.value != rhs.value {return false}
+    if lhs.state != rhs.state {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_SocketOption.SocketState: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0STATE_PREBIND\0\u{1}STATE_BOUND\0\u{1}STATE_LISTENING\0")
+}
+
 nonisolated extension Envoy_Config_Core_V3_BindConfig: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".BindConfig"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}source_address\0\u{1}freebind\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}source_address\0\u{1}freebind\0\u{3}socket_options\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1661,6 +1825,7 @@ nonisolated extension Envoy_Config_Core_V3_BindConfig: SwiftProtobuf.Message, Sw
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._sourceAddress) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._freebind) }()
+      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.socketOptions) }()
       default: break
       }
     }
@@ -1677,12 +1842,16 @@ nonisolated extension Envoy_Config_Core_V3_BindConfig: SwiftProtobuf.Message, Sw
     try { if let v = self._freebind {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
+    if !self.socketOptions.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.socketOptions, fieldNumber: 3)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Envoy_Config_Core_V3_BindConfig, rhs: Envoy_Config_Core_V3_BindConfig) -> Bool {
     if lhs._sourceAddress != rhs._sourceAddress {return false}
     if lhs._freebind != rhs._freebind {return false}
+    if lhs.socketOptions != rhs.socketOptions {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

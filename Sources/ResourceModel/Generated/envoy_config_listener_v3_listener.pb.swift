@@ -273,6 +273,11 @@ package nonisolated struct Envoy_Config_Listener_V3_Listener: @unchecked Sendabl
   /// Clears the value of `freebind`. Subsequent reads from it will return its default value.
   package mutating func clearFreebind() {_uniqueStorage()._freebind = nil}
 
+  package var socketOptions: [Envoy_Config_Core_V3_SocketOption] {
+    get {_storage._socketOptions}
+    set {_uniqueStorage()._socketOptions = newValue}
+  }
+
   package var listenerFiltersTimeout: SwiftProtobuf.Google_Protobuf_Duration {
     get {_storage._listenerFiltersTimeout ?? SwiftProtobuf.Google_Protobuf_Duration()}
     set {_uniqueStorage()._listenerFiltersTimeout = newValue}
@@ -620,7 +625,7 @@ nonisolated extension Envoy_Config_Listener_V3_ListenerFilter: SwiftProtobuf.Mes
 
 nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Listener"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{3}use_original_dst\0\u{3}per_connection_buffer_limit_bytes\0\u{4}\u{2}deprecated_v1\0\u{4}\u{2}listener_filters\0\u{1}transparent\0\u{1}freebind\0\u{4}\u{4}listener_filters_timeout\0\u{3}traffic_direction\0\u{3}continue_on_listener_filters_timeout\0\u{4}\u{5}access_log\0\u{4}\u{2}tcp_backlog_size\0\u{3}default_filter_chain\0\u{3}bind_to_port\0\u{4}\u{2}stat_prefix\0\u{3}enable_reuse_port\0\u{4}\u{2}ignore_global_conn_limit\0\u{4}\u{3}max_connections_to_accept_per_socket_event\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}address\0\u{3}filter_chains\0\u{3}use_original_dst\0\u{3}per_connection_buffer_limit_bytes\0\u{4}\u{2}deprecated_v1\0\u{4}\u{2}listener_filters\0\u{1}transparent\0\u{1}freebind\0\u{4}\u{2}socket_options\0\u{4}\u{2}listener_filters_timeout\0\u{3}traffic_direction\0\u{3}continue_on_listener_filters_timeout\0\u{4}\u{5}access_log\0\u{4}\u{2}tcp_backlog_size\0\u{3}default_filter_chain\0\u{3}bind_to_port\0\u{4}\u{2}stat_prefix\0\u{3}enable_reuse_port\0\u{4}\u{2}ignore_global_conn_limit\0\u{4}\u{3}max_connections_to_accept_per_socket_event\0")
 
   fileprivate class _StorageClass {
     var _name: String = String()
@@ -632,6 +637,7 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
     var _listenerFilters: [Envoy_Config_Listener_V3_ListenerFilter] = []
     var _transparent: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
     var _freebind: SwiftProtobuf.Google_Protobuf_BoolValue? = nil
+    var _socketOptions: [Envoy_Config_Core_V3_SocketOption] = []
     var _listenerFiltersTimeout: SwiftProtobuf.Google_Protobuf_Duration? = nil
     var _trafficDirection: Envoy_Config_Core_V3_TrafficDirection = .unspecified
     var _continueOnListenerFiltersTimeout: Bool = false
@@ -662,6 +668,7 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       _listenerFilters = source._listenerFilters
       _transparent = source._transparent
       _freebind = source._freebind
+      _socketOptions = source._socketOptions
       _listenerFiltersTimeout = source._listenerFiltersTimeout
       _trafficDirection = source._trafficDirection
       _continueOnListenerFiltersTimeout = source._continueOnListenerFiltersTimeout
@@ -700,6 +707,7 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
         case 9: try { try decoder.decodeRepeatedMessageField(value: &_storage._listenerFilters) }()
         case 10: try { try decoder.decodeSingularMessageField(value: &_storage._transparent) }()
         case 11: try { try decoder.decodeSingularMessageField(value: &_storage._freebind) }()
+        case 13: try { try decoder.decodeRepeatedMessageField(value: &_storage._socketOptions) }()
         case 15: try { try decoder.decodeSingularMessageField(value: &_storage._listenerFiltersTimeout) }()
         case 16: try { try decoder.decodeSingularEnumField(value: &_storage._trafficDirection) }()
         case 17: try { try decoder.decodeSingularBoolField(value: &_storage._continueOnListenerFiltersTimeout) }()
@@ -750,6 +758,9 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
       try { if let v = _storage._freebind {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 11)
       } }()
+      if !_storage._socketOptions.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._socketOptions, fieldNumber: 13)
+      }
       try { if let v = _storage._listenerFiltersTimeout {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 15)
       } }()
@@ -801,6 +812,7 @@ nonisolated extension Envoy_Config_Listener_V3_Listener: SwiftProtobuf.Message, 
         if _storage._listenerFilters != rhs_storage._listenerFilters {return false}
         if _storage._transparent != rhs_storage._transparent {return false}
         if _storage._freebind != rhs_storage._freebind {return false}
+        if _storage._socketOptions != rhs_storage._socketOptions {return false}
         if _storage._listenerFiltersTimeout != rhs_storage._listenerFiltersTimeout {return false}
         if _storage._trafficDirection != rhs_storage._trafficDirection {return false}
         if _storage._continueOnListenerFiltersTimeout != rhs_storage._continueOnListenerFiltersTimeout {return false}

@@ -102,13 +102,13 @@ ELSEWHERE = (
     r"envoy\.config\.bootstrap\.|envoy\.config\.core\.v3\.(Node|Locality|Pipe|Address\.pipe)"
     r"|RuntimeFeatureFlag\.|Listener\.ignore_global|envoy\.config\.overload\.|\.resource_monitors\."
     r"|envoy\.config\.metrics\.|\.(Stdout|Stderr)AccessLog|^fairlead\."
-    r"|SocketAddress\.protocol|core\.v3\.(ProxyProtocolConfig|BindConfig)|\.upstream_bind_config"
+    r"|SocketAddress\.protocol|core\.v3\.(ProxyProtocolConfig|BindConfig|SocketOption)|\.upstream_bind_config"
     r"|transport_sockets\.proxy_protocol\."
     # What a listener decides before HTTP: test_filter_chains.py.
     r"|FilterChain\.(name|filter_chain_match)|FilterChainMatch\.|\.ListenerFilter\."
     r"|filters\.network\.(connection_limit|direct_response|echo|local_ratelimit|sni_cluster|tcp_proxy)\."
     r"|filters\.listener\.|Listener\.(default_filter_chain|use_original_dst|listener_filters|bind_to)"
-    r"|Listener\.(deprecated_v1|DeprecatedV1|transparent|freebind|traffic_direction|max_connections)"
+    r"|Listener\.(deprecated_v1|DeprecatedV1|transparent|freebind|socket_options|traffic_direction|max_connections)"
     r"|Listener\.continue_on"
     # Where connections were going: test_original_dst.py.
     r"|Cluster\.(original_dst_lb_config|OriginalDstLbConfig\.|cleanup_interval)"
