@@ -83,12 +83,70 @@ struct HostPublisherTests {
     #expect(!publisher.hasRetired)
   }
 
-  private func makePublisher() -> (HostPublisher, Ref<EndpointConfig>) {
+  private static let checks = """
+    health_checks: [ { timeout: 1s, interval: 1s, unhealthy_threshold: 1, healthy_threshold: 1, tcp_health_check: {} } ]
+    """
+
+  @Test("a host whose checks succeed stays when it is dropped, and leaves when they fail")
+  func keptByHealth() {
+    let (publisher, endpoint) = makePublisher(Self.checks)
+    _ = publisher.update(wanted(["10.0.0.1", "10.0.0.2"], endpoint))
+    let (first, second) = (publisher.current.value.hosts[0], publisher.current.value.hosts[1])
+    #expect(first.flags == .failedActive)
+    #expect(publisher.setFlags([], of: first.host) == .changed)
+    #expect(publisher.setFlags([], of: first.host) == .unchanged)
+    // The second was never found to be healthy.
+    #expect(publisher.update([]))
+    #expect(publisher.current.value.hosts.count == 1)
+    #expect(publisher.current.value.hosts[0].flags == .pendingRemoval)
+    #expect(publisher.setFlags(.failedActive, of: second.host) == .unchanged)
+    #expect(!publisher.update([]))
+    #expect(publisher.update(wanted(["10.0.0.1"], endpoint)))
+    #expect(publisher.current.value.hosts[0].host == first.host)
+    #expect(publisher.current.value.hosts[0].flags == [])
+    #expect(publisher.update([]))
+    #expect(publisher.setFlags(.degradedActive, of: first.host) == .changed)
+    #expect(publisher.current.value.hosts[0].flags == [.degradedActive, .pendingRemoval])
+    #expect(publisher.setFlags(.failedActive, of: first.host) == .left)
+    #expect(publisher.current.value.hosts.count == 0)
+  }
+
+  @Test("where the cluster says so, a host that is dropped leaves at once")
+  func notKept() {
+    let (publisher, endpoint) = makePublisher(
+      Self.checks + "\nignore_health_on_host_removal: true")
+    _ = publisher.update(wanted(["10.0.0.1"], endpoint))
+    #expect(publisher.setFlags([], of: publisher.current.value.hosts[0].host) == .changed)
+    #expect(publisher.update([]))
+    #expect(publisher.current.value.hosts.count == 0)
+  }
+
+  @Test("what keeps a host's endpoint is kept as long as the host")
+  func keptMemory() {
+    final class Owner {}
+    let (publisher, endpoint) = makePublisher(Self.checks)
+    var owner: Owner? = Owner()
+    weak let kept = owner
+    _ = publisher.update(wanted(["10.0.0.1"], endpoint), keeping: owner)
+    owner = nil
+    let host = publisher.current.value.hosts[0].host
+    _ = publisher.setFlags([], of: host)
+    _ = publisher.update([], keeping: Owner())
+    publisher.sweep()
+    #expect(kept != nil)
+    _ = publisher.setFlags(.failedActive, of: host)
+    publisher.sweep()
+    #expect(kept == nil)
+  }
+
+  private func makePublisher(_ more: String = "") -> (HostPublisher, Ref<EndpointConfig>) {
+    let more = more.split(separator: "\n").map { "  " + $0 }.joined(separator: "\n")
     let config = CompiledClusters(
       """
       - name: c
         type: STRICT_DNS
         load_assignment: { cluster_name: c, endpoints: [ { lb_endpoints: [ { endpoint: { address: { socket_address: { address: a.example, port_value: 80 } } } } ] } ] }
+      \(more)
       """
     ).all[0].config
     let publisher = HostPublisher(config: config, workerCount: 1)

@@ -44,7 +44,8 @@ extension HealthCheckSession: RPCCallHandler {
     call.finish()
   }
 
-  func received(_ message: [UInt8]) { reply = message }
+  /// More than one message is no answer to this question.
+  func received(_ message: [UInt8]) { reply = reply == nil ? message : [] }
 
   func ended(_ status: RPCStatus) {
     let isAnswered = call?.isAnswered ?? false
@@ -57,22 +58,4 @@ extension HealthCheckSession: RPCCallHandler {
     }
     succeeded(isDegraded: false)
   }
-}
-
-/// The two messages of `grpc.health.v1`, small enough to be written by hand.
-enum GRPCHealthMessage {
-  /// `HealthCheckRequest`: the service is field 1, a string.
-  static func request(service: [UInt8]) -> [UInt8] {
-    guard !service.isEmpty else { return [] }
-    var message: [UInt8] = [0x0A]
-    var length = service.count
-    while length > 127 {
-      message.append(UInt8(truncatingIfNeeded: length) | 0x80)
-      length >>= 7
-    }
-    return message + [UInt8(length)] + service
-  }
-
-  /// `HealthCheckResponse`: the status is field 1, an enum, in which SERVING is 1.
-  static func isServing(_ message: [UInt8]) -> Bool { message == [0x08, 0x01] }
 }

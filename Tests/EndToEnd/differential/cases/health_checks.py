@@ -187,6 +187,16 @@ _grpc("a gRPC health check that is not known", _health(1, "12"),
       {"failure": 1, "network_failure": 0})
 
 
+_grpc("a gRPC health check that is answered twice", Server(
+    lambda peer, request: peer.answer(
+        request.stream, 200, b"\0\0\0\0\2\x08\1" * 2, [("content-type", "application/grpc")],
+        [("grpc-status", "0")])), {"failure": 1, "network_failure": 0})
+_grpc("a gRPC health check that is answered in more words", Server(
+    lambda peer, request: peer.answer(
+        request.stream, 200, b"\0\0\0\0\6\x08\x81\0\x12\1x",
+        [("content-type", "application/grpc")], [("grpc-status", "0")])), {"success": 1})
+
+
 def _http2(name, server, expect, **check):
     """Checks over HTTP/2; what the first one asks is compared."""
     def scenario(run):
