@@ -84,12 +84,16 @@ let package = Package(
       ]),
     floor("GRPC", ["HTTPCodec", "HTTPModel", "Engine", "CLinux"]),
   ] + plugins.map(plugin) + [
+    // Floor 5
+    floor("XDSClient", ["Engine", "GRPC", "ResourceModel", "Resources", protobuf]),
+
     // Floor 6
     floor(
       "DataPlane",
       [
         "CFilterABI", "CLinux", "Engine", "TLS", "Telemetry", "ResourceModel", "HTTPModel",
-        "Resources", "HTTPCodec", "Inspection", "Routing", "Upstream", "GRPC", protobuf,
+        "Resources", "HTTPCodec", "Inspection", "Routing", "Upstream", "GRPC", "XDSClient",
+        protobuf,
       ]),
 
     floor(
@@ -122,6 +126,9 @@ let package = Package(
       ]),
     tests("Upstream", ["Upstream", "Engine", "Telemetry", "Resources", "ResourceModel"]),
     tests("MeshServer", ["MeshServer", "GRPC", "Engine", "ResourceModel", protobuf]),
+    tests(
+      "XDSClient",
+      ["XDSClient", "GRPC", "Engine", "HTTPCodec", "ResourceModel", "Resources", protobuf]),
     tests("GRPC", ["GRPC", "Engine", "HTTPCodec", "CLinux"]),
     tests("Plugins", ["FilterSDK", "CFilterABI"] + plugins.map { .target(name: $0) }),
   ],

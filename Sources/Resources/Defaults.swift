@@ -12,6 +12,11 @@ package enum Defaults {
   /// `watchdogs`, `megamiss_timeout`: a stall that is counted as long.
   package static let watchdogMegamiss = Duration.milliseconds(1000)
 
+  // MARK: Resources that are sent
+
+  /// `initial_fetch_timeout`: how long the start, or what warms, waits for a first answer.
+  package static let initialFetchTimeout = Duration.seconds(15)
+
   // MARK: Listener
 
   /// `per_connection_buffer_limit_bytes`, of listeners and of clusters.

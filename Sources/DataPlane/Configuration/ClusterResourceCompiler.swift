@@ -12,7 +12,7 @@ struct ClusterResourceCompiler {
     _ message: Envoy_Config_Cluster_V3_Cluster, at path: ConfigPath
   ) -> CompiledCluster {
     if message.hasEdsClusterConfig {
-      ConfigSourceChecker(diagnostics: context.diagnostics).check(
+      ConfigSourceChecker(diagnostics: context.diagnostics, hasADS: context.hasADS).check(
         message.edsClusterConfig.edsConfig,
         at: path.field("eds_cluster_config").field("eds_config"))
     }

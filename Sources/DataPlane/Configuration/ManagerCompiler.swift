@@ -41,7 +41,7 @@ struct ManagerCompiler {
       return .fixed(
         compiler.compile(message.routeConfig, at: path.field("route_config"), context))
     }
-    ConfigSourceChecker(diagnostics: context.diagnostics).check(
+    ConfigSourceChecker(diagnostics: context.diagnostics, hasADS: context.hasADS).check(
       rds.configSource, at: path.field("rds").field("config_source"))
     return .discovered(name: rds.routeConfigName, rds.configSource)
   }

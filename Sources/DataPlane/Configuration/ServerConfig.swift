@@ -13,6 +13,8 @@ package struct ServerConfig {
   let tree: ConfigTree
   package let store: StatsStore
   let clusters: [StaticCluster]
+  /// Nil when the bootstrap names none.
+  let controlPlane: ControlPlaneConfig?
   let listeners: [Ref<ListenerConfig>]
   let managers: [CompiledManager]
   let runtime: RuntimeBuilder
@@ -67,6 +69,8 @@ final class CompileContext {
   let tls: TLSSources
   let connectionBuckets: ConnectionBuckets
   let node: Envoy_Config_Core_V3_Node
+  /// The bootstrap says where the control plane is.
+  let hasADS: Bool
   /// The cluster manager's, for clusters that have none of their own.
   let bindConfig: Envoy_Config_Core_V3_BindConfig?
   /// Nil while a configuration is only validated.
@@ -89,6 +93,7 @@ final class CompileContext {
     managerPlaces = PlaceNumbers()
     connectionBuckets = ConnectionBuckets()
     node = loaded.bootstrap.node
+    hasADS = loaded.bootstrap.dynamicResources.hasAdsConfig
     let manager = loaded.bootstrap.clusterManager
     bindConfig = manager.hasUpstreamBindConfig ? manager.upstreamBindConfig : nil
   }
@@ -106,6 +111,7 @@ final class CompileContext {
     connectionBuckets = base.connectionBuckets
     tls = base.tls
     node = base.node
+    hasADS = base.hasADS
     bindConfig = base.bindConfig
     logWriter = base.logWriter
   }
@@ -133,7 +139,9 @@ extension ServerConfig {
         compiled: ClusterResourceCompiler(context: context).compile(
           cluster, at: resources.field("clusters").index(index)))
     }
-    checkSources(bootstrap.dynamicResources, loaded.diagnostics)
+    checkSources(bootstrap.dynamicResources, context)
+    let controlPlane = ControlPlaneCompiler(context: context, clusters: clusters).compile(
+      bootstrap.dynamicResources)
     var compiler = ListenerCompiler(context: context)
     var listeners: [Ref<ListenerConfig>] = []
     for (index, listener) in bootstrap.staticResources.listeners.enumerated() {
@@ -151,17 +159,18 @@ extension ServerConfig {
       + clusters.map { $0.compiled.config.value.http.maxResponseHeaders }
     return ServerConfig(
       bootstrap: bootstrap, tree: loaded.tree, store: store, clusters: clusters,
-      listeners: listeners, managers: compiler.managers, runtime: context.runtime,
+      controlPlane: controlPlane, listeners: listeners, managers: compiler.managers, runtime: context.runtime,
       layers: context.layers, context: context,
       callManager: callManager, logWriter: writer, tls: context.tls, overload: overload,
       maxFields: max(fields.max() ?? 100, 100))
   }
 
   private static func checkSources(
-    _ sources: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources, _ diagnostics: Diagnostics
+    _ sources: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources, _ context: CompileContext
   ) {
     let path = ConfigPath.root.field("dynamic_resources")
-    let checker = ConfigSourceChecker(diagnostics: diagnostics)
+    let checker = ConfigSourceChecker(
+      diagnostics: context.diagnostics, hasADS: context.hasADS)
     if sources.hasCdsConfig { checker.check(sources.cdsConfig, at: path.field("cds_config")) }
     if sources.hasLdsConfig { checker.check(sources.ldsConfig, at: path.field("lds_config")) }
   }

@@ -54,7 +54,7 @@ final class ClusterDiscovery {
       if !reasons.isEmpty { refusals.append(Refusal(name: resource.name, reasons: reasons)) }
     }
     // What was refused was still sent: its last good version stays.
-    for name in accepted.keys.sorted() where !sent.contains(name) {
+    for name in set.removed(of: accepted.keys) {
       accepted[name] = nil
       server.clusters?.remove(name)
     }

@@ -55,11 +55,7 @@ final class FileSubscription: Subscription {
     stats.recordDuration(fl_monotonic_ns() &- start)
     guard refusals.isEmpty else {
       stats.countRejected()
-      for refusal in refusals {
-        for reason in refusal.reasons {
-          ProcessLog.shared.warning(.config, "\(what): '\(refusal.name)' is refused: \(reason)")
-        }
-      }
+      for refusal in refusals { refusal.log(by: what) }
       return
     }
     stats.countSuccess(version: set.version)

@@ -53,15 +53,15 @@ final class ListenerDiscovery {
   private func update(_ set: DiscoveredSet) -> [Refusal] {
     defer { initialized() }
     var refusals: [Refusal] = []
-    var sent: Set<String> = []
-    for resource in set.resources { sent.insert(resource.name) }
     // First, so that a place that becomes free can be taken.
-    for name in accepted.keys.sorted() where !sent.contains(name) {
+    for name in set.removed(of: accepted.keys) {
       accepted[name] = nil
       server.listeners.remove(name)
     }
-    failures = [:]
-    sent = []
+    for name in set.removed(of: failures.keys) + set.resources.map(\.name) {
+      failures[name] = nil
+    }
+    var sent: Set<String> = []
     for resource in set.resources {
       let isTwin = !sent.insert(resource.name).inserted
       let reasons = isTwin ? ["the name is there twice"] : take(resource, set.version)

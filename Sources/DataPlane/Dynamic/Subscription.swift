@@ -1,14 +1,7 @@
 import CLinux
 import ResourceModel
 import Resources
-
-/// Why one resource of an answer is not taken over.
-struct Refusal {
-  /// What the resource calls itself.
-  let name: String
-  /// Each with its place.
-  let reasons: [String]
-}
+import Telemetry
 
 /// Who is told of resources.
 struct Subscriber {
@@ -32,6 +25,15 @@ struct AcceptedResource {
   let acceptedAt = fl_realtime_ns()
 }
 
+extension Refusal {
+  /// - Parameter what: for logs: `RDS for 'local'`.
+  func log(by what: String) {
+    for reason in reasons {
+      ProcessLog.shared.warning(.config, "\(what): '\(name)' is refused: \(reason)")
+    }
+  }
+}
+
 extension Server {
   /// A subscription to what a `config_source` leads to.
   /// - Parameters:
@@ -42,9 +44,17 @@ extension Server {
     to source: Envoy_Config_Core_V3_ConfigSource, _ type: ResourceType, named name: String?,
     of what: String, scope: String, _ subscriber: Subscriber
   ) -> any Subscription {
-    FileSubscription(
-      source.pathConfigSource, of: what,
-      stats: SubscriptionStats(scope: scope, in: config.store), watcher: watcher,
-      subscriber: subscriber)
+    let stats = SubscriptionStats(scope: scope, in: config.store)
+    guard let controlPlane, case .ads? = source.configSourceSpecifier else {
+      return FileSubscription(
+        source.pathConfigSource, of: what, stats: stats, watcher: watcher,
+        subscriber: subscriber)
+    }
+    return ADSSubscription(
+      type, named: name, from: controlPlane,
+      fetchTimeout: source.hasInitialFetchTimeout
+        ? source.initialFetchTimeout.milliseconds
+        : UInt64(Defaults.initialFetchTimeout.components.seconds) * 1000,
+      of: what, stats: stats, subscriber: subscriber, on: loop)
   }
 }

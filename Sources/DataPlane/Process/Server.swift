@@ -44,6 +44,8 @@ package final class Server {
   private(set) lazy var watcher = FileWatcher(on: loop)
   private(set) lazy var snapshots = SnapshotKeeper(self)
   private(set) lazy var routes = RouteDirectory(self)
+  /// The stream to the control plane, if the bootstrap names one.
+  private(set) lazy var controlPlane = makeControlPlane()
   private(set) var clusterDiscovery: ClusterDiscovery?
   private(set) var listenerDiscovery: ListenerDiscovery?
   /// The most fields that any connection manager allows in a head.
@@ -267,6 +269,7 @@ package final class Server {
   /// hosts are sent, then the clusters that come by themselves, as in Envoy.
   private func fetchEndpoints() {
     guard let clusters else { return }
+    controlPlane?.start()
     var left = 1
     let fetched = { [weak self] in
       left -= 1

@@ -6,7 +6,7 @@ package let envoyNames: StaticString = #"""
 envoy.config.accesslog.v3.AccessLogFilter traceable_filter=4 extension_filter=11 log_type_filter=13
 envoy.config.bootstrap.v3.Admin profile_path=2 socket_options=4 ignore_global_conn_limit=6 allow_paths=7
 envoy.config.bootstrap.v3.Bootstrap node_context_params=26 hds_config=14 flags_path=5 stats_sinks=6 deferred_stat_options=39 stats_flush_on_admin=29 stats_eviction_interval=42 watchdog=8 tracing=9 enable_dispatcher_stats=16 header_prefix=18 stats_server_version_override=19 use_tcp_for_dns_lookups=20 dns_resolution_config=30 bootstrap_extensions=21 fatal_actions=28 config_sources=22 default_config_source=23 default_socket_interface=24 certificate_provider_instances=25 inline_headers=32 perf_tracing_file_path=33 default_regex_engine=34 xds_delegate_extension=35 xds_config_tracker_extension=36 listener_manager=37 application_log_config=38 grpc_async_client_manager_config=40 memory_allocator_manager=41 enable_worker_cpu_affinity=43
-envoy.config.bootstrap.v3.Bootstrap.DynamicResources lds_resources_locator=5 cds_resources_locator=6 ads_config=3
+envoy.config.bootstrap.v3.Bootstrap.DynamicResources lds_resources_locator=5 cds_resources_locator=6
 envoy.config.bootstrap.v3.Bootstrap.StaticResources secrets=3
 envoy.config.bootstrap.v3.ClusterManager outlier_detection=2 load_stats_config=4 enable_deferred_cluster_creation=5
 envoy.config.bootstrap.v3.RuntimeLayer disk_layer=3 admin_layer=4 rtds_layer=5
@@ -21,10 +21,14 @@ envoy.config.cluster.v3.Cluster.LeastRequestLbConfig slow_start_config=3
 envoy.config.cluster.v3.Cluster.OriginalDstLbConfig metadata_key=4
 envoy.config.cluster.v3.UpstreamConnectionOptions set_local_interface_name_on_upstream_connections=2
 envoy.config.core.v3.Address envoy_internal_address=3
+envoy.config.core.v3.ApiConfigSource cluster_names=2 refresh_delay=3 request_timeout=5 rate_limit_settings=6 config_validators=9
+envoy.config.core.v3.ApiConfigSource.ApiType REST=1 AGGREGATED_GRPC=5 AGGREGATED_DELTA_GRPC=6
 envoy.config.core.v3.ApiVersion V2=1
 envoy.config.core.v3.BindConfig extra_source_addresses=5 additional_source_addresses=4 local_address_selector=6
 envoy.config.core.v3.ConfigSource authorities=7 path=1 api_config_source=2 self=5
 envoy.config.core.v3.DataSource watched_directory=5
+envoy.config.core.v3.GrpcService google_grpc=2 timeout=3 retry_policy=6
+envoy.config.core.v3.GrpcService.EnvoyGrpc retry_policy=3 max_receive_message_length=4 skip_envoy_headers=5
 envoy.config.core.v3.HeaderValue raw_value=3
 envoy.config.core.v3.HealthCheck alt_port=6 custom_health_check=13 event_log_path=17 event_logger=25 event_service=22 always_log_health_check_failures=19 always_log_health_check_success=26 transport_socket_match_criteria=23
 envoy.config.core.v3.HealthCheck.GrpcHealthCheck initial_metadata=3
@@ -96,7 +100,7 @@ envoy.extensions.upstreams.http.v3.HttpProtocolOptions http_filters=6 header_val
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.AutoHttpConfig http3_protocol_options=3 alternate_protocols_cache_options=4
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.ExplicitHttpConfig http3_protocol_options=3
 envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig http3_protocol_options=3
-envoy.service.discovery.v3.DiscoveryResponse canary=3 control_plane=6 resource_errors=7
+envoy.service.discovery.v3.DiscoveryResponse canary=3 resource_errors=7
 envoy.type.matcher.v3.RegexMatcher.GoogleRE2 max_program_size=1
 envoy.type.matcher.v3.StringMatcher custom=8
 envoy.type.matcher.v3.ValueMatcher or_match=7

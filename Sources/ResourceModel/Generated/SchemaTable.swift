@@ -258,6 +258,24 @@ message envoy.config.core.v3.Http2ProtocolOptions
 message envoy.config.core.v3.PathConfigSource
 1 string path min_len=1
 2 envoy.config.core.v3.WatchedDirectory watched_directory
+message envoy.config.core.v3.GrpcService
+oneof target_specifier required
+1 envoy.config.core.v3.GrpcService.EnvoyGrpc envoy_grpc oneof=0
+5 []envoy.config.core.v3.HeaderValue initial_metadata
+message envoy.config.core.v3.GrpcService.EnvoyGrpc
+1 string cluster_name min_len=1
+2 string authority max_bytes=16384 single_line
+message envoy.config.core.v3.ApiConfigSource
+1 envoy.config.core.v3.ApiConfigSource.ApiType api_type
+4 []envoy.config.core.v3.GrpcService grpc_services
+7 bool set_node_on_first_message_only
+8 envoy.config.core.v3.ApiVersion transport_api_version
+enum envoy.config.core.v3.ApiConfigSource.ApiType
+0 DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE
+2 GRPC
+3 DELTA_GRPC
+message envoy.config.core.v3.ControlPlane
+1 string identifier
 message envoy.config.core.v3.AggregatedConfigSource
 message envoy.config.core.v3.ConfigSource
 oneof config_source_specifier required
@@ -835,6 +853,7 @@ message envoy.config.bootstrap.v3.Bootstrap.StaticResources
 message envoy.config.bootstrap.v3.Bootstrap.DynamicResources
 1 envoy.config.core.v3.ConfigSource lds_config
 2 envoy.config.core.v3.ConfigSource cds_config
+3 envoy.config.core.v3.ApiConfigSource ads_config
 message envoy.config.bootstrap.v3.Admin
 1 string access_log_path deprecated
 3 envoy.config.core.v3.Address address
@@ -1191,6 +1210,7 @@ message envoy.service.discovery.v3.DiscoveryResponse
 2 []google.protobuf.Any resources
 4 string type_url
 5 string nonce
+6 envoy.config.core.v3.ControlPlane control_plane
 message fairlead.filters.http.mtls.v1.MTLS
 1 string stat_prefix
 2 []fairlead.filters.http.mtls.v1.MTLS.Peer peers

@@ -166,12 +166,22 @@ package nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: @unchecked Senda
     /// Clears the value of `cdsConfig`. Subsequent reads from it will return its default value.
     package mutating func clearCdsConfig() {self._cdsConfig = nil}
 
+    package var adsConfig: Envoy_Config_Core_V3_ApiConfigSource {
+      get {_adsConfig ?? Envoy_Config_Core_V3_ApiConfigSource()}
+      set {_adsConfig = newValue}
+    }
+    /// Returns true if `adsConfig` has been explicitly set.
+    package var hasAdsConfig: Bool {self._adsConfig != nil}
+    /// Clears the value of `adsConfig`. Subsequent reads from it will return its default value.
+    package mutating func clearAdsConfig() {self._adsConfig = nil}
+
     package var unknownFields = SwiftProtobuf.UnknownStorage()
 
     package init() {}
 
     fileprivate var _ldsConfig: Envoy_Config_Core_V3_ConfigSource? = nil
     fileprivate var _cdsConfig: Envoy_Config_Core_V3_ConfigSource? = nil
+    fileprivate var _adsConfig: Envoy_Config_Core_V3_ApiConfigSource? = nil
   }
 
   package init() {}
@@ -520,7 +530,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap.StaticResources: Swift
 
 nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = Envoy_Config_Bootstrap_V3_Bootstrap.protoMessageName + ".DynamicResources"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}lds_config\0\u{3}cds_config\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}lds_config\0\u{3}cds_config\0\u{3}ads_config\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -530,6 +540,7 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources: Swif
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._ldsConfig) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._cdsConfig) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._adsConfig) }()
       default: break
       }
     }
@@ -546,12 +557,16 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources: Swif
     try { if let v = self._cdsConfig {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
     } }()
+    try { if let v = self._adsConfig {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources, rhs: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources) -> Bool {
     if lhs._ldsConfig != rhs._ldsConfig {return false}
     if lhs._cdsConfig != rhs._cdsConfig {return false}
+    if lhs._adsConfig != rhs._adsConfig {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1369,6 +1369,120 @@ package nonisolated struct Envoy_Config_Core_V3_PathConfigSource: Sendable {
   fileprivate var _watchedDirectory: Envoy_Config_Core_V3_WatchedDirectory? = nil
 }
 
+/// A gRPC service, by the cluster that leads to it.
+package nonisolated struct Envoy_Config_Core_V3_GrpcService: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var targetSpecifier: Envoy_Config_Core_V3_GrpcService.OneOf_TargetSpecifier? = nil
+
+  package var envoyGrpc: Envoy_Config_Core_V3_GrpcService.EnvoyGrpc {
+    get {
+      if case .envoyGrpc(let v)? = targetSpecifier {return v}
+      return Envoy_Config_Core_V3_GrpcService.EnvoyGrpc()
+    }
+    set {targetSpecifier = .envoyGrpc(newValue)}
+  }
+
+  package var initialMetadata: [Envoy_Config_Core_V3_HeaderValue] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_TargetSpecifier: Equatable, Sendable {
+    case envoyGrpc(Envoy_Config_Core_V3_GrpcService.EnvoyGrpc)
+
+  }
+
+  package nonisolated struct EnvoyGrpc: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var clusterName: String = String()
+
+    package var authority: String = String()
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+  }
+
+  package init() {}
+}
+
+/// How a control plane is spoken to.
+package nonisolated struct Envoy_Config_Core_V3_ApiConfigSource: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var apiType: Envoy_Config_Core_V3_ApiConfigSource.ApiType = .deprecatedAndUnavailableDoNotUse
+
+  package var grpcServices: [Envoy_Config_Core_V3_GrpcService] = []
+
+  package var setNodeOnFirstMessageOnly: Bool = false
+
+  package var transportApiVersion: Envoy_Config_Core_V3_ApiVersion = .auto
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum ApiType: SwiftProtobuf.Enum, Swift.CaseIterable {
+    package typealias RawValue = Int
+    case deprecatedAndUnavailableDoNotUse // = 0
+
+    /// State of the world.
+    case grpc // = 2
+    case deltaGrpc // = 3
+    case UNRECOGNIZED(Int)
+
+    package init() {
+      self = .deprecatedAndUnavailableDoNotUse
+    }
+
+    package init?(rawValue: Int) {
+      switch rawValue {
+      case 0: self = .deprecatedAndUnavailableDoNotUse
+      case 2: self = .grpc
+      case 3: self = .deltaGrpc
+      default: self = .UNRECOGNIZED(rawValue)
+      }
+    }
+
+    package var rawValue: Int {
+      switch self {
+      case .deprecatedAndUnavailableDoNotUse: return 0
+      case .grpc: return 2
+      case .deltaGrpc: return 3
+      case .UNRECOGNIZED(let i): return i
+      }
+    }
+
+    // The compiler won't synthesize support with the UNRECOGNIZED case.
+    package static let allCases: [Envoy_Config_Core_V3_ApiConfigSource.ApiType] = [
+      .deprecatedAndUnavailableDoNotUse,
+      .grpc,
+      .deltaGrpc,
+    ]
+
+  }
+
+  package init() {}
+}
+
+/// Who the control plane is, for people.
+package nonisolated struct Envoy_Config_Core_V3_ControlPlane: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var identifier: String = String()
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
 /// Resources from the aggregated stream that the proxy has with its control plane.
 package nonisolated struct Envoy_Config_Core_V3_AggregatedConfigSource: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -2859,6 +2973,171 @@ nonisolated extension Envoy_Config_Core_V3_PathConfigSource: SwiftProtobuf.Messa
   package static func ==(lhs: Envoy_Config_Core_V3_PathConfigSource, rhs: Envoy_Config_Core_V3_PathConfigSource) -> Bool {
     if lhs.path != rhs.path {return false}
     if lhs._watchedDirectory != rhs._watchedDirectory {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_GrpcService: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".GrpcService"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}envoy_grpc\0\u{4}\u{4}initial_metadata\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Envoy_Config_Core_V3_GrpcService.EnvoyGrpc?
+        var hadOneofValue = false
+        if let current = self.targetSpecifier {
+          hadOneofValue = true
+          if case .envoyGrpc(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.targetSpecifier = .envoyGrpc(v)
+        }
+      }()
+      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.initialMetadata) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if case .envoyGrpc(let v)? = self.targetSpecifier {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    if !self.initialMetadata.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.initialMetadata, fieldNumber: 5)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Core_V3_GrpcService, rhs: Envoy_Config_Core_V3_GrpcService) -> Bool {
+    if lhs.targetSpecifier != rhs.targetSpecifier {return false}
+    if lhs.initialMetadata != rhs.initialMetadata {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_GrpcService.EnvoyGrpc: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Config_Core_V3_GrpcService.protoMessageName + ".EnvoyGrpc"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}cluster_name\0\u{1}authority\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.clusterName) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.authority) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.clusterName.isEmpty {
+      try visitor.visitSingularStringField(value: self.clusterName, fieldNumber: 1)
+    }
+    if !self.authority.isEmpty {
+      try visitor.visitSingularStringField(value: self.authority, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Core_V3_GrpcService.EnvoyGrpc, rhs: Envoy_Config_Core_V3_GrpcService.EnvoyGrpc) -> Bool {
+    if lhs.clusterName != rhs.clusterName {return false}
+    if lhs.authority != rhs.authority {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_ApiConfigSource: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ApiConfigSource"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}api_type\0\u{4}\u{3}grpc_services\0\u{4}\u{3}set_node_on_first_message_only\0\u{3}transport_api_version\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularEnumField(value: &self.apiType) }()
+      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.grpcServices) }()
+      case 7: try { try decoder.decodeSingularBoolField(value: &self.setNodeOnFirstMessageOnly) }()
+      case 8: try { try decoder.decodeSingularEnumField(value: &self.transportApiVersion) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if self.apiType != .deprecatedAndUnavailableDoNotUse {
+      try visitor.visitSingularEnumField(value: self.apiType, fieldNumber: 1)
+    }
+    if !self.grpcServices.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.grpcServices, fieldNumber: 4)
+    }
+    if self.setNodeOnFirstMessageOnly != false {
+      try visitor.visitSingularBoolField(value: self.setNodeOnFirstMessageOnly, fieldNumber: 7)
+    }
+    if self.transportApiVersion != .auto {
+      try visitor.visitSingularEnumField(value: self.transportApiVersion, fieldNumber: 8)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Core_V3_ApiConfigSource, rhs: Envoy_Config_Core_V3_ApiConfigSource) -> Bool {
+    if lhs.apiType != rhs.apiType {return false}
+    if lhs.grpcServices != rhs.grpcServices {return false}
+    if lhs.setNodeOnFirstMessageOnly != rhs.setNodeOnFirstMessageOnly {return false}
+    if lhs.transportApiVersion != rhs.transportApiVersion {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Config_Core_V3_ApiConfigSource.ApiType: SwiftProtobuf._ProtoNameProviding {
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\0DEPRECATED_AND_UNAVAILABLE_DO_NOT_USE\0\u{2}\u{2}GRPC\0\u{1}DELTA_GRPC\0")
+}
+
+nonisolated extension Envoy_Config_Core_V3_ControlPlane: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".ControlPlane"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}identifier\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.identifier) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.identifier.isEmpty {
+      try visitor.visitSingularStringField(value: self.identifier, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Config_Core_V3_ControlPlane, rhs: Envoy_Config_Core_V3_ControlPlane) -> Bool {
+    if lhs.identifier != rhs.identifier {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

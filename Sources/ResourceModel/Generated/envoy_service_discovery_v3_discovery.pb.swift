@@ -35,9 +35,20 @@ package nonisolated struct Envoy_Service_Discovery_V3_DiscoveryResponse: Sendabl
 
   package var nonce: String = String()
 
+  package var controlPlane: Envoy_Config_Core_V3_ControlPlane {
+    get {_controlPlane ?? Envoy_Config_Core_V3_ControlPlane()}
+    set {_controlPlane = newValue}
+  }
+  /// Returns true if `controlPlane` has been explicitly set.
+  package var hasControlPlane: Bool {self._controlPlane != nil}
+  /// Clears the value of `controlPlane`. Subsequent reads from it will return its default value.
+  package mutating func clearControlPlane() {self._controlPlane = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _controlPlane: Envoy_Config_Core_V3_ControlPlane? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -46,7 +57,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.service.discovery.v3"
 
 nonisolated extension Envoy_Service_Discovery_V3_DiscoveryResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".DiscoveryResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}version_info\0\u{1}resources\0\u{4}\u{2}type_url\0\u{1}nonce\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}version_info\0\u{1}resources\0\u{4}\u{2}type_url\0\u{1}nonce\0\u{3}control_plane\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -58,12 +69,17 @@ nonisolated extension Envoy_Service_Discovery_V3_DiscoveryResponse: SwiftProtobu
       case 2: try { try decoder.decodeRepeatedMessageField(value: &self.resources) }()
       case 4: try { try decoder.decodeSingularStringField(value: &self.typeURL) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.nonce) }()
+      case 6: try { try decoder.decodeSingularMessageField(value: &self._controlPlane) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.versionInfo.isEmpty {
       try visitor.visitSingularStringField(value: self.versionInfo, fieldNumber: 1)
     }
@@ -76,6 +92,9 @@ nonisolated extension Envoy_Service_Discovery_V3_DiscoveryResponse: SwiftProtobu
     if !self.nonce.isEmpty {
       try visitor.visitSingularStringField(value: self.nonce, fieldNumber: 5)
     }
+    try { if let v = self._controlPlane {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -84,6 +103,7 @@ nonisolated extension Envoy_Service_Discovery_V3_DiscoveryResponse: SwiftProtobu
     if lhs.resources != rhs.resources {return false}
     if lhs.typeURL != rhs.typeURL {return false}
     if lhs.nonce != rhs.nonce {return false}
+    if lhs._controlPlane != rhs._controlPlane {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

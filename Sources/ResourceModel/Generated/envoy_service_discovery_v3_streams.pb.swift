@@ -118,9 +118,20 @@ package nonisolated struct Envoy_Service_Discovery_V3_DeltaDiscoveryResponse: Se
 
   package var removedResources: [String] = []
 
+  package var controlPlane: Envoy_Config_Core_V3_ControlPlane {
+    get {_controlPlane ?? Envoy_Config_Core_V3_ControlPlane()}
+    set {_controlPlane = newValue}
+  }
+  /// Returns true if `controlPlane` has been explicitly set.
+  package var hasControlPlane: Bool {self._controlPlane != nil}
+  /// Clears the value of `controlPlane`. Subsequent reads from it will return its default value.
+  package mutating func clearControlPlane() {self._controlPlane = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _controlPlane: Envoy_Config_Core_V3_ControlPlane? = nil
 }
 
 package nonisolated struct Envoy_Service_Discovery_V3_Resource: Sendable {
@@ -277,7 +288,7 @@ nonisolated extension Envoy_Service_Discovery_V3_DeltaDiscoveryRequest: SwiftPro
 
 nonisolated extension Envoy_Service_Discovery_V3_DeltaDiscoveryResponse: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".DeltaDiscoveryResponse"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}system_version_info\0\u{1}resources\0\u{4}\u{2}type_url\0\u{1}nonce\0\u{3}removed_resources\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}system_version_info\0\u{1}resources\0\u{4}\u{2}type_url\0\u{1}nonce\0\u{3}removed_resources\0\u{3}control_plane\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -290,12 +301,17 @@ nonisolated extension Envoy_Service_Discovery_V3_DeltaDiscoveryResponse: SwiftPr
       case 4: try { try decoder.decodeSingularStringField(value: &self.typeURL) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.nonce) }()
       case 6: try { try decoder.decodeRepeatedStringField(value: &self.removedResources) }()
+      case 7: try { try decoder.decodeSingularMessageField(value: &self._controlPlane) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if !self.systemVersionInfo.isEmpty {
       try visitor.visitSingularStringField(value: self.systemVersionInfo, fieldNumber: 1)
     }
@@ -311,6 +327,9 @@ nonisolated extension Envoy_Service_Discovery_V3_DeltaDiscoveryResponse: SwiftPr
     if !self.removedResources.isEmpty {
       try visitor.visitRepeatedStringField(value: self.removedResources, fieldNumber: 6)
     }
+    try { if let v = self._controlPlane {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -320,6 +339,7 @@ nonisolated extension Envoy_Service_Discovery_V3_DeltaDiscoveryResponse: SwiftPr
     if lhs.typeURL != rhs.typeURL {return false}
     if lhs.nonce != rhs.nonce {return false}
     if lhs.removedResources != rhs.removedResources {return false}
+    if lhs._controlPlane != rhs._controlPlane {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -4,20 +4,27 @@ import ResourceModel
 /// Checks where resources are to come from.
 package struct ConfigSourceChecker {
   let diagnostics: Diagnostics
+  /// The bootstrap says where the control plane is.
+  let hasADS: Bool
 
-  package init(diagnostics: Diagnostics) { self.diagnostics = diagnostics }
+  package init(diagnostics: Diagnostics, hasADS: Bool) {
+    self.diagnostics = diagnostics
+    self.hasADS = hasADS
+  }
 
-  /// Reports what cannot work: as in Envoy, a file to follow has to be there from the start.
+  /// Reports what cannot work: as in Envoy, a file to follow has to be there from the start, and whoever
+  /// asks the control plane has to have one.
   package func check(_ source: Envoy_Config_Core_V3_ConfigSource, at path: ConfigPath) {
-    guard case .pathConfigSource(let file)? = source.configSourceSpecifier else {
-      if source.configSourceSpecifier != nil {
-        diagnostics.error(
-          at: path.field("ads"), "only fairlead-control takes this so far; use path_config_source")
-      }
-      return
+    switch source.configSourceSpecifier {
+    case .pathConfigSource(let file):
+      let place = path.field("path_config_source").field("path")
+      guard !diagnostics.hasError(at: place), unsafe access(file.path, F_OK) != 0 else { return }
+      diagnostics.error(at: place, "'\(file.path)' does not exist")
+    case .ads:
+      guard !hasADS else { return }
+      diagnostics.error(
+        at: path.field("ads"), "the bootstrap has no dynamic_resources.ads_config to lead to")
+    case nil: return
     }
-    let place = path.field("path_config_source").field("path")
-    guard !diagnostics.hasError(at: place), unsafe access(file.path, F_OK) != 0 else { return }
-    diagnostics.error(at: place, "'\(file.path)' does not exist")
   }
 }

@@ -65,4 +65,34 @@ package enum ResourceType: String, CaseIterable {
 package struct DiscoveredSet {
   package let version: String
   package let resources: [DiscoveredResource]
+  /// The names of those that are gone; nil when that is all that are not in the answer.
+  package let removed: [String]?
+
+  package init(version: String, resources: [DiscoveredResource], removed: [String]? = nil) {
+    self.version = version
+    self.resources = resources
+    self.removed = removed
+  }
+
+  /// Those of the names in force that are gone, in order.
+  package func removed(of inForce: some Sequence<String>) -> [String] {
+    if let removed { return Set(removed).intersection(inForce).sorted() }
+    return Set(inForce).subtracting(resources.map(\.name)).sorted()
+  }
+}
+
+/// Why one resource of an answer is not taken over.
+package struct Refusal: CustomStringConvertible {
+  /// What the resource calls itself.
+  package let name: String
+  /// Each with its place.
+  package let reasons: [String]
+
+  package init(name: String, reasons: [String]) {
+    self.name = name
+    self.reasons = reasons
+  }
+
+  /// For whoever sent the resource.
+  package var description: String { "\(name): " + reasons.joined(separator: "; ") }
 }

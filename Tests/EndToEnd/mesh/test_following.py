@@ -1,4 +1,5 @@
-"""The real Envoy gets everything from our control plane, in both variants of the protocol."""
+"""A proxy gets everything from our control plane, in both variants of the protocol: Fairlead, and the
+real Envoy."""
 
 from harness.client import fetch
 from harness.control import ads_cluster, ads_listener, endpoints, routes, to
