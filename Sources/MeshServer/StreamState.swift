@@ -129,22 +129,19 @@ struct StreamState {
     {
       guard var subscription = subscriptions[type] else { continue }
       let mayPush = !subscription.isAwaitingAnswer && !(holdsBack && type != TypeURL.endpoints)
-      guard mayPush || subscription.owesResponse else {
-        // What names these must not come before them.
-        if TypeURL.wildcard.contains(type), response(type, subscription, set) != nil {
-          holdsBack = true
-        }
-        continue
+      if mayPush || subscription.owesResponse,
+        let found = response(type, subscription, set) ?? owed(type, subscription)
+      {
+        pushes.append(send(found, type, &subscription))
+        subscriptions[type] = subscription
+        // A proxy waits for the endpoints of every cluster that it was sent, and for the routes of
+        // every listener, whether it had them before or not.
+        if type == TypeURL.cluster { subscriptions[TypeURL.endpoints]?.sent = [:] }
+        if type == TypeURL.listener { subscriptions[TypeURL.routes]?.sent = [:] }
       }
-      guard let found = response(type, subscription, set) ?? owed(type, subscription) else {
-        continue
-      }
-      pushes.append(send(found, type, &subscription))
-      subscriptions[type] = subscription
-      // A proxy waits for the endpoints of every cluster that it was sent, and for the routes of
-      // every listener, whether it had them before or not.
-      if type == TypeURL.cluster { subscriptions[TypeURL.endpoints]?.sent = [:] }
-      if type == TypeURL.listener { subscriptions[TypeURL.routes]?.sent = [:] }
+      // What names these must not come before they can be used: a proxy that has been sent clusters
+      // asks for their endpoints, and accepts them then.
+      if TypeURL.wildcard.contains(type), subscription.isAwaitingAnswer { holdsBack = true }
     }
     return pushes
   }

@@ -110,14 +110,18 @@ package final class XDSClient {
 
   private func takeTurn() {
     isTurnPlanned = false
-    for type in ResourceType.inOrder where toTell.contains(type) { send(type, .change) }
-    toTell = []
+    tellChanges()
     let replay = toReplay
     toReplay = []
     for (type, id, name) in replay {
       guard let list = watches[type], let set = list.latest(named: name) else { continue }
       _ = list.watcher(id, named: name)?.update(set)
     }
+  }
+
+  private func tellChanges() {
+    for type in ResourceType.inOrder where toTell.contains(type) { send(type, .change) }
+    toTell = []
   }
 
   private func send(_ type: ResourceType, _ occasion: DiscoveryState.Occasion) {
@@ -251,6 +255,9 @@ extension XDSClient: RPCPersistentStreamHandler {
     let outcome = deliver(answer, type)
     let isAccepted = outcome.reasons.isEmpty
     states[type]?.received(answer, isAccepted: isAccepted, inForce: outcome.inForce)
+    // As Envoy does: whoever hears that clusters are accepted has been asked for their endpoints.
+    toTell.remove(type)
+    tellChanges()
     send(
       type, isAccepted ? .acceptance : .refusal(outcome.reasons.joined(separator: "\n")))
   }

@@ -179,14 +179,31 @@ struct StateOfTheWorldTests {
     #expect(try stream.ask(TypeURL.cluster) == ["cds#2 a"])
   }
 
-  @Test("listeners wait for clusters that cannot be sent yet")
+  @Test("listeners wait for clusters that have not been accepted yet")
   func makeBeforeBreak() throws {
     var stream = Stream(.stateOfTheWorld, "cds a=1 lds l=1")
     #expect(try stream.ask(TypeURL.cluster) == ["cds#1 a"])
     #expect(try stream.ask(TypeURL.listener) == ["lds#2 l"])
     #expect(try stream.ask(TypeURL.listener, nonce: "2") == [])
     #expect(stream.publish("cds a=1 b=1 lds l=2") == [])
-    #expect(try stream.ask(TypeURL.cluster, nonce: "1") == ["cds#3 a b", "lds#4 l"])
+    #expect(try stream.ask(TypeURL.cluster, nonce: "1") == ["cds#3 a b"])
+    #expect(try stream.ask(TypeURL.endpoints, "b") == ["eds#4 b"])
+    #expect(try stream.ask(TypeURL.cluster, nonce: "3") == ["lds#5 l"])
+  }
+
+  @Test("routes wait for clusters and listeners that have not been accepted yet")
+  func routesLast() throws {
+    var stream = Stream(.stateOfTheWorld, "cds a=1 lds l=1 rds r=1")
+    _ = try stream.ask(TypeURL.cluster)
+    _ = try stream.ask(TypeURL.cluster, nonce: "1")
+    _ = try stream.ask(TypeURL.listener)
+    // Asked for, they come.
+    #expect(try stream.ask(TypeURL.routes, "r") == ["rds#3 r"])
+    _ = try stream.ask(TypeURL.listener, nonce: "2")
+    _ = try stream.ask(TypeURL.routes, "r", nonce: "3")
+    #expect(stream.publish("cds a=1 b=1 lds l=2 rds r=2") == ["cds#4 a b"])
+    #expect(try stream.ask(TypeURL.cluster, nonce: "4") == ["lds#5 l"])
+    #expect(try stream.ask(TypeURL.listener, nonce: "5") == ["rds#6 r"])
   }
 
   @Test("clients that name listeners and clusters get those")

@@ -4,17 +4,21 @@ import Testing
 
 @Suite("Where resources come from")
 struct ConfigSourceCheckerTests {
-  private func problems(_ source: Envoy_Config_Core_V3_ConfigSource) -> [String] {
+  private func problems(
+    _ source: Envoy_Config_Core_V3_ConfigSource, hasADS: Bool = true
+  ) -> [String] {
     let diagnostics = Diagnostics(files: ["x"])
-    ConfigSourceChecker(diagnostics: diagnostics).check(source, at: .root.field("config_source"))
+    ConfigSourceChecker(diagnostics: diagnostics, hasADS: hasADS).check(
+      source, at: .root.field("config_source"))
     return diagnostics.rendered
   }
 
-  @Test("an aggregated stream is refused by name, because the proxy has none yet")
+  @Test("the aggregated stream is refused where the bootstrap does not say where it leads")
   func aggregated() {
-    let found = problems(.with { $0.ads = .init() })
+    #expect(problems(.with { $0.ads = .init() }) == [])
+    let found = problems(.with { $0.ads = .init() }, hasADS: false)
     #expect(found.count == 1)
-    #expect(found[0].contains("config_source.ads: only fairlead-control takes this so far"))
+    #expect(found[0].contains("config_source.ads: the bootstrap has no dynamic_resources.ads"))
   }
 
   @Test("a file has to be there")

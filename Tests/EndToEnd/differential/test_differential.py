@@ -112,7 +112,8 @@ ELSEWHERE = (
     r"|Listener\.continue_on"
     # Where connections were going: test_original_dst.py.
     r"|Cluster\.(original_dst_lb_config|OriginalDstLbConfig\.|cleanup_interval)"
-    # What comes while the process runs: dynamic/.
+    # What comes while the process runs: dynamic/, mesh/.
+    r"|core\.v3\.(ApiConfigSource|GrpcService|ControlPlane)\."
     r"|\.(Rds|ConfigSource|PathConfigSource|WatchedDirectory|DiscoveryResponse)\."
     r"|Cluster\.ignore_health_on_host_removal|HttpConnectionManager\.rds|Cluster\.(eds_cluster_config|EdsClusterConfig\.)"
     r"|Bootstrap\.(dynamic_resources|DynamicResources\.)"
