@@ -7,7 +7,8 @@ import Testing
 @Suite("Every field")
 struct EveryFieldTests {
   static let files = [
-    "ads.yaml", "dynamic.yaml", "everything.yaml", "listeners.yaml", "more.yaml", "own.yaml", "tls.yaml",
+    "ads.yaml", "dynamic.yaml", "everything.yaml", "listeners.yaml", "more.yaml", "own.yaml",
+    "tls.yaml",
   ]
 
   private func load(_ file: String) -> LoadedBootstrap {

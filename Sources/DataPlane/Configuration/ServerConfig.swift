@@ -159,7 +159,8 @@ extension ServerConfig {
       + clusters.map { $0.compiled.config.value.http.maxResponseHeaders }
     return ServerConfig(
       bootstrap: bootstrap, tree: loaded.tree, store: store, clusters: clusters,
-      controlPlane: controlPlane, listeners: listeners, managers: compiler.managers, runtime: context.runtime,
+      controlPlane: controlPlane, listeners: listeners, managers: compiler.managers,
+      runtime: context.runtime,
       layers: context.layers, context: context,
       callManager: callManager, logWriter: writer, tls: context.tls, overload: overload,
       maxFields: max(fields.max() ?? 100, 100))

@@ -92,7 +92,8 @@ extension Server {
     let settings = cluster.compiled.config
     let channel = RPCChannel(
       RPCRuntime(loop: loop), authority: control.authority,
-      connectMilliseconds: settings.value.connectTimeout, keepalive: settings.value.http.http2Keepalive
+      connectMilliseconds: settings.value.connectTimeout,
+      keepalive: settings.value.http.http2Keepalive
     ) { [weak self] in
       self?.addressOfControlPlane(control.cluster)
     }
