@@ -79,8 +79,8 @@ let package = Package(
     floor(
       "Upstream",
       [
-        "HTTPCodec", "HTTPModel", "Engine", "Telemetry", "ResourceModel", "Resources", "CAres",
-        "CLinux", protobuf,
+        "HTTPCodec", "HTTPModel", "Inspection", "Engine", "Telemetry", "ResourceModel", "Resources",
+        "CAres", "CLinux", protobuf,
       ]),
     floor("GRPC", ["HTTPCodec", "HTTPModel", "Engine", "CLinux"]),
   ] + plugins.map(plugin) + [
@@ -124,7 +124,9 @@ let package = Package(
         "Routing", "HTTPModel", "Engine", "Telemetry", "Resources", "ResourceModel", "CFilterABI",
         protobuf,
       ]),
-    tests("Upstream", ["Upstream", "Engine", "Telemetry", "Resources", "ResourceModel"]),
+    tests(
+      "Upstream",
+      ["Upstream", "Inspection", "Engine", "Telemetry", "Resources", "ResourceModel"]),
     tests("MeshServer", ["MeshServer", "GRPC", "Engine", "ResourceModel", protobuf]),
     tests(
       "XDSClient",

@@ -13,6 +13,8 @@ package struct ProxyHeader: BitwiseCopyable {
   package let byteCount: Int
   /// Nil where the proxy speaks for itself (`LOCAL`), or does not know: the connection is as it seems.
   package let addresses: Addresses?
+  /// What version 2 tells besides addresses: whole TLVs, a view into what was inspected.
+  package var tlvs = Bytes.empty
 
   package struct Addresses: BitwiseCopyable {
     package let source: SocketAddress
@@ -107,9 +109,9 @@ package struct ProxyHeader: BitwiseCopyable {
     guard transport == 1, family == 1 || family == 2 else { return .malformed }
     let width = family == 1 ? 4 : 16
     let data = bytes[fixedBytes, total]
-    guard length >= 2 * width + 4, hasWholeTLVs(data.dropFirst(2 * width + 4)) else {
-      return .malformed
-    }
+    guard length >= 2 * width + 4 else { return .malformed }
+    let tlvs = data.dropFirst(2 * width + 4)
+    guard ProxyTLVs(tlvs).areWhole else { return .malformed }
     let ports = data.dropFirst(2 * width)
     let source = SocketAddress(
       ipBytes: data[0, width], port: UInt16(ports[0]) << 8 | UInt16(ports[1]))
@@ -119,18 +121,6 @@ package struct ProxyHeader: BitwiseCopyable {
     return .found(
       ProxyHeader(
         version: .v2, byteCount: total,
-        addresses: Addresses(source: source, destination: destination)))
-  }
-
-  /// Each TLV lies within the header (§2.2.7).
-  private static func hasWholeTLVs(_ bytes: Bytes) -> Bool {
-    var rest = bytes
-    while !rest.isEmpty {
-      guard rest.count >= 3 else { return false }
-      let length = 3 + (Int(rest[1]) << 8 | Int(rest[2]))
-      guard length <= rest.count else { return false }
-      rest = rest.dropFirst(length)
-    }
-    return true
+        addresses: Addresses(source: source, destination: destination), tlvs: tlvs))
   }
 }

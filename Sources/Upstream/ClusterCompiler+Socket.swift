@@ -1,4 +1,5 @@
 import Engine
+import Inspection
 import ResourceModel
 import Resources
 import SwiftProtobuf
@@ -38,27 +39,47 @@ extension ClusterCompiler {
     return SourceBinding(address: source, isFree: config.freebind.value, options: options)
   }
 
-  /// `ProxyProtocolUpstreamTransport` around plain bytes; anything else within is refused, because a
-  /// handshake comes before it is known whose request the connection carries.
-  func proxyHeader(
-    _ cluster: Message, speaks: UpstreamProtocol, at path: ConfigPath
-  ) -> ProxyHeaderVersion? {
-    let place = path.field("transport_socket").field("typed_config")
+  /// `ProxyProtocolUpstreamTransport`; what is within is compiled where transport sockets are.
+  func announcement(_ cluster: Message, at path: ConfigPath) -> Ref<ProxyAnnouncement>? {
     guard case .typedConfig(let any)? = cluster.transportSocket.configType,
       let message = try? ProxyTransport(unpackingAny: any)
     else { return nil }
-    let raw = "/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
-    if case .typedConfig(let inner)? = message.transportSocket.configType,
-      inner.typeURL.hasSuffix(raw)
-    {
-      if speaks.mayBeHTTP2 {
+    let config = message.config
+    let place = path.field("transport_socket").field("typed_config").field("config")
+    // Version 1 has no room for TLVs: as in Envoy none are sent with it.
+    return .configured(
+      ProxyAnnouncement(
+        version: config.version == .v2 ? .v2 : .v1,
+        passed: config.hasPassThroughTlvs
+          ? ProxyTLVTypes(config.passThroughTlvs) : ProxyTLVTypes(),
+        added: .configured(added(config.addedTlvs, at: place.field("added_tlvs")))))
+  }
+
+  /// TLVs as they are on the wire.
+  private func added(_ tlvs: [Envoy_Config_Core_V3_TlvEntry], at path: ConfigPath) -> [UInt8] {
+    var added: [UInt8] = []
+    for (index, tlv) in tlvs.enumerated() {
+      let count = tlv.value.count
+      guard count > 0, count <= UInt16.max else {
         diagnostics.error(
-          at: place, "HTTP/2 carries many clients' requests on one connection; keep HTTP/1")
+          at: path.index(index).field("value"),
+          count > 0 ? "a TLV holds 65535 bytes, found \(count)" : "missing")
+        continue
       }
-      return message.config.version == .v2 ? .v2 : .v1
+      added.append(UInt8(truncatingIfNeeded: tlv.type))
+      added.append(UInt8(truncatingIfNeeded: count >> 8))
+      added.append(UInt8(truncatingIfNeeded: count))
+      added += tlv.value
     }
-    diagnostics.error(
-      at: place.field("transport_socket"), "the PROXY protocol needs a RawBuffer behind it here")
-    return nil
+    return added
+  }
+}
+
+extension ProxyTLVTypes {
+  /// `pass_through_tlvs`, of a listener filter or of a cluster.
+  package init(_ config: Envoy_Config_Core_V3_ProxyProtocolPassThroughTLVs) {
+    self.init()
+    if config.matchType == .includeAll { self = .all }
+    for type in config.tlvType { insert(UInt8(truncatingIfNeeded: type)) }
   }
 }

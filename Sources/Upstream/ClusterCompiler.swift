@@ -53,7 +53,7 @@ package struct ClusterCompiler {
         http: http,
         keepalive: keepalive(cluster),
         source: source(cluster, at: path),
-        proxyHeader: proxyHeader(cluster, speaks: http.speaks, at: path),
+        announcement: announcement(cluster, at: path),
         firstFamily: eyeballs.firstAddressFamilyVersion.family,
         firstFamilyCount: eyeballs.hasFirstAddressFamilyCount
           ? Int(eyeballs.firstAddressFamilyCount.value) : 1,

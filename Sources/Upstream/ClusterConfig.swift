@@ -65,8 +65,8 @@ package struct ClusterConfig: BitwiseCopyable {
   package let keepalive: KeepaliveOptions?
   /// Where connections begin; nil: where the kernel lets them.
   package let source: SourceBinding?
-  /// Each connection begins with the PROXY protocol's header of this version.
-  package let proxyHeader: ProxyHeaderVersion?
+  /// What each connection says before anything else.
+  package let announcement: Ref<ProxyAnnouncement>?
   /// The family of the first address tried; nil takes that of the first address.
   package let firstFamily: AddressFamily?
   /// How many addresses of that family go before the first of the other.
@@ -95,12 +95,6 @@ package struct ClusterConfig: BitwiseCopyable {
   package func limits(_ priority: RequestPriority) -> BreakerLimits {
     priority == .high ? highLimits : defaultLimits
   }
-}
-
-/// The PROXY protocol's two forms.
-package enum ProxyHeaderVersion: UInt8, BitwiseCopyable {
-  case v1
-  case v2
 }
 
 /// A route's priority: which set of circuit breakers a request meets.

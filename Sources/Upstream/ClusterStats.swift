@@ -17,6 +17,9 @@ package struct ClusterStats {
   package let bindErrors: CounterID
   /// `original_dst_host_invalid`: a request's field named no address. Only of an ORIGINAL_DST cluster.
   package let invalidDestinations: CounterID?
+  /// `upstream.proxyprotocol.v2_tlvs_exceed_max_length`: a header had no room for something. Only of a
+  /// cluster whose connections begin with one.
+  package let longAnnouncements: CounterID?
   /// Response headers dropped, and responses refused, because of an underscore in a name.
   package let droppedUnderscoreHeaders: CounterID
   package let refusedUnderscoreResponses: CounterID
@@ -160,6 +163,9 @@ extension ClusterStats {
     bindErrors = names.counter("bind_errors")
     invalidDestinations =
       cluster.destination == nil ? nil : names.counter("original_dst_host_invalid")
+    longAnnouncements =
+      cluster.announcement == nil
+      ? nil : names.counter("upstream.proxyprotocol.v2_tlvs_exceed_max_length")
     droppedUnderscoreHeaders = names.counter("http1.dropped_headers_with_underscores")
     refusedUnderscoreResponses = names.counter(
       "http1.requests_rejected_with_underscores_in_headers")

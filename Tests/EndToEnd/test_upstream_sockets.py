@@ -180,11 +180,7 @@ def test_one_port_serves_many_connections(proxy_kind):
 
 
 REFUSED = {
-    "TLS within": (proxied("V1", inner={"name": "tls", "typed_config": {
-        "@type": f"{_SOCKETS}.tls.v3.UpstreamTlsContext"}}), "transport_socket"),
     "a name for an address": (source("localhost"), "source_address"),
-    "added TLVs": (proxied(config={"version": "V2", "added_tlvs": [{"type": 1, "value": "eA=="}]}),
-                   "added_tlvs"),
 }
 
 

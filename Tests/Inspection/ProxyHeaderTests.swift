@@ -121,6 +121,66 @@ struct ProxyHeaderTests {
     #expect(Self.told(Self.v2(Self.ipv4 + tlv)) == "v2 36 10.0.0.1:4660 10.0.0.2:80")
   }
 
+  /// Type and value of each.
+  static func tlvs(_ bytes: [UInt8]) -> [String] {
+    lend(bytes) { lent in
+      guard let header = ProxyHeader.inspect(lent).finding else { return [] }
+      return ProxyTLVs(header.tlvs).map { "\($0.type) \($0.value.string)" }
+    }
+  }
+
+  @Test("what version 2 tells besides addresses is lent, one by one")
+  func tlvsOfVersion2() {
+    let tlv: [UInt8] = [1, 0, 2, 0x68, 0x32, 4, 0, 0, 1, 0, 1, 0x78]
+    #expect(Self.tlvs(Self.v2(Self.ipv4 + tlv)) == ["1 h2", "4 ", "1 x"])
+    #expect(Self.tlvs(Self.v2(family: 0x21, Self.ipv6 + tlv)) == ["1 h2", "4 ", "1 x"])
+    #expect(Self.tlvs(Self.v2(Self.ipv4)) == [])
+    // Whoever speaks for itself tells nothing of anybody.
+    #expect(Self.tlvs(Self.v2(command: 0x20, Self.ipv4 + tlv)) == [])
+  }
+
+  @Test("the longest header that a length can say is read, and every type that a byte can say")
+  func longest() {
+    let value = [UInt8](repeating: 0x61, count: 65535 - Self.ipv4.count - 3)
+    let header = Self.v2(Self.ipv4 + [255] + UInt16(value.count).bytes + value)
+    #expect(Self.told(header).hasPrefix("v2 65551 "))
+    #expect(Self.tlvs(header).first?.utf8.count == 4 + value.count)
+    let empty: [UInt8] = (UInt8.min...UInt8.max).flatMap { type -> [UInt8] in [type, 0, 0] }
+    #expect(Self.tlvs(Self.v2(Self.ipv4 + empty)).count == 256)
+  }
+
+  @Test("TLVs that nobody has checked end before one that is cut off")
+  func cutOff() {
+    let bytes: [UInt8] = [1, 0, 1, 9, 2, 0, 5, 1, 2]
+    for count in 0...bytes.count {
+      let found = lend(Array(bytes[..<count])) { ProxyTLVs($0).map(\.type) }
+      #expect(found == (count < 4 ? [] : [1]))
+    }
+  }
+
+  @Test("a set of types holds what it was given")
+  func types() {
+    var types = ProxyTLVTypes()
+    #expect(types.isEmpty && !types.contains(0))
+    types.insert(255)
+    #expect(types.contains(255) && !types.contains(254) && !types.isEmpty)
+    #expect(ProxyTLVTypes.all.contains(0) && ProxyTLVTypes.all.contains(255))
+  }
+
+  @Test("a header has room for as many TLVs as its length can say, and for none without addresses")
+  func room() {
+    func address(_ ip: String) -> SocketAddress {
+      SocketAddress(ip: ip, port: 1) ?? SocketAddress()
+    }
+    func room(_ version: ProxyHeader.Version, _ source: String, _ destination: String) -> Int {
+      ProxyHeader.roomForTLVs(version, from: address(source), to: address(destination))
+    }
+    #expect(room(.v2, "1.2.3.4", "1.2.3.5") == 65535 - 12)
+    #expect(room(.v2, "::1", "::2") == 65535 - 36)
+    #expect(room(.v2, "1.2.3.4", "::2") == 0)
+    #expect(room(.v1, "1.2.3.4", "1.2.3.5") == 0)
+  }
+
   @Test("a proxy that speaks for itself changes nothing")
   func local() {
     #expect(Self.told(Self.v2(command: 0x20, Self.ipv4)) == "v2 28")

@@ -17,6 +17,15 @@ private func number<Finding>(_ outcome: Inspected<Finding>, _ found: (Finding) -
   }
 }
 
+/// What TLVs take, with what each says of itself.
+private func told(_ tlvs: Bytes) -> Int {
+  ProxyTLVs(tlvs).reduce(0) { total, tlv in
+    precondition(
+      tlv.whole.count == tlv.value.count + ProxyTLV.prefixBytes, "a value and its prefix")
+    return total + tlv.whole.count
+  }
+}
+
 private func outcomes(_ bytes: Bytes) -> [Int] {
   [
     number(ClientHello.inspect(bytes, limit: 4096)) { hello in
@@ -30,7 +39,8 @@ private func outcomes(_ bytes: Bytes) -> [Int] {
     },
     number(ProxyHeader.inspect(bytes)) { header in
       precondition(header.byteCount <= bytes.count, "no more is taken than there is")
-      return header.byteCount
+      precondition(told(header.tlvs) == header.tlvs.count, "TLVs are whole")
+      return header.byteCount + header.tlvs.count * 65_536
     },
     number(HTTPOpening.inspect(bytes, limit: 256)) { $0.name.count },
   ]

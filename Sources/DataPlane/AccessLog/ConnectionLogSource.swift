@@ -10,6 +10,9 @@ protocol LoggedConnection: LoggedExchange {
   /// On the monotonic clock, in nanoseconds.
   var openedAt: UInt64 { get }
 
+  /// What a proxy in front of us told of it.
+  var told: ConnectionTLVs? { get }
+
   /// A fact about the connection; nil for anything else.
   func connectionValue(of field: LogField, _ scratch: inout ByteSink) -> LogValue?
 }
@@ -31,7 +34,7 @@ extension LoggedConnection {
   }
 
   func metadata(_ kind: LogMetadata, _ path: LogPath, scratch: inout ByteSink) -> LogValue {
-    .absent
+    told?.logValue(kind, path, &scratch) ?? .absent
   }
 
   func value(of field: LogField, scratch: inout ByteSink) -> LogValue {
@@ -58,7 +61,7 @@ extension LoggedConnection {
   var isHealthCheck: Bool { false }
 
   func matches(_ matcher: Ref<HeaderMatcher>) -> Bool { matcher.value.matches(HeaderMap()) }
-  func metadata(_ space: Bytes, _ key: Bytes) -> Bytes? { nil }
+  func metadata(_ space: Bytes, _ key: Bytes) -> Bytes? { told?.text(space, key) }
 }
 
 /// A connection that is about to be closed.
@@ -70,6 +73,7 @@ struct ConnectionLogSource: LoggedConnection {
   var loop: EventLoop { connection.loop }
   var openedAt: UInt64 { connection.value.openedAt }
   var responseFlags: ResponseFlags { connection.value.flags }
+  var told: ConnectionTLVs? { connection.value.told }
 
   func connectionValue(of field: LogField, _ scratch: inout ByteSink) -> LogValue? {
     switch field {
@@ -98,6 +102,7 @@ struct UnmatchedConnectionLogSource: LoggedConnection {
 
   var openedAt: UInt64 { loop.now }
   var responseFlags: ResponseFlags { .noRouteFound }
+  var told: ConnectionTLVs? { facts.told }
 
   func connectionValue(of field: LogField, _ scratch: inout ByteSink) -> LogValue? {
     switch field {

@@ -1,7 +1,9 @@
 import Engine
+import Inspection
 import ResourceModel
 import Resources
 import SwiftProtobuf
+import Upstream
 
 /// Compiles a listener's filters.
 struct ListenerFilterCompiler {
@@ -71,7 +73,27 @@ struct ListenerFilterCompiler {
           allowsAbsence: message.allowRequestsWithoutProxyProtocol,
           allowsV1: !message.disallowedVersions.contains(.v1),
           allowsV2: !message.disallowedVersions.contains(.v2),
+          passed: message.hasPassThroughTlvs
+            ? ProxyTLVTypes(message.passThroughTlvs) : ProxyTLVTypes(),
+          rules: .configured(rules(message.rules)),
           stats: .init(prefix: message.statPrefix, in: context.store))))
+  }
+
+  /// Of several rules for one type, the last counts (as in Envoy).
+  private func rules(_ messages: [ProxyMessage.Rule]) -> [ProxyTLVRule] {
+    var rules: [UInt32: ProxyTLVRule] = [:]
+    for message in messages {
+      let names = message.onTlvPresent
+      rules[message.tlvType] =
+        message.hasOnTlvPresent
+        ? ProxyTLVRule(
+          type: UInt8(truncatingIfNeeded: message.tlvType),
+          space: .configured(
+            names.metadataNamespace.isEmpty
+              ? "envoy.filters.listener.proxy_protocol" : names.metadataNamespace),
+          key: .configured(names.key)) : nil
+    }
+    return Array(rules.values)
   }
 }
 

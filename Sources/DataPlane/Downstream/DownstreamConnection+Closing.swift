@@ -181,6 +181,7 @@ extension Ref where Value == DownstreamConnection {
     if reset { value.closeType = "LocalReset" }
     if let listener = value.listener { log(to: listener) }
     countClosed()
+    leavePools()
     connection.close(on: loop, reset: reset)
     if let block = value.filterNumbers {
       loop.state.value.blocks.release(block)
@@ -195,6 +196,7 @@ extension Ref where Value == DownstreamConnection {
       let downstream = unsafe Downstream(raw: raw)
       guard let worker = downstream.value.worker else { return }
       downstream.value.listener?.letGo()
+      downstream.leavePools()
       downstream.value.reset()
       worker.value.downstreams.release(downstream)
     }

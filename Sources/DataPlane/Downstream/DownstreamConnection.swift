@@ -49,6 +49,10 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var local = SocketAddress()
   /// It was redirected to us, or a proxy in front of us says so: `local` is not our own address.
   var isRestored = false
+  /// What a proxy in front of us told besides addresses.
+  var told: ConnectionTLVs?
+  /// Pools whose connections say that they are for this client.
+  var ownPools: Ref<HostPool>?
   /// The client's address as text; of a Unix client nothing.
   var remoteText = AddressText()
   /// The same as x-forwarded-for shall have it.
@@ -167,6 +171,7 @@ extension Ref where Value == DownstreamConnection {
     value.directRemote = facts.directRemote
     value.local = facts.local
     value.isRestored = facts.isRestored
+    value.told = facts.told
     guard unsafe connection.open(fd, on: worker.value.loop, events: Self.events, owner: raw) else {
       return false
     }

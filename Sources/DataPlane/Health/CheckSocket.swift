@@ -60,12 +60,7 @@ final class CheckSocket {
     if !secure(connection) { end() }
   }
 
-  func send(_ bytes: [UInt8]) {
-    unsafe bytes.withUnsafeBufferPointer { buffer in
-      guard let base = buffer.baseAddress else { return }
-      unsafe connection.write(Bytes(base: base, count: buffer.count), on: loop)
-    }
-  }
+  func send(_ bytes: [UInt8]) { connection.write(bytes, on: loop) }
 
   func close() { connection.close(on: loop) }
 

@@ -87,15 +87,35 @@ final class ClusterHealthChecks: HostChecker {
 
   var isSecured: Bool { all.tlsSource(of: config) != nil }
 
-  /// Puts TLS between a connection and its socket, where the cluster speaks it. False when out of
-  /// memory.
-  func secure(_ connection: Ref<Connection>, hostname: Bytes) -> Bool {
-    guard let place = tlsPlace() else { return true }
+  /// A connection has to be prepared, by TLS or by a PROXY header.
+  var isPreparing: Bool { isSecured || config.value.announcement != nil }
+
+  /// Puts TLS between a connection and its socket, where the cluster speaks it, and a PROXY header in
+  /// front. False when out of memory.
+  func prepare(_ connection: Ref<Connection>, to address: SocketAddress, hostname: Bytes) -> Bool {
+    let header = announcement(on: connection, to: address)
+    guard let place = tlsPlace() else {
+      connection.write(header, on: loop)
+      return true
+    }
     let secured = SecureHandle.client(
-      place, fd: connection.value.fd, hostname: hostname, protocols: check.protocols.copy)
+      place, fd: connection.value.fd, hostname: hostname, protocols: check.protocols.copy,
+      prelude: header)
     guard let secured else { return false }
     unsafe connection.secure(SecureConnection.transport, context: secured.raw)
     return true
+  }
+
+  /// We speak for ourselves (as in Envoy): version 2 has a word for it, and version 1 names our own
+  /// address.
+  private func announcement(on connection: Ref<Connection>, to address: SocketAddress) -> [UInt8] {
+    guard let announcement = config.value.announcement else { return [] }
+    var client = AnnouncedClient()
+    if announcement.value.version == .v1 {
+      client.remote = ListenSocket.localAddress(of: connection.value.fd)
+      client.local = address
+    }
+    return announcement.value.header(for: client).bytes
   }
 
   private func tlsPlace() -> Ref<TLSPlace>? {

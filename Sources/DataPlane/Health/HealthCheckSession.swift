@@ -98,7 +98,9 @@ final class HealthCheckSession {
     case .http, .tcp: break
     }
     guard !socket.isOpen else { return askOnSocket() }
-    socket.connect(to: address) { cluster.secure($0, hostname: host.value.hostname) }
+    socket.connect(to: address) {
+      cluster.prepare($0, to: address, hostname: host.value.hostname)
+    }
   }
 
   var channel: RPCChannel {
@@ -116,11 +118,13 @@ final class HealthCheckSession {
     case .tcp: break
     }
     // The channel belongs to the session, and closes its connections when that stops.
-    let secure = { [unowned self] in cluster.secure($0, hostname: host.value.hostname) }
+    let prepare = { [unowned self] in
+      cluster.prepare($0, to: address, hostname: host.value.hostname)
+    }
     return RPCChannel(
       cluster.rpc, authority: String(decoding: name, as: UTF8.self),
       connectMilliseconds: cluster.check.timeout, userAgent: Self.userAgent,
-      secure: cluster.isSecured ? secure : nil
+      secure: cluster.isPreparing ? prepare : nil
     ) { [address] in address }
   }
 

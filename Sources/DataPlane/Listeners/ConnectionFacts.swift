@@ -14,6 +14,8 @@ struct ConnectionFacts {
   /// The protocol that a plain connection's first bytes announce.
   var opening: HTTPOpening?
   var hello: ClientHello?
+  /// What a proxy in front of us told besides addresses.
+  var told: ConnectionTLVs?
   /// The connection was meant for another address than the one it reached: `local` says which.
   private(set) var isRestored = false
   /// The listener for that address may take it over.

@@ -62,11 +62,16 @@ enum ListenerFilter: BitwiseCopyable {
     let allowsAbsence: Bool
     let allowsV1: Bool
     let allowsV2: Bool
+    /// What is kept for endpoints, and what for logs and filters.
+    let passed: ProxyTLVTypes
+    let rules: Table<ProxyTLVRule>
     let stats: Stats
 
     struct Stats {
       let absenceAllowed: CounterID
       let absenceRefused: CounterID
+      /// Headers with mistakes, of all listeners.
+      let error: CounterID
       let v1: VersionStats
       let v2: VersionStats
 
@@ -75,6 +80,7 @@ enum ListenerFilter: BitwiseCopyable {
         let scope = prefix.isEmpty ? "proxy_proto." : "proxy_proto.\(prefix)."
         absenceAllowed = store.counter(scope + "not_found_allowed")
         absenceRefused = store.counter(scope + "not_found_disallowed")
+        error = store.counter("downstream_cx_proxy_proto_error")
         v1 = VersionStats(scope: scope + "versions.v1.", in: store)
         v2 = VersionStats(scope: scope + "versions.v2.", in: store)
       }
@@ -181,6 +187,7 @@ extension Ref where Value == ListenerFilter.ProxyProtocol {
     case .malformed:
       // Only version 2 begins with a line's end.
       stats.add(bytes[0] == 13 ? value.stats.v2.error : value.stats.v1.error)
+      stats.add(value.stats.error)
       return .close
     case .found(let header):
       let isV1 = header.version == .v1
@@ -194,6 +201,9 @@ extension Ref where Value == ListenerFilter.ProxyProtocol {
       if let addresses = header.addresses {
         facts.remote = addresses.source
         if !(facts.local == addresses.destination) { facts.restore(addresses.destination) }
+      }
+      if !header.tlvs.isEmpty {
+        facts.told = ConnectionTLVs(header.tlvs, passing: value.passed, noting: value.rules)
       }
       return .pass(taking: header.byteCount)
     }

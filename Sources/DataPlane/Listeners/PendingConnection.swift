@@ -129,6 +129,7 @@ extension Ref where Value == PendingConnection {
     value.timer = .none
     value.registration = nil
     value.fd = -1
+    value.facts.told = nil
     let listener = self.listener
     worker.value.pendings.release(self)
     listener.letGo()

@@ -11,10 +11,30 @@ struct SecureConnection: ~Copyable {
   let place: Ref<TLSPlace>
   fileprivate var facts: TLSFacts?
   fileprivate var hasFailed = false
+  /// What goes to the socket before TLS does, and how much of it has gone.
+  fileprivate var prelude: [UInt8]
+  fileprivate var preludeSent = 0
+  private let fd: Int32
 
-  init(_ session: consuming TLSSession, place: Ref<TLSPlace>) {
+  init(
+    _ session: consuming TLSSession, place: Ref<TLSPlace>, fd: Int32, prelude: [UInt8] = []
+  ) {
     self.session = session
     self.place = place
+    self.fd = fd
+    self.prelude = prelude
+  }
+
+  /// 0 when nothing is left to send, or an errno, negated.
+  fileprivate mutating func sendPrelude() -> Int {
+    while preludeSent < prelude.count {
+      let n = unsafe prelude.span.extracting(preludeSent...).withUnsafeBufferPointer {
+        unsafe fl_send(fd, $0.baseAddress, $0.count)
+      }
+      guard n > 0 else { return n }
+      preludeSent += n
+    }
+    return 0
   }
 
   /// The functions through which the engine drives it.
@@ -37,9 +57,10 @@ extension Ref where Value == SecureConnection {
   ///   - asked: what the requests say that the connection is for.
   ///   - speaks: the HTTP that ALPN offers where the configuration names nothing; nil: something else.
   ///   - protocols: what to ask for by ALPN in place of what connections for requests do.
+  ///   - prelude: bytes that go to the socket before the handshake does.
   static func client(
     _ place: Ref<TLSPlace>, fd: Int32, hostname: Bytes, asked: RequestedName = RequestedName(),
-    speaks: UpstreamProtocol? = nil, protocols: [UInt8]? = nil
+    speaks: UpstreamProtocol? = nil, protocols: [UInt8]? = nil, prelude: [UInt8] = []
   ) -> SecureHandle? {
     let names = place.value.client
     let name = names.serverName(of: hostname, asked: asked)
@@ -50,13 +71,13 @@ extension Ref where Value == SecureConnection {
         required: asked.required.copy, offer: speaks?.offer ?? [], protocols: protocols,
         cache: place.value.sessions)
     else { return nil }
-    return .immortal(SecureConnection(session, place: place))
+    return .immortal(SecureConnection(session, place: place, fd: fd, prelude: prelude))
   }
 
   /// A server's connection; nil when out of memory.
   static func server(_ place: Ref<TLSPlace>, fd: Int32) -> SecureHandle? {
     guard let session = TLSSession.server(place.value.context, fd: fd) else { return nil }
-    return .immortal(SecureConnection(session, place: place))
+    return .immortal(SecureConnection(session, place: place, fd: fd))
   }
 
   fileprivate func release() {
@@ -68,6 +89,8 @@ extension Ref where Value == SecureConnection {
   // MARK: Driving
 
   fileprivate func handshake() -> Int {
+    let step = value.sendPrelude()
+    guard step == 0 else { return step }
     switch value.session.handshake() {
     case .done:
       value.place.value.count(finished: value.session)

@@ -11,7 +11,6 @@ struct TransportSocketCompiler {
   let store: StatsStore
   let sources: TLSSources
 
-  /// Is the cluster compiler's.
   private typealias ProxyTransport =
     Envoy_Extensions_TransportSockets_ProxyProtocol_V3_ProxyProtocolUpstreamTransport
 
@@ -21,9 +20,8 @@ struct TransportSocketCompiler {
   func compile(
     _ cluster: Envoy_Config_Cluster_V3_Cluster, config: Ref<ClusterConfig>, at path: ConfigPath
   ) {
-    let place = path.field("transport_socket").field("typed_config")
-    guard cluster.hasTransportSocket, let any = content(cluster.transportSocket, at: place),
-      !any.isA(ProxyTransport.self)
+    var place = path.field("transport_socket").field("typed_config")
+    guard cluster.hasTransportSocket, let any = upstreamContent(cluster.transportSocket, at: &place)
     else {
       guard config.value.http.speaks == .negotiated, !diagnostics.hasError(at: place) else {
         return
@@ -55,6 +53,18 @@ struct TransportSocketCompiler {
       .upstream(message), at: place, scope: "cluster.\(config.value.statName.string).",
       diagnostics, in: store)
     if let source { config.value.security = Int32(truncatingIfNeeded: sources.add(source)) }
+  }
+
+  /// A cluster's, without a PROXY header in front, which is the cluster compiler's.
+  private func upstreamContent(
+    _ socket: Envoy_Config_Core_V3_TransportSocket, at path: inout ConfigPath
+  ) -> Google_Protobuf_Any? {
+    guard let any = content(socket, at: path), any.isA(ProxyTransport.self) else {
+      return content(socket, at: path)
+    }
+    path = path.field("transport_socket").field("typed_config")
+    guard let message = try? ProxyTransport(unpackingAny: any) else { return nil }
+    return content(message.transportSocket, at: path)
   }
 
   /// A filter chain's; nil for plain bytes, and after a mistake.

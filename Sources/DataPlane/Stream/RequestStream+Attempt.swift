@@ -45,8 +45,11 @@ extension Ref where Value == RequestStream {
       value.request.position = value.slotCount
       value.request.headPassed = true
     }
-    worker.pool(for: entry, of: cluster, asked: asked, speaks: spoken(to: cluster))
-      .acquire(for: self)
+    let isAnnounced = cluster.value.config.value.announcement != nil
+    worker.pool(
+      for: entry, of: cluster, asked: asked, speaks: spoken(to: cluster),
+      client: isAnnounced ? value.downstream : nil
+    ).acquire(for: self)
   }
 
   /// What the endpoint is to be spoken to in; a request of our own is HTTP/1's, as in Envoy.

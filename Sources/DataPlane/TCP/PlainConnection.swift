@@ -27,6 +27,8 @@ struct PlainConnection: ~Copyable, Pooled {
   /// The connection's other end.
   var directRemote = SocketAddress()
   var local = SocketAddress()
+  /// What a proxy in front of us told besides addresses.
+  var told: ConnectionTLVs?
   var id: UInt64 = 0
   var openedAt: UInt64 = 0
   var hasEnded = false
@@ -66,6 +68,7 @@ extension Ref where Value == PlainConnection {
     value.refusal = refusal
     value.remote = facts.remote
     value.directRemote = facts.directRemote
+    value.told = facts.told
     value.local = facts.local
     value.id = worker.value.nextConnectionID()
     value.openedAt = loop.now

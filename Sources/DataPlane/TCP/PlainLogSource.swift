@@ -9,6 +9,7 @@ struct PlainLogSource: LoggedConnection {
 
   var loop: EventLoop { plain.loop }
   var openedAt: UInt64 { plain.value.openedAt }
+  var told: ConnectionTLVs? { plain.value.told }
   var responseFlags: ResponseFlags { plain.value.refusal?.flags ?? ResponseFlags() }
 
   func connectionValue(of field: LogField, _ scratch: inout ByteSink) -> LogValue? {

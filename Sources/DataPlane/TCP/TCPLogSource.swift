@@ -33,7 +33,7 @@ struct TCPLogSource: LoggedExchange {
   }
 
   func metadata(_ kind: LogMetadata, _ path: LogPath, scratch: inout ByteSink) -> LogValue {
-    .absent
+    session.value.told?.logValue(kind, path, &scratch) ?? .absent
   }
 
   func value(of field: LogField, scratch: inout ByteSink) -> LogValue {
@@ -135,5 +135,7 @@ struct TCPLogSource: LoggedExchange {
   var isHealthCheck: Bool { false }
 
   func matches(_ matcher: Ref<HeaderMatcher>) -> Bool { matcher.value.matches(HeaderMap()) }
-  func metadata(_ space: Bytes, _ key: Bytes) -> Bytes? { nil }
+  func metadata(_ space: Bytes, _ key: Bytes) -> Bytes? {
+    session.value.told?.text(space, key)
+  }
 }

@@ -36,6 +36,8 @@ struct TCPSession: ~Copyable, Pooled {
   /// It was redirected to us, or a proxy in front of us says so: `local` is not our own address.
   var isRestored = false
   var serverName = ClientHello.Text()
+  /// What a proxy in front of us told besides addresses.
+  var told: ConnectionTLVs?
   var id: UInt64 = 0
   /// What `%STREAM_ID%` shows.
   var uuid: RandomUUID?
@@ -127,6 +129,7 @@ extension Ref where Value == TCPSession {
     value.directRemote = facts.directRemote
     value.local = facts.local
     value.isRestored = facts.isRestored
+    value.told = facts.told
     if let hello = facts.hello { value.serverName = hello.serverName }
     value.downstream.highWatermark = listener.value.config.value.bufferLimit
     value.id = worker.value.nextConnectionID()
@@ -331,9 +334,10 @@ extension Ref where Value == TCPSession {
     value.upstreamSecured = nil
     guard let place = worker.value.tls.place(ofCluster: security) else { return true }
     let hostname = value.host?.value.hostname ?? .empty
-    guard let secured = SecureHandle.client(place, fd: value.upstream.fd, hostname: hostname) else {
-      return false
-    }
+    guard
+      let secured = SecureHandle.client(
+        place, fd: value.upstream.fd, hostname: hostname, prelude: announcement)
+    else { return false }
     unsafe upstream.secure(SecureConnection.transport, context: secured.raw)
     value.upstreamSecured = secured
     return true
@@ -351,12 +355,14 @@ extension Ref where Value == TCPSession {
     value.phase = .relaying
     value.lastActivity = loop.now
     countConnected()
-    if let version = value.cluster?.value.config.value.proxyHeader {
-      ProxyHeader.lend(version, from: value.remote, to: value.local) {
-        upstream.write($0, on: loop)
-      }
-    }
+    if value.upstreamSecured == nil { upstream.write(announcement, on: loop) }
     downstream.resumeReading(on: loop)
+  }
+
+  /// What the endpoint is told of the client, in front of everything.
+  private var announcement: [UInt8] {
+    let client = AnnouncedClient(remote: value.remote, local: value.local, told: value.told)
+    return value.cluster?.announcement(of: client, stats) ?? []
   }
 
   /// This endpoint cannot be reached: another attempt, or the end.

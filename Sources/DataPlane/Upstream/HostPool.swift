@@ -7,7 +7,8 @@ import Upstream
 
 /// What one worker keeps for one host: its idle connections, the last used first, and the requests
 /// that wait for one. A cluster whose requests say whom TLS asks for, or what is spoken, has a pool for
-/// each (`HostPools.swift`).
+/// each; one whose connections say whom they are for, a pool for each client's connection
+/// (`HostPools.swift`).
 @safe
 struct HostPool: ~Copyable {
   let worker: Ref<Worker>
@@ -22,6 +23,12 @@ struct HostPool: ~Copyable {
   let asked: RequestedName
   // SAFETY: what `asked` looks at; freed with the pool.
   private let askedMemory: UnsafeMutablePointer<UInt8>?
+  /// The client's connection whose requests alone it carries; nil when it carries any, or that is gone.
+  fileprivate(set) var client: Downstream?
+  /// What its connections say first.
+  let announcement: [UInt8]
+  /// The next pool of the same client.
+  var nextOfClient: Ref<HostPool>?
   /// The host's next pool, used less recently.
   var next: Ref<HostPool>?
   /// It is among the host's pools; one that is not is used up and then freed.
@@ -46,8 +53,11 @@ struct HostPool: ~Copyable {
 
   init(
     worker: Ref<Worker>, cluster: Ref<ClusterView>, host: Ref<Host>, entry: HostEntry,
-    asked: RequestedName, speaks: UpstreamProtocol
+    asked: RequestedName, speaks: UpstreamProtocol, client: Downstream?
   ) {
+    self.client = client
+    announcement = cluster.announcement(
+      of: client?.announced ?? AnnouncedClient(), worker.value.stats)
     self.worker = worker
     self.cluster = cluster
     self.host = host
@@ -68,9 +78,12 @@ struct HostPool: ~Copyable {
 
   /// A request that says this, to be sent so, may use its connections.
   @inline(__always)
-  func serves(_ asked: RequestedName, _ speaks: UpstreamProtocol) -> Bool {
-    self.speaks == speaks && self.asked.isSame(as: asked)
+  func serves(_ asked: RequestedName, _ speaks: UpstreamProtocol, _ client: Downstream?) -> Bool {
+    self.speaks == speaks && self.client == client && self.asked.isSame(as: asked)
   }
+
+  /// There may be any number of such pools: it goes with its last connection.
+  fileprivate var isPassing: Bool { asked.isGiven || client != nil }
 
   /// Takes over the addresses of a newer snapshot.
   mutating func adopt(_ entry: HostEntry) {
@@ -335,7 +348,7 @@ extension Ref where Value == HostPool {
     stats.record(ids.value.connections.lengthTime, lifetime)
     value.host.value.add(.connectionsActive, -1, worker: value.worker.value.index)
     // A place has become free: whoever was kept from connecting by the limit may do so now.
-    if value.pending > value.connecting || value.isLeaving || value.asked.isGiven { tidyLater() }
+    if value.pending > value.connecting || value.isLeaving || value.isPassing { tidyLater() }
   }
 
   // MARK: Membership
@@ -347,6 +360,17 @@ extension Ref where Value == HostPool {
       if upstream.value.session != nil { roomChanged(upstream) } else { upstream.close() }
     }
     tidyLater()
+  }
+
+  /// Nobody has a use for its connections any more.
+  func clientLeft() {
+    value.client = nil
+    if value.isListed {
+      value.worker.unlist(self)
+      value.isListed = false
+      value.next = nil
+    }
+    leaveCluster()
   }
 
   /// The host is in the latest snapshot, perhaps with other addresses.
@@ -367,12 +391,13 @@ extension Ref where Value == HostPool {
   private func tidy() {
     value.isAwaited = false
     connectIfNeeded()
-    guard value.isLeaving || value.asked.isGiven, value.connections == 0, value.pending == 0,
+    guard value.isLeaving || value.isPassing, value.connections == 0, value.pending == 0,
       !value.isAwaited
     else { return }
     let host = value.host
     let worker = value.worker.value.index
     if value.isListed { value.worker.unlist(self) }
+    value.client?.forget(self)
     // Nothing names the pool any more: streams wait in it, connections belong to it, and there are
     // none of either.
     unsafe pointer.deinitialize(count: 1)

@@ -1,33 +1,38 @@
 import Engine
 import Upstream
 
-// The pools of a host on one worker: one, or one for each name that requests ask for and each
-// protocol. They are a list
-// that hangs on the host, the last used first.
+// The pools of a host on one worker: one, or one for each name that requests ask for, each protocol
+// and each client that connections say they are for. They are a list that hangs on the host, the last
+// used first.
 extension Ref where Value == Worker {
-  /// Pools of one host. Names come from requests, and each takes memory and connections: beyond this the
-  /// pool that was not used for longest is given up, which costs its next request a handshake.
+  /// Pools of one host. Names and clients come from outside, and each takes memory and connections:
+  /// beyond this the pool that was not used for longest is given up, which costs its next request a
+  /// connection.
   private static var poolsPerHost: Int { 256 }
 
-  /// The pool of a host for what a request says of TLS and is to be spoken, made when it is first asked for.
+  /// The pool of a host for what a request says of TLS, what is to be spoken, and whom connections are
+  /// announced to be for; made when it is first asked for.
+  /// - Parameter client: nil where connections are announced for nobody.
   @inline(__always)
   func pool(
     for entry: HostEntry, of cluster: Ref<ClusterView>, asked: RequestedName,
-    speaks: UpstreamProtocol
+    speaks: UpstreamProtocol, client: Downstream?
   ) -> Ref<HostPool> {
-    if let first = firstPool(of: entry.host), first.value.serves(asked, speaks) { return first }
-    return otherPool(for: entry, of: cluster, asked: asked, speaks: speaks)
+    if let first = firstPool(of: entry.host), first.value.serves(asked, speaks, client) {
+      return first
+    }
+    return otherPool(for: entry, of: cluster, asked: asked, speaks: speaks, client: client)
   }
 
   private func otherPool(
     for entry: HostEntry, of cluster: Ref<ClusterView>, asked: RequestedName,
-    speaks: UpstreamProtocol
+    speaks: UpstreamProtocol, client: Downstream?
   ) -> Ref<HostPool> {
     let first = firstPool(of: entry.host)
     var count = first == nil ? 0 : 1
     var before = first
     while let pool = before?.value.next {
-      if pool.value.serves(asked, speaks) {
+      if pool.value.serves(asked, speaks, client) {
         before?.value.next = pool.value.next
         pool.value.next = first
         setFirstPool(pool, of: entry.host)
@@ -46,7 +51,8 @@ extension Ref where Value == Worker {
     let pool = Ref<HostPool>.immortal(
       HostPool(
         worker: self, cluster: cluster, host: entry.host, entry: entry, asked: asked,
-        speaks: speaks))
+        speaks: speaks, client: client))
+    client?.remember(pool)
     pool.value.next = first
     setFirstPool(pool, of: entry.host)
     return pool

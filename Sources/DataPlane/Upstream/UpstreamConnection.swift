@@ -146,6 +146,7 @@ extension Ref where Value == UpstreamConnection {
       connection.keepAlive(
         probes: keepalive.probes, idleSeconds: keepalive.time, intervalSeconds: keepalive.interval)
     }
+    if value.secured == nil { connection.write(pool.value.announcement, on: loop) }
     return 0
   }
 
@@ -156,7 +157,7 @@ extension Ref where Value == UpstreamConnection {
     guard
       let secured = SecureHandle.client(
         place, fd: value.connection.fd, hostname: hostname, asked: pool.value.asked,
-        speaks: pool.value.speaks)
+        speaks: pool.value.speaks, prelude: pool.value.announcement)
     else { return false }
     unsafe connection.secure(SecureConnection.transport, context: secured.raw)
     value.secured = secured
@@ -205,9 +206,6 @@ extension Ref where Value == UpstreamConnection {
       capacityUsed()
       return .http2(opened)
     }
-    if let version = pool.value.cluster.value.config.value.proxyHeader {
-      announce(stream, version)
-    }
     value.stream = stream
     value.phase = .head
     value.requests &+= 1
@@ -215,15 +213,6 @@ extension Ref where Value == UpstreamConnection {
     value.keepAlive = true
     value.interims = 0
     return .http1(self)
-  }
-
-  /// Says for whose request the connection is; it carries no other.
-  private func announce(_ stream: Ref<RequestStream>, _ version: ProxyHeaderVersion) {
-    let client = stream.value.downstream
-    ProxyHeader.lend(
-      version, from: client?.value.remote ?? SocketAddress(),
-      to: client?.value.local ?? SocketAddress()
-    ) { write($0) }
   }
 
   @inline(__always)
@@ -470,9 +459,8 @@ extension Ref where Value == UpstreamConnection {
     value.stream = nil
     let limit = pool.value.cluster.value.config.value.http.maxRequestsPerConnection ?? 0
     let exhausted = limit > 0 && value.requests >= limit
-    let isAnnounced = pool.value.cluster.value.config.value.proxyHeader != nil
     let mayContinue =
-      value.keepAlive && value.requestSent && !isAnnounced && !leftover && !exhausted
+      value.keepAlive && value.requestSent && !leftover && !exhausted
       && value.stash == nil
       && !value.connection.mayBeDead && value.connection.queuedBytes == 0
     if exhausted { pool.countMaxRequests() }

@@ -40,11 +40,11 @@ envoy.config.core.v3.HttpProtocolOptions max_connection_duration_jitter=8
 envoy.config.core.v3.KeepaliveSettings connection_idle_interval=4
 envoy.config.core.v3.Metadata typed_filter_metadata=2
 envoy.config.core.v3.Node dynamic_parameters=12 user_agent_name=6 user_agent_version=7 user_agent_build_version=8 extensions=9 client_features=10 listening_addresses=11
-envoy.config.core.v3.ProxyProtocolConfig pass_through_tlvs=2 added_tlvs=3
 envoy.config.core.v3.SocketAddress named_port=4 resolver_name=5 ipv4_compat=6 network_namespace_filepath=7
 envoy.config.core.v3.SocketAddress.Protocol UDP=1
 envoy.config.core.v3.SocketOption type=7
 envoy.config.core.v3.SubstitutionFormatString formatters=6
+envoy.config.core.v3.TlvEntry format_string=3
 envoy.config.endpoint.v3.ClusterLoadAssignment named_endpoints=5 policy=4
 envoy.config.endpoint.v3.Endpoint observability_name=5
 envoy.config.endpoint.v3.Endpoint.HealthCheckConfig address=3
@@ -78,7 +78,7 @@ envoy.extensions.filters.http.grpc_stats.v3.FilterConfig emit_filter_state=1
 envoy.extensions.filters.http.header_mutation.v3.Mutations query_parameter_mutations=3 response_trailers_mutations=4 request_trailers_mutations=5 formatters=6
 envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit descriptors=8 stage=9 local_cluster_rate_limit=16 vh_rate_limits=13 always_consume_default_token_bucket=14 rate_limits=17 max_dynamic_descriptors=18 enable_retry_after_header=19
 envoy.extensions.filters.http.router.v3.Router start_child_span=2 upstream_log=3 upstream_log_options=9 suppress_grpc_request_failure_code_stats=7 upstream_http_filters=8 reject_connect_request_early_data=10
-envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol rules=1 pass_through_tlvs=3 tlv_location=6
+envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol tlv_location=6
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector enable_ja3_fingerprinting=1 enable_ja4_fingerprinting=3 initial_read_buffer_size=2
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager scoped_routes=31 tracing=7 http1_safe_max_connection_duration=58 http3_protocol_options=44 scheme_header_transformation=48 stream_flush_timeout=59 access_log_flush_interval=54 flush_access_log_on_new_request=55 access_log_options=56 original_ip_detection_extensions=46 early_header_mutation_extensions=52 forward_client_cert_matcher=60 represent_ipv4_remote_address_as_ipv4_mapped_ipv6=20 request_id_extension=36 path_normalization_options=43 proxy_status_config=49 typed_header_validation_config=50 append_local_overload=57 add_proxy_protocol_connection_state=53 drain_timeout_jitter=62 forward_proto_config=61 record_route_resolution_stats=63
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType HTTP3=3

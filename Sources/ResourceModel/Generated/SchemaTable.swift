@@ -138,9 +138,20 @@ oneof address required
 2 envoy.config.core.v3.Pipe pipe oneof=0
 message envoy.config.core.v3.ProxyProtocolConfig
 1 envoy.config.core.v3.ProxyProtocolConfig.Version version
+2 envoy.config.core.v3.ProxyProtocolPassThroughTLVs pass_through_tlvs
+3 []envoy.config.core.v3.TlvEntry added_tlvs
 enum envoy.config.core.v3.ProxyProtocolConfig.Version
 0 V1
 1 V2
+message envoy.config.core.v3.ProxyProtocolPassThroughTLVs
+1 envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType match_type
+2 []uint32 tlv_type items.lt=256
+enum envoy.config.core.v3.ProxyProtocolPassThroughTLVs.PassTLVsMatchType
+0 INCLUDE_ALL
+1 INCLUDE
+message envoy.config.core.v3.TlvEntry
+1 uint32 type lt=256
+2 bytes value
 message envoy.config.core.v3.SocketOption
 oneof value required
 1 string description
@@ -984,9 +995,17 @@ message envoy.extensions.filters.http.router.v3.Router
 message envoy.extensions.filters.listener.http_inspector.v3.HttpInspector
 message envoy.extensions.filters.listener.original_dst.v3.OriginalDst
 message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol
+1 []envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule rules
 2 bool allow_requests_without_proxy_protocol
+3 envoy.config.core.v3.ProxyProtocolPassThroughTLVs pass_through_tlvs
 4 []envoy.config.core.v3.ProxyProtocolConfig.Version disallowed_versions
 5 string stat_prefix
+message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair
+1 string metadata_namespace
+2 string key min_len=1
+message envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.Rule
+1 uint32 tlv_type lt=256
+2 envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol.KeyValuePair on_tlv_present
 message envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector
 5 google.protobuf.UInt32Value max_client_hello_size gt=255 lte=16384
 4 bool close_connection_on_client_hello_parsing_errors

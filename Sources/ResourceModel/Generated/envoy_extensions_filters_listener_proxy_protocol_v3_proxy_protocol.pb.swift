@@ -27,7 +27,18 @@ package nonisolated struct Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_Pr
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
+  package var rules: [Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.Rule] = []
+
   package var allowRequestsWithoutProxyProtocol: Bool = false
+
+  package var passThroughTlvs: Envoy_Config_Core_V3_ProxyProtocolPassThroughTLVs {
+    get {_passThroughTlvs ?? Envoy_Config_Core_V3_ProxyProtocolPassThroughTLVs()}
+    set {_passThroughTlvs = newValue}
+  }
+  /// Returns true if `passThroughTlvs` has been explicitly set.
+  package var hasPassThroughTlvs: Bool {self._passThroughTlvs != nil}
+  /// Clears the value of `passThroughTlvs`. Subsequent reads from it will return its default value.
+  package mutating func clearPassThroughTlvs() {self._passThroughTlvs = nil}
 
   package var disallowedVersions: [Envoy_Config_Core_V3_ProxyProtocolConfig.Version] = []
 
@@ -35,7 +46,46 @@ package nonisolated struct Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_Pr
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
+  package nonisolated struct KeyValuePair: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var metadataNamespace: String = String()
+
+    package var key: String = String()
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+  }
+
+  package nonisolated struct Rule: Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var tlvType: UInt32 = 0
+
+    package var onTlvPresent: Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.KeyValuePair {
+      get {_onTlvPresent ?? Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.KeyValuePair()}
+      set {_onTlvPresent = newValue}
+    }
+    /// Returns true if `onTlvPresent` has been explicitly set.
+    package var hasOnTlvPresent: Bool {self._onTlvPresent != nil}
+    /// Clears the value of `onTlvPresent`. Subsequent reads from it will return its default value.
+    package mutating func clearOnTlvPresent() {self._onTlvPresent = nil}
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+
+    fileprivate var _onTlvPresent: Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.KeyValuePair? = nil
+  }
+
   package init() {}
+
+  fileprivate var _passThroughTlvs: Envoy_Config_Core_V3_ProxyProtocolPassThroughTLVs? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -44,7 +94,7 @@ fileprivate nonisolated let _protobuf_package = "envoy.extensions.filters.listen
 
 nonisolated extension Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ProxyProtocol"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{2}allow_requests_without_proxy_protocol\0\u{4}\u{2}disallowed_versions\0\u{3}stat_prefix\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}rules\0\u{3}allow_requests_without_proxy_protocol\0\u{3}pass_through_tlvs\0\u{3}disallowed_versions\0\u{3}stat_prefix\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -52,7 +102,9 @@ nonisolated extension Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyPr
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.rules) }()
       case 2: try { try decoder.decodeSingularBoolField(value: &self.allowRequestsWithoutProxyProtocol) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._passThroughTlvs) }()
       case 4: try { try decoder.decodeRepeatedEnumField(value: &self.disallowedVersions) }()
       case 5: try { try decoder.decodeSingularStringField(value: &self.statPrefix) }()
       default: break
@@ -61,9 +113,19 @@ nonisolated extension Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyPr
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if !self.rules.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.rules, fieldNumber: 1)
+    }
     if self.allowRequestsWithoutProxyProtocol != false {
       try visitor.visitSingularBoolField(value: self.allowRequestsWithoutProxyProtocol, fieldNumber: 2)
     }
+    try { if let v = self._passThroughTlvs {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
     if !self.disallowedVersions.isEmpty {
       try visitor.visitPackedEnumField(value: self.disallowedVersions, fieldNumber: 4)
     }
@@ -74,9 +136,85 @@ nonisolated extension Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyPr
   }
 
   package static func ==(lhs: Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol, rhs: Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol) -> Bool {
+    if lhs.rules != rhs.rules {return false}
     if lhs.allowRequestsWithoutProxyProtocol != rhs.allowRequestsWithoutProxyProtocol {return false}
+    if lhs._passThroughTlvs != rhs._passThroughTlvs {return false}
     if lhs.disallowedVersions != rhs.disallowedVersions {return false}
     if lhs.statPrefix != rhs.statPrefix {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.KeyValuePair: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.protoMessageName + ".KeyValuePair"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}metadata_namespace\0\u{1}key\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.metadataNamespace) }()
+      case 2: try { try decoder.decodeSingularStringField(value: &self.key) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.metadataNamespace.isEmpty {
+      try visitor.visitSingularStringField(value: self.metadataNamespace, fieldNumber: 1)
+    }
+    if !self.key.isEmpty {
+      try visitor.visitSingularStringField(value: self.key, fieldNumber: 2)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.KeyValuePair, rhs: Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.KeyValuePair) -> Bool {
+    if lhs.metadataNamespace != rhs.metadataNamespace {return false}
+    if lhs.key != rhs.key {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.Rule: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.protoMessageName + ".Rule"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}tlv_type\0\u{3}on_tlv_present\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.tlvType) }()
+      case 2: try { try decoder.decodeSingularMessageField(value: &self._onTlvPresent) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    if self.tlvType != 0 {
+      try visitor.visitSingularUInt32Field(value: self.tlvType, fieldNumber: 1)
+    }
+    try { if let v = self._onTlvPresent {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.Rule, rhs: Envoy_Extensions_Filters_Listener_ProxyProtocol_V3_ProxyProtocol.Rule) -> Bool {
+    if lhs.tlvType != rhs.tlvType {return false}
+    if lhs._onTlvPresent != rhs._onTlvPresent {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -58,32 +58,38 @@ extension ByteSink {
     append(digit < 10 ? digit + UInt8(ascii: "0") : digit - 10 + UInt8(ascii: "a"))
   }
 
-  /// RFC 3629: no overlong forms, no surrogates, nothing beyond U+10FFFF.
   static func isValidUTF8(_ value: LogBytes) -> Bool {
-    let bytes = unsafe value.buffer
     var index = 0
-    while index < bytes.count {
-      let first = unsafe bytes[index]
-      let following: Int
-      var second: ClosedRange<UInt8> = 0x80...0xBF
-      switch first {
-      case ..<0x80: following = 0
-      case 0xC2...0xDF: following = 1
-      case 0xE0: (following, second) = (2, 0xA0...0xBF)
-      case 0xED: (following, second) = (2, 0x80...0x9F)
-      case 0xE1...0xEF: following = 2
-      case 0xF0: (following, second) = (3, 0x90...0xBF)
-      case 0xF4: (following, second) = (3, 0x80...0x8F)
-      case 0xF1...0xF3: following = 3
-      default: return false
-      }
-      guard index + following < bytes.count else { return false }
-      for offset in 0..<following {
-        let range = offset == 0 ? second : 0x80...0xBF
-        guard range.contains(unsafe bytes[index + 1 + offset]) else { return false }
-      }
-      index += 1 + following
+    while index < value.count {
+      let length = characterBytes(at: index, of: value)
+      guard length > 0 else { return false }
+      index += length
     }
     return true
+  }
+
+  /// The bytes of the character that begins there, or 0 where none does. RFC 3629: no overlong forms, no
+  /// surrogates, nothing beyond U+10FFFF.
+  package static func characterBytes(at index: Int, of value: LogBytes) -> Int {
+    let bytes = unsafe value.buffer
+    let following: Int
+    var second: ClosedRange<UInt8> = 0x80...0xBF
+    switch unsafe bytes[index] {
+    case ..<0x80: following = 0
+    case 0xC2...0xDF: following = 1
+    case 0xE0: (following, second) = (2, 0xA0...0xBF)
+    case 0xED: (following, second) = (2, 0x80...0x9F)
+    case 0xE1...0xEF: following = 2
+    case 0xF0: (following, second) = (3, 0x90...0xBF)
+    case 0xF4: (following, second) = (3, 0x80...0x8F)
+    case 0xF1...0xF3: following = 3
+    default: return 0
+    }
+    guard index + following < bytes.count else { return 0 }
+    for offset in 0..<following {
+      let range = offset == 0 ? second : 0x80...0xBF
+      guard range.contains(unsafe bytes[index + 1 + offset]) else { return 0 }
+    }
+    return 1 + following
   }
 }

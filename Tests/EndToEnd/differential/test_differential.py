@@ -102,7 +102,7 @@ ELSEWHERE = (
     r"envoy\.config\.bootstrap\.|envoy\.config\.core\.v3\.(Node|Locality|Pipe|Address\.pipe)"
     r"|RuntimeFeatureFlag\.|Listener\.ignore_global|envoy\.config\.overload\.|\.resource_monitors\."
     r"|envoy\.config\.metrics\.|\.(Stdout|Stderr)AccessLog|^fairlead\."
-    r"|SocketAddress\.protocol|core\.v3\.(ProxyProtocolConfig|BindConfig|SocketOption)|\.upstream_bind_config"
+    r"|SocketAddress\.protocol|core\.v3\.(ProxyProtocol(Config|PassThroughTLVs)|TlvEntry|BindConfig|SocketOption)|\.upstream_bind_config"
     r"|transport_sockets\.proxy_protocol\."
     # What a listener decides before HTTP: test_filter_chains.py.
     r"|FilterChain\.(name|filter_chain_match)|FilterChainMatch\.|\.ListenerFilter\."
