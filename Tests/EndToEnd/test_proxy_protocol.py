@@ -267,6 +267,20 @@ def test_tlvs_in_pieces(proxy_kind):
         assert upstream.heard[0].startswith(told(*TLVS))
 
 
+@pytest.mark.parametrize("size", [65536, 65537, 65551])
+def test_the_longest_header(proxy_kind, size):
+    """64 KiB pass, and what is longer ends the connection, which Envoy has room for."""
+    passes = size == 65536 or proxy_kind == "envoy"
+    port, opening = free_port(), told(tlv(1, b"a" * (size - 16 - 12 - 3)))
+    with Hearing() as upstream, Proxy(proxy_kind) as proxy:
+        proxy.start(bootstrap([listening("tcp", port, reader(**ALL))],
+                              [cluster("up", upstream.port, **to_endpoints(**ALL))], free_port()))
+        with connect(port) as client, contextlib.suppress(OSError):
+            client.sendall(opening + request_bytes())
+            client.recv(100)
+        assert [head.startswith(opening) for head in upstream.heard] == [True] * passes
+
+
 REFUSED = {
     "a type beyond 255": (reader(rules=[{"tlv_type": 256, "on_tlv_present": {"key": "k"}}]), {}, "tlv_type"),
     "a name without a key": (reader(rules=[{"tlv_type": 1, "on_tlv_present": {}}]), {}, "key"),

@@ -31,9 +31,11 @@ struct SecureConnection: ~Copyable {
       let n = unsafe prelude.span.extracting(preludeSent...).withUnsafeBufferPointer {
         unsafe fl_send(fd, $0.baseAddress, $0.count)
       }
-      guard n > 0 else { return n }
+      guard n > 0 else { return n < 0 ? n : -Int(EPIPE) }
       preludeSent += n
     }
+    prelude = []
+    preludeSent = 0
     return 0
   }
 
