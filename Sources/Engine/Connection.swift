@@ -52,7 +52,7 @@ package struct Connection: ~Copyable {
   @usableFromInline internal var queue = ByteQueue()
   @usableFromInline internal var readPauses: UInt8 = 0
   /// The last read was not short, or an event came since: reading again may bring something.
-  private var mayRead = false
+  var mayRead = false
   @usableFromInline internal var sawHangUp = false
   @usableFromInline internal var connecting = false
   @usableFromInline internal var writeFailed = false
@@ -69,8 +69,8 @@ package struct Connection: ~Copyable {
   private var turn: UInt32 = 0
   /// Bytes that may wait for the peer before its source is asked to pause.
   package var highWatermark = 1024 * 1024
-  @usableFromInline package private(set) var bytesRead: UInt64 = 0
-  @usableFromInline package private(set) var bytesWritten: UInt64 = 0
+  @usableFromInline package internal(set) var bytesRead: UInt64 = 0
+  @usableFromInline package internal(set) var bytesWritten: UInt64 = 0
   /// Where its bytes are counted with those of others, as they go.
   package var tally = ByteTally.none
 
@@ -369,7 +369,7 @@ extension Connection {
     }
   }
 
-  private mutating func enqueue(_ first: Bytes, _ second: Bytes, blocks: inout BlockPool) {
+  mutating func enqueue(_ first: Bytes, _ second: Bytes, blocks: inout BlockPool) {
     queue.append(first, from: &blocks)
     if !second.isEmpty { queue.append(second, from: &blocks) }
     if queue.count > highWatermark { aboveHigh = true }

@@ -56,6 +56,8 @@ package struct EventLoop: BitwiseCopyable {
     @usableFromInline package let receiveScratch: UnsafeMutablePointer<UInt8>
     /// Where heads are put together before they are sent at once.
     @usableFromInline package let sendScratch: UnsafeMutablePointer<UInt8>
+    /// Where bytes pass that go from socket to socket unseen.
+    var splicePipe = SplicePipe()
     /// Set while callbacks run, for a watchdog on another thread: the time at which this wake-up
     /// began, or 0 while waiting.
     package let busySince: Ref<fl_cell>

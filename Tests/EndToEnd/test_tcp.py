@@ -163,6 +163,17 @@ def test_bytes_arrive_whole_and_in_order(run, workers):
         assert failures == []
 
 
+def test_a_reader_that_stalls_misses_nothing(run):
+    """What the client's socket does not take of a bulk waits, and comes in its place."""
+    port = free_port()
+    sent = os.urandom(1 << 20) * 32
+    with Server(lambda peer: peer.sendall(sent)) as server:
+        proxy = run([listener(port, tcp())], [cluster("up", server.port)])
+        with connect(port) as client:
+            proxy.wait_stat("cluster.up.upstream_flow_control_paused_reading_total", 1)
+            assert receive_all(client) == sent
+
+
 @pytest.mark.unsanitized("keeps freed memory")
 def test_a_slow_reader_makes_the_sender_wait(run):
     """What is buffered stays within the limits, whatever the upstream has to say."""

@@ -228,6 +228,40 @@ static inline ssize_t fl_sendv(int fd, struct iovec *pieces, int count) {
   return n >= 0 ? n : -errno;
 }
 
+// ---- Bytes from one socket to another through a pipe, without copies
+
+typedef struct {
+  int reading;
+  int writing;
+} fl_pipe_ends;
+
+// Neither end blocks, or lives on in another program. Returns 0 or -errno. The kernel may grant less
+// than the capacity that is asked for.
+static inline int fl_pipe_open(fl_pipe_ends *ends, int capacity) {
+  int pair[2];
+  if (syscall(SYS_pipe2, pair, O_NONBLOCK | O_CLOEXEC) < 0) return -errno;
+  ends->reading = pair[0];
+  ends->writing = pair[1];
+  enum { set_pipe_size = 1031 };  // F_SETPIPE_SZ, a GNU extension.
+  (void)fcntl(pair[1], set_pipe_size, capacity);
+  return 0;
+}
+
+static inline ssize_t fl_splice(int from, int to, size_t count) {
+  enum { move = 1, nonblock = 2 };  // SPLICE_F_MOVE, SPLICE_F_NONBLOCK: GNU extensions.
+  ssize_t n;
+  do n = syscall(SYS_splice, from, NULL, to, NULL, count, move | nonblock);
+  while (n < 0 && errno == EINTR);
+  return n >= 0 ? n : -errno;
+}
+
+static inline ssize_t fl_pipe_read(int fd, void *bytes, size_t capacity) {
+  ssize_t n;
+  do n = read(fd, bytes, capacity);
+  while (n < 0 && errno == EINTR);
+  return n >= 0 ? n : -errno;
+}
+
 static inline int fl_shutdown_write(int fd) { return shutdown(fd, SHUT_WR) == 0 ? 0 : -errno; }
 
 // Makes close() send RST: how a truncated message is kept from passing as a whole one.

@@ -11,8 +11,11 @@ extension Ref where Value == TCPSession {
     var other: Side { self == .downstream ? .upstream : .downstream }
   }
 
-  /// Reads of one connection before the others have their turn.
-  private static var readsPerTurn: Int { 16 }
+  /// Bytes of one connection before the others have their turn; a short read counts as a whole one.
+  private static var bytesPerTurn: Int { 16 * EventLoop.scratchBytes }
+
+  /// Bytes at once that are worth a way of their own.
+  private static var bulk: Int { 32 * 1024 }
 
   func connection(_ side: Side) -> Ref<Connection> {
     side == .downstream ? downstream : upstream
@@ -21,15 +24,13 @@ extension Ref where Value == TCPSession {
   func readable(_ side: Side) {
     let source = connection(side)
     let sink = connection(side.other)
-    var reads = 0
+    var moved = 0
     while value.phase == .relaying, source.value.isOpen, !source.value.isReadPaused {
-      guard reads < Self.readsPerTurn else { return source.yieldReading(on: loop) }
-      reads += 1
-      let scratch = unsafe loop.state.value.receiveScratch
-      switch unsafe source.read(into: scratch, capacity: EventLoop.scratchBytes) {
+      guard moved < Self.bytesPerTurn else { return source.yieldReading(on: loop) }
+      switch move(side) {
       case .bytes(let n):
+        moved += max(n, EventLoop.scratchBytes)
         value.lastActivity = loop.now
-        sink.write(unsafe Bytes(base: UnsafePointer(scratch), count: n), on: loop)
         guard sink.value.isStillWritable else { return broke(side.other) }
         if sink.value.isAboveHighWatermark { pause(side) }
       case .wait: return
@@ -39,6 +40,37 @@ extension Ref where Value == TCPSession {
         let isEnd = side == .downstream && value.downstreamSecured?.endedWithoutGoodbye ?? false
         return isEnd ? ended(side) : broke(side)
       }
+    }
+  }
+
+  /// Passes on what waits on this side: in bulk, the kernel moves it; smaller pieces cost less when they
+  /// are copied.
+  private func move(_ side: Side) -> ReadOutcome {
+    let source = connection(side)
+    let sink = connection(side.other)
+    if isBulk(side), let outcome = sink.splice(from: source, on: loop) {
+      if case .bytes(let n) = outcome, n >= Self.bulk { return outcome }
+      setBulk(side, false)
+      return outcome
+    }
+    let scratch = unsafe loop.state.value.receiveScratch
+    let outcome = unsafe source.read(into: scratch, capacity: EventLoop.scratchBytes)
+    if case .bytes(let n) = outcome {
+      sink.write(unsafe Bytes(base: UnsafePointer(scratch), count: n), on: loop)
+      setBulk(side, n == EventLoop.scratchBytes)
+    }
+    return outcome
+  }
+
+  private func isBulk(_ side: Side) -> Bool {
+    side == .downstream ? value.downstreamIsBulk : value.upstreamIsBulk
+  }
+
+  private func setBulk(_ side: Side, _ isBulk: Bool) {
+    if side == .downstream {
+      value.downstreamIsBulk = isBulk
+    } else {
+      value.upstreamIsBulk = isBulk
     }
   }
 

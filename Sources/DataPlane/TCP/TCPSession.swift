@@ -82,6 +82,9 @@ struct TCPSession: ~Copyable, Pooled {
   /// That side is not read, because the other does not take what it said.
   var downstreamPaused = false
   var upstreamPaused = false
+  /// That side says more at once than one read takes.
+  var downstreamIsBulk = false
+  var upstreamIsBulk = false
   /// The upstream, and not we, brought its connection to an end.
   var upstreamEndedIt = false
 }
