@@ -182,6 +182,9 @@ private let rules: [Rule] = [
     F.headers(1, F.post, flags: F.endHeaders), F.data(1, "x"),
     F.raw(9, flags: F.endHeaders, stream: 1, F.block([("a", "b")]))),
   Rule(
+    "7", "an unknown error code in GOAWAY", .answer, F.headers(1),
+    F.raw(7, [0, 0, 0, 0, 0, 0, 0, 0xFF])),
+  Rule(
     "7", "an unknown error code in RST_STREAM", .pong, F.headers(1, F.post, flags: F.endHeaders),
     F.reset(1, 255), F.ping),
   Rule(

@@ -126,6 +126,24 @@ def test_h2load(run):
     assert "10000 succeeded, 0 failed, 0 errored" in done.stdout
 
 
+@pytest.mark.unsanitized("keeps freed memory")
+@pytest.mark.skipif(not shutil.which("h2load"), reason="apt install nghttp2-client")
+def test_h2load_leaves_nothing_behind(run):
+    """Memory is what it was after the first of many connections with many streams each."""
+    proxy, port, _ = run(reply(200, b"x" * 1000))
+
+    def load():
+        subprocess.run(
+            ["h2load", "-n", "20000", "-c", "50", "-m", "100", f"http://127.0.0.1:{port}/"],
+            capture_output=True, timeout=60, check=True)
+        until(lambda: proxy.stat("http.main.downstream_cx_active") == 0, 5, "no connection left")
+        return proxy.resident_kib()
+
+    first = load()
+    assert max(load() for _ in range(3)) - first < 2048
+    assert first < 64 * 1024
+
+
 def test_trailers_reach_http1_where_it_has_them(run):
     """Trailers of the request go on in the last chunk's place; those of the response come back."""
     def answer(exchange):
