@@ -75,6 +75,7 @@ def requests(first, second):
     yield "/routed", None, [(FIELD, "127.0.0.1:1")]
 
 
+@pytest.mark.unsanitized("counts the connections that one worker shares")
 def test_requests_go_where_they_were_going(proxy_kind):
     """Answers, log lines and statistics, for all that a destination may be known by."""
     told = {}

@@ -60,6 +60,7 @@ def run(proxy_kind, authority, upstream):
         proxy.stop()
 
 
+@pytest.mark.unsanitized("counts the connections that one worker shares")
 def test_requests_share_connections_by_name(run, upstream):
     proxy, port = run(auto_sni=True)
     for host in ("server.example", "a.wild.example", "SERVER.example:8443", "a.wild.example"):
@@ -68,6 +69,7 @@ def test_requests_share_connections_by_name(run, upstream):
     assert proxy.stat("cluster.up.upstream_cx_total") == 2
 
 
+@pytest.mark.unsanitized("counts the connections that one worker shares")
 def test_without_tls_names_are_nobodys_business(proxy_kind):
     """Who connects could otherwise choose how many connections there are, as with Envoy."""
     port = free_port()
@@ -80,6 +82,7 @@ def test_without_tls_names_are_nobodys_business(proxy_kind):
         assert proxy.stat("cluster.up.upstream_cx_total") == 1
 
 
+@pytest.mark.unsanitized("counts the connections that one worker shares")
 def test_an_address_is_not_asked_for(run, upstream):
     _, port = run(auto_sni=True)
     for host in ("127.0.0.1", "[::1]:80", "10.1.2.3:80"):
@@ -106,6 +109,7 @@ def test_the_name_is_the_one_that_the_route_gives(run, upstream, action, name):
     assert upstream.names == [name]
 
 
+@pytest.mark.unsanitized("counts the connections that one worker shares")
 def test_a_field_may_have_the_name(run, upstream):
     _, port = run(auto_sni=True, override_auto_sni_header="X-Name")
     for fields in ({"x-name": "a.wild.example:1"}, {}, {"x-name": ""}):
@@ -122,6 +126,7 @@ def test_the_certificate_has_to_name_whom_the_request_is_for(run, host, status):
     assert proxy.stat("cluster.up.ssl.fail_verify_san") == (0 if status == 200 else 1)
 
 
+@pytest.mark.unsanitized("counts the connections that one worker shares")
 def test_a_session_is_not_resumed_for_another_name(run, upstream):
     upstream.closes = True
     _, port = run(auto_san_validation=True, context={"max_session_keys": 4})
@@ -137,6 +142,7 @@ def test_a_name_that_tls_cannot_carry_fails_its_request_alone(run):
     assert fetch(port, host="server.example").status == 200
 
 
+@pytest.mark.unsanitized("counts the connections that one worker shares")
 def test_connections_for_many_names_are_bounded(run):
     proxy, port = run(auto_sni=True, limit=1000)
     for number in range(300):

@@ -89,6 +89,7 @@ def spoken(proxy):
     return tuple(proxy.stat(f"http.back.downstream_cx_http{n}_total") for n in (1, 2))
 
 
+@pytest.mark.unsanitized("counts the connections that one worker shares")
 @pytest.mark.parametrize("agrees, expected", [
     (["h2", "http/1.1"], (0, 1)), (["http/1.1", "h2"], (1, 0)), (["h2"], (0, 1)),
     (["http/1.1"], (1, 0)), ([], (1, 0))])
@@ -130,6 +131,7 @@ def test_an_upstream_that_agrees_to_http1_gets_a_connection_for_each_request(
         assert statuses == [200] * 4
 
 
+@pytest.mark.unsanitized("counts the connections that one worker shares")
 @pytest.mark.parametrize("tls", [False, True])
 def test_an_upstream_is_spoken_to_as_the_client_speaks(run, tls):
     proxy, port = run(speaking(use_downstream_protocol_config={}), ["h2", "http/1.1"], tls)

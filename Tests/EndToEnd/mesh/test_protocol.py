@@ -189,6 +189,7 @@ def test_what_is_no_grpc_is_answered_in_http(control, method, fields_, status):
     peer.close()
 
 
+@pytest.mark.unsanitized("keeps freed memory")
 def test_whoever_asks_without_reading_costs_no_memory(control):
     serving = control(*[ads_cluster(f"cluster-{index:04}" + "x" * 200) for index in range(1000)])
     path = SERVICE + "StreamAggregatedResources"
