@@ -5,6 +5,7 @@ manager. A PROXY header in front of a probe gives it any address, so that source
 need no network of their own.
 """
 
+import itertools
 import socket
 import ssl
 import struct
@@ -170,6 +171,48 @@ TABLES = {
         [], {"a": {"server_names": ["a.com"]}, "tls": {"transport_protocol": "tls"}}, "rest",
         [(hello("a.com"), "rest"), (plain(), "rest")]),
 }
+
+
+# The nine rules in the order in which they are asked, each with what it asks for.
+RULES = {
+    "destination port": {"destination_port": 81},
+    "destination range": {"prefix_ranges": cidr("10.0.0.0/8")},
+    "server name": {"server_names": ["a.com"]},
+    "transport protocol": {"transport_protocol": "tls"},
+    "application protocol": {"application_protocols": ["http/1.1"]},
+    "direct source": {"direct_source_prefix_ranges": cidr("127.0.0.2/32")},
+    "kind of source": {"source_type": "EXTERNAL"},
+    "source range": {"source_prefix_ranges": cidr("127.0.0.0/8", "172.16.0.0/12")},
+    "source port": {"source_ports": [7]},
+}
+
+
+def fitting(*rules):
+    """A probe that these rules fit, and of the others none but what comes with them."""
+    destination = "10.0.0.1" if "destination range" in rules else "11.0.0.1"
+    external, ranged = "kind of source" in rules, "source range" in rules
+    if external:
+        source = "172.16.0.1" if ranged else "9.9.9.9"
+    else:
+        source = "127.0.0.1" if ranged else destination
+    probe = {
+        "source": "127.0.0.2" if "direct source" in rules else "127.0.0.1",
+        "proxied": (source, 7 if "source port" in rules else 8, destination,
+                    81 if "destination port" in rules else 80)}
+    speaks_http1 = "application protocol" in rules
+    if {"server name", "transport protocol"} & set(rules):
+        name = "a.com" if "server name" in rules else "b.com"
+        return hello(name, ["http/1.1"] if speaks_http1 else ["h2"], **probe)
+    return plain(data=b"GET / HTTP/1.%d\r\nhost: a\r\n\r\n" % speaks_http1, **probe)
+
+
+# Whatever both rules of a pair fit, the one that is asked first decides.
+TABLES.update({
+    f"the {first} goes before the {second}": (
+        [PROXY, TLS, HTTP], {"before": RULES[first], "after": RULES[second]}, "rest",
+        [(fitting(first, second), "before"), (fitting(first), "before"),
+         (fitting(second), "after"), (fitting(), "rest")])
+    for first, second in itertools.combinations(RULES, 2)})
 
 
 def prefix(table, chain):
