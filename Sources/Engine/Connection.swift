@@ -117,7 +117,8 @@ extension Ref where Value == Connection {
   }
 
   /// Begins to connect; `connected` is called when that has ended, never from within this call.
-  /// Returns 0, or the errno of an attempt that failed at once.
+  /// Returns 0, or the errno of an attempt that failed at once; minus an errno when it is `source`, our
+  /// own end, that could not be had.
   package func connect(
     to address: SocketAddress, from source: SourceBinding? = nil, on loop: EventLoop,
     events: Ref<ConnectionEvents>, owner: UnsafeMutableRawPointer
@@ -129,7 +130,7 @@ extension Ref where Value == Connection {
       let prepared = source.prepare(fd, for: address)
       guard prepared == 0 else {
         _ = CLinux.close(fd)
-        return -prepared
+        return prepared
       }
     }
     let result = unsafe address.withKernelAddress { unsafe fl_connect(fd, $0, $1) }

@@ -31,7 +31,9 @@ package final class RPCChannel {
   private let connectMilliseconds: UInt64
   private let keepalive: HTTP2Keepalive
   private let userAgent: String
-  private let secure: ((Ref<Connection>) -> Bool)?
+  private let source: SourceBinding?
+  private let isSecured: Bool
+  private let prepare: ((Ref<Connection>) -> Bool)?
   private let address: () -> SocketAddress?
   private var connections: [ObjectIdentifier: RPCConnection] = [:]
 
@@ -40,20 +42,25 @@ package final class RPCChannel {
   ///   - keepalive: when the server is asked whether it is there; never, unless told otherwise,
   ///     because gRPC's own servers end connections that ask more often than every five minutes.
   ///   - userAgent: what we call ourselves.
-  ///   - secure: puts TLS between a connection that has just been opened and its socket; false when
-  ///     that fails. nil: the bytes are plain.
+  ///   - source: where connections begin; nil leaves that to the kernel.
+  ///   - isSecured: `prepare` puts TLS between, and calls say so.
+  ///   - prepare: what is done with a connection that has just been opened, before a byte has passed;
+  ///     false when that fails.
   ///   - address: where the server is, asked for every connection; nil when nobody knows.
   package init(
     _ runtime: RPCRuntime, authority: String, connectMilliseconds: UInt64 = 5000,
     keepalive: HTTP2Keepalive = HTTP2Keepalive(), userAgent: String = "fairlead",
-    secure: ((Ref<Connection>) -> Bool)? = nil, address: @escaping () -> SocketAddress?
+    source: SourceBinding? = nil, isSecured: Bool = false,
+    prepare: ((Ref<Connection>) -> Bool)? = nil, address: @escaping () -> SocketAddress?
   ) {
     self.runtime = runtime
     self.authority = authority
     self.connectMilliseconds = connectMilliseconds
     self.keepalive = keepalive
     self.userAgent = userAgent
-    self.secure = secure
+    self.source = source
+    self.isSecured = isSecured
+    self.prepare = prepare
     self.address = address
   }
 
@@ -93,7 +100,7 @@ package final class RPCChannel {
     return question
   }
 
-  private var scheme: String { secure == nil ? "http" : "https" }
+  private var scheme: String { isSecured ? "https" : "http" }
 
   private func begin(_ stream: RPCStream, _ fields: RPCFields, hasBody: Bool) {
     do throws(RPCStatus) {
@@ -112,7 +119,7 @@ package final class RPCChannel {
       throw RPCStatus(.unavailable, "\(authority) has no address")
     }
     let connection = RPCConnection(runtime, owner: self, peer: address, keepalive: keepalive)
-    guard connection.connect(within: connectMilliseconds, secure: secure) else {
+    guard connection.connect(within: connectMilliseconds, from: source, prepare: prepare) else {
       throw RPCStatus(.unavailable, "cannot connect to \(address.description)")
     }
     connections[ObjectIdentifier(connection)] = connection

@@ -73,11 +73,14 @@ final class RPCConnection {
   }
 
   /// Begins to connect; calls may be begun at once, and wait. False when it has failed at once.
-  func connect(within milliseconds: UInt64, secure: ((Ref<Connection>) -> Bool)? = nil) -> Bool {
+  func connect(
+    within milliseconds: UInt64, from source: SourceBinding? = nil,
+    prepare: ((Ref<Connection>) -> Bool)? = nil
+  ) -> Bool {
     let began = unsafe begin(.client) { socket, owner in
-      guard unsafe socket.connect(to: peer, on: loop, events: Self.socketEvents, owner: owner) == 0
-      else { return false }
-      return secure?(socket) ?? true
+      let error = unsafe socket.connect(
+        to: peer, from: source, on: loop, events: Self.socketEvents, owner: owner)
+      return error == 0 && prepare?(socket) ?? true
     }
     guard began else { return false }
     pingTimer.set(milliseconds: milliseconds) { [unowned self] in

@@ -58,8 +58,10 @@ package enum Defaults {
   package static let drainTimeout = Duration.seconds(5)
   /// `delayed_close_timeout`: how long the peer has to read our last answer.
   package static let delayedCloseTimeout = Duration.seconds(1)
-  /// `max_request_headers_kb`, and `max_response_headers_kb` of a cluster.
+  /// `max_request_headers_kb`, and `max_response_headers_kb` of a cluster that speaks HTTP/2.
   package static let maxHeadersKilobytes = 60
+  /// `max_response_headers_kb` of a cluster that speaks HTTP/1.
+  package static let maxHTTP1ResponseHeadersKilobytes = 80
   /// `max_headers_count`.
   package static let maxHeadersCount = 100
   /// `server_name`.
@@ -141,4 +143,13 @@ package enum Defaults {
   package static let healthCheckNoTrafficInterval: UInt64 = 60_000
   /// `happy_eyeballs_config.first_address_family_count`.
   package static let firstAddressFamilyCount = 1
+}
+
+extension Duration {
+  /// In milliseconds, rounded down.
+  package var wholeMilliseconds: UInt64 {
+    let (seconds, attoseconds) = components
+    return UInt64(max(seconds, 0)) &* 1000
+      &+ UInt64(max(attoseconds, 0) / 1_000_000_000_000_000)
+  }
 }

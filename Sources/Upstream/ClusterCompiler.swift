@@ -44,9 +44,10 @@ package struct ClusterCompiler {
         statName: .configured(Self.withoutColons(statName)),
         discovery: discovery(cluster),
         balancing: balancing(cluster, at: path),
-        connectTimeout: cluster.hasConnectTimeout ? cluster.connectTimeout.milliseconds : 5000,
+        connectTimeout: cluster.hasConnectTimeout
+          ? cluster.connectTimeout.milliseconds : Defaults.connectTimeout.wholeMilliseconds,
         connectionBufferLimit: cluster.hasPerConnectionBufferLimitBytes
-          ? Int(cluster.perConnectionBufferLimitBytes.value) : 1024 * 1024,
+          ? Int(cluster.perConnectionBufferLimitBytes.value) : Defaults.connectionBufferLimitBytes,
         displayName: cluster.altStatName.isEmpty ? name : .configured(cluster.altStatName),
         defaultLimits: limits.normal,
         highLimits: limits.high,
@@ -245,7 +246,8 @@ package struct ClusterCompiler {
     if common.hasMaxStreamDuration { options.maxStreamDuration = common.maxStreamDuration.limit }
     if common.hasMaxHeadersCount { options.maxResponseHeaders = Int(common.maxHeadersCount.value) }
     if common.hasMaxResponseHeadersKb {
-      options.maxResponseHeadBytes = Int(common.maxResponseHeadersKb.value) * 1024
+      options.maxHTTP1HeadBytes = Int(common.maxResponseHeadersKb.value) * 1024
+      options.maxHTTP2HeadBytes = options.maxHTTP1HeadBytes
     }
     options.maxRequestsPerConnection = requestsPerConnection(cluster, common, at: path)
     options.headersWithUnderscores =

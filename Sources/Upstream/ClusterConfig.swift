@@ -1,6 +1,7 @@
 import Engine
 import HTTPCodec
 import HTTPModel
+import Resources
 
 // Compiled once, read by every worker for as long as the cluster is in use: plain
 // values and handles, nothing that counts references. Times are milliseconds; nil means no limit.
@@ -161,12 +162,13 @@ package struct RetryBudget: BitwiseCopyable {
 
 /// HTTP towards a cluster.
 package struct UpstreamHTTPOptions: BitwiseCopyable {
-  package var idleTimeout: UInt64? = 3_600_000
+  package var idleTimeout: UInt64? = Defaults.connectionIdleTimeout.wholeMilliseconds
   package var maxConnectionDuration: UInt64?
   package var maxStreamDuration: UInt64?
   package var maxRequestsPerConnection: UInt64?
-  package var maxResponseHeaders = 100
-  package var maxResponseHeadBytes = 80 * 1024
+  package var maxResponseHeaders = Defaults.maxHeadersCount
+  package var maxHTTP1HeadBytes = Defaults.maxHTTP1ResponseHeadersKilobytes * 1024
+  package var maxHTTP2HeadBytes = Defaults.maxHeadersKilobytes * 1024
   /// Trailers pass in both directions instead of being dropped.
   package var enableTrailers = false
   package var headersWithUnderscores = UnderscoreHandling.allow
@@ -244,7 +246,7 @@ package struct DNSOptions: BitwiseCopyable {
   }
 
   package var lookup = Lookup.auto
-  package var refreshRate: UInt64 = 5000
+  package var refreshRate = Defaults.dnsRefreshRate.wholeMilliseconds
   package var respectsTTL = false
   /// After a failure; nil asks again at the ordinary rate.
   package var failureBackoff: BackoffRange?

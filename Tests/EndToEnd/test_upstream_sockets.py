@@ -14,6 +14,7 @@ from harness.client import Connection, request_bytes
 from harness.ports import free_port
 from harness.proxy import Proxy, StartFailure, bootstrap
 from harness.simple import cluster, listener as http_listener
+from harness.waiting import until
 from test_tcp import Server, connect, listener, receive_all, tcp
 
 _SOCKETS = "type.googleapis.com/envoy.extensions.transport_sockets"
@@ -163,6 +164,36 @@ def test_an_address_that_cannot_be_bound_is_no_beginning(proxy_kind, address):
             client.send(request_bytes())
             assert client.read_response().status == 503
         assert upstream.taken == 0
+        assert proxy.stat("cluster.up.bind_errors") == 1
+        assert proxy.stat("cluster.up.upstream_cx_connect_fail") == 1
+
+
+@pytest.mark.parametrize("kind", ["tcp", "http"])
+def test_what_cannot_be_bound_is_counted(proxy_kind, kind):
+    """As Envoy counts it."""
+    for one in {"envoy", proxy_kind}:
+        port = free_port()
+        chain = listener(port, tcp()) if kind == "tcp" else http_listener("main", port)
+        with Proxy(one) as proxy:
+            proxy.start(bootstrap([chain], [cluster("up", 1, **source("192.0.2.1"))], free_port()))
+            with connect(port) as client, contextlib.suppress(OSError):
+                client.sendall(request_bytes(headers=[("connection", "close")]))
+                receive_all(client)
+            assert proxy.stat("cluster.up.bind_errors") == 1, one
+
+
+@pytest.mark.parametrize("check", [
+    {"tcp_health_check": {}}, {"http_health_check": {"path": "/"}}])
+def test_health_checks_begin_there_too(proxy_kind, check):
+    """An endpoint that lets only the source address in is well."""
+    for one in {"envoy", proxy_kind}:
+        with Answering() as upstream, Proxy(one) as proxy:
+            proxy.start(bootstrap([http_listener("main", free_port())], [cluster(
+                "up", upstream.port, **source("127.0.0.7"), health_checks=[{
+                    "timeout": "1s", "interval": "1s", "unhealthy_threshold": 1,
+                    "healthy_threshold": 1, **check}])], free_port()))
+            until(lambda: upstream.peers, what="a health check")
+            assert upstream.peers[0][0] == "127.0.0.7", one
 
 
 def test_one_port_serves_many_connections(proxy_kind):

@@ -163,6 +163,11 @@ private let rules: [Rule] = [
     "6.9.1", "a stream's window beyond 2^31-1", stream(flowControl),
     F.headers(1, F.post, flags: F.endHeaders), F.windowUpdate(1, 0x7FFF_FFFF),
     F.windowUpdate(1, 0x7FFF_FFFF)),
+  // The connection should end; nghttp2 resets each such stream, which does no less for the others.
+  Rule(
+    "6.9.2", "SETTINGS that take a stream's window beyond 2^31-1", stream(flowControl),
+    F.headers(1, F.post, flags: F.endHeaders), F.windowUpdate(1, 0x7FFF_FFFF - 65535),
+    F.settings((4, 65536))),
   Rule(
     "6.10", "several CONTINUATION frames", .answer, F.headers(1, flags: F.endStream),
     F.raw(9, stream: 1, F.block([("a", "b")])),
@@ -324,12 +329,19 @@ struct HTTP2ConformanceTests {
     }
   }
 
-  @Test("half closed by the peer: more of it ends the connection", arguments: [0, 1])
+  @Test("half closed by the peer: more of it ends the connection", arguments: [0, 1, 9])
   func halfClosed(type: UInt8) {
     let peer = SessionPeer()
     peer.answers = false
-    peer.talk(Frame.headers(1), type == 0 ? Frame.data(1, "x") : Frame.headers(1))
-    #expect(peer.frames.last?.code == streamClosed)
+    let more =
+      switch type {
+      case 0: Frame.data(1, "x")
+      case 1: Frame.headers(1)
+      default: Frame.raw(type, flags: Frame.endHeaders, stream: 1, Frame.block([("a", "b")]))
+      }
+    peer.talk(Frame.headers(1), more)
+    // CONTINUATION is out of place whatever the stream's state is.
+    #expect(peer.frames.last?.code == (type == 9 ? protocolError : streamClosed))
     #expect(peer.isOver)
   }
 

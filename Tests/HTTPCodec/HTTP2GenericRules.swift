@@ -108,6 +108,9 @@ let genericRules: [Rule] = [
     "7541 §6.2.2", "no indexing, the name indexed", .answer,
     request(bare, [0x01], text("host"))),
   Rule(
+    "7541 §6.2.2", "no indexing, a new name", .answer,
+    request(get, [0x00], text("x-a"), text("b"))),
+  Rule(
     "7541 §6.2.2", "no indexing, a new name, in Huffman's code", .answer,
     request(get, [0x00], customKey, customValue)),
   Rule(

@@ -41,7 +41,7 @@ struct ListenerCompiler {
           ListenerFilterCompiler(context: context).compile(listener, at: path)),
         filtersTimeout: listener.hasListenerFiltersTimeout
           ? listener.listenerFiltersTimeout.milliseconds
-          : UInt64(Defaults.listenerFiltersTimeout.components.seconds) * 1000,
+          : Defaults.listenerFiltersTimeout.wholeMilliseconds,
         continuesOnTimeout: listener.continueOnListenerFiltersTimeout, chains: chains,
         bindsToPort: listener.bindsToPort,
         usesOriginalDestination: listener.useOriginalDst.value,

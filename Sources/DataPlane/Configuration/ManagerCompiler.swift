@@ -122,7 +122,7 @@ struct ManagerCompiler {
   private func time(
     _ isSet: Bool, _ duration: Google_Protobuf_Duration, _ fallback: Duration
   ) -> UInt64 {
-    isSet ? duration.milliseconds : UInt64(clamping: fallback.components.seconds) * 1000
+    isSet ? duration.milliseconds : fallback.wholeMilliseconds
   }
 
   private func certificateForwarding(_ m: Message) -> CertificateForwarding {

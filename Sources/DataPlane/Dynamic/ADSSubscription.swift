@@ -93,7 +93,7 @@ extension Server {
     let channel = RPCChannel(
       RPCRuntime(loop: loop), authority: control.authority,
       connectMilliseconds: settings.value.connectTimeout,
-      keepalive: settings.value.http.http2Keepalive
+      keepalive: settings.value.http.http2Keepalive, source: settings.value.source
     ) { [weak self] in
       self?.addressOfControlPlane(control.cluster)
     }

@@ -54,7 +54,7 @@ extension Server {
       type, named: name, from: controlPlane,
       fetchTimeout: source.hasInitialFetchTimeout
         ? source.initialFetchTimeout.milliseconds
-        : UInt64(Defaults.initialFetchTimeout.components.seconds) * 1000,
+        : Defaults.initialFetchTimeout.wholeMilliseconds,
       of: what, stats: stats, subscriber: subscriber, on: loop)
   }
 }

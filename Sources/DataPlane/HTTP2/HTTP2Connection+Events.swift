@@ -101,7 +101,7 @@ extension Ref where Value == HTTP2Connection {
       guard let options = request.value.attempt.cluster?.value.config.value.http else {
         return false
       }
-      bytes = options.maxResponseHeadBytes
+      bytes = options.maxHTTP2HeadBytes
       fields = options.maxResponseHeaders
     }
     let most = stream.value.hasHead ? min(bytes, Limits.trailerBytes) : bytes

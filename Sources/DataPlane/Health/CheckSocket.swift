@@ -50,11 +50,13 @@ final class CheckSocket {
 
   var isOpen: Bool { connection.value.isOpen }
 
-  /// Begins to connect.
+  /// Begins to connect, from where the cluster's connections begin.
   /// - Parameter secure: puts TLS in between, where it is to be; false when that fails.
-  func connect(to address: SocketAddress, secure: (Ref<Connection>) -> Bool) {
+  func connect(
+    to address: SocketAddress, from source: SourceBinding?, secure: (Ref<Connection>) -> Bool
+  ) {
     let error = unsafe connection.connect(
-      to: address, on: loop, events: Self.events,
+      to: address, from: source, on: loop, events: Self.events,
       owner: Unmanaged.passUnretained(self).toOpaque())
     guard error == 0 else { return onEvent(.ended) }
     if !secure(connection) { end() }

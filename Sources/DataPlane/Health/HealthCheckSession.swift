@@ -98,7 +98,7 @@ final class HealthCheckSession {
     case .http, .tcp: break
     }
     guard !socket.isOpen else { return askOnSocket() }
-    socket.connect(to: address) {
+    socket.connect(to: address, from: cluster.config.value.source) {
       cluster.prepare($0, to: address, hostname: host.value.hostname)
     }
   }
@@ -124,7 +124,8 @@ final class HealthCheckSession {
     return RPCChannel(
       cluster.rpc, authority: String(decoding: name, as: UTF8.self),
       connectMilliseconds: cluster.check.timeout, userAgent: Self.userAgent,
-      secure: cluster.isPreparing ? prepare : nil
+      source: cluster.config.value.source, isSecured: cluster.isSecured,
+      prepare: cluster.isPreparing ? prepare : nil
     ) { [address] in address }
   }
 

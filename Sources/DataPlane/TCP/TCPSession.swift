@@ -303,6 +303,10 @@ extension Ref where Value == TCPSession {
     let config = cluster.value.config
     var error = unsafe upstream.connect(
       to: address, from: config.value.source, on: loop, events: Self.upstreamEvents, owner: raw)
+    if error < 0 {
+      stats.add(cluster.value.stats.value.bindErrors)
+      error = -error
+    }
     if error == 0, !secureUpstream(config.value.security) {
       upstream.close(on: loop, reset: true)
       error = ENOMEM

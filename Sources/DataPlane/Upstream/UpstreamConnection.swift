@@ -132,16 +132,21 @@ extension Ref where Value == UpstreamConnection {
   }
 
   private func connect(to address: SocketAddress) -> Int32 {
-    let config = pool.value.cluster.value.config
+    let cluster = pool.value.cluster
+    let config = cluster.value.config
     let error = unsafe connection.connect(
       to: address, from: config.value.source, on: loop, events: Self.events, owner: raw)
+    guard error >= 0 else {
+      held.value.stats.add(cluster.value.stats.value.bindErrors)
+      return -error
+    }
     guard error == 0 else { return error }
     guard secure(config.value.security) else {
       connection.close(on: loop, reset: true)
       return ENOMEM
     }
     value.connection.highWatermark = config.value.connectionBufferLimit
-    value.connection.tally = held.value.stats.tally(of: pool.value.cluster)
+    value.connection.tally = held.value.stats.tally(of: cluster)
     if let keepalive = config.value.keepalive, !address.isUnix {
       connection.keepAlive(
         probes: keepalive.probes, idleSeconds: keepalive.time, intervalSeconds: keepalive.interval)
@@ -336,10 +341,10 @@ extension Ref where Value == UpstreamConnection {
     let outcome = unsafe worker.value.parser.parseResponse(
       bytes, n, maxFields: options.maxResponseHeaders)
     switch outcome {
-    case .complete(let length) where length <= options.maxResponseHeadBytes:
+    case .complete(let length) where length <= options.maxHTTP1HeadBytes:
       guard let stream = value.stream else { return n }
       return unsafe received(bytes, length, isLast: length == n, for: stream) ? length : n
-    case .incomplete where n <= options.maxResponseHeadBytes:
+    case .incomplete where n <= options.maxHTTP1HeadBytes:
       return 0
     default:
       failed(.protocolError)

@@ -6,12 +6,3 @@ extension Google_Protobuf_Duration {
     UInt64(max(seconds, 0)) &* 1000 &+ UInt64(max(nanos, 0) / 1_000_000)
   }
 }
-
-extension Duration {
-  /// In milliseconds, rounded down.
-  var wholeMilliseconds: UInt64 {
-    let (seconds, attoseconds) = components
-    return UInt64(max(seconds, 0)) &* 1000
-      &+ UInt64(max(attoseconds, 0) / 1_000_000_000_000_000)
-  }
-}

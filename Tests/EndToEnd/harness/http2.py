@@ -76,9 +76,14 @@ class Peer:
         return self.section(stream, [*head, *fields], end)
 
     def section(self, stream, fields, end=True):
-        """HEADERS with exactly these fields."""
-        flags = END_HEADERS | (END_STREAM if end else 0)
-        return frame(HEADERS, flags, stream, self.encoder.encode(fields, huffman=False))
+        """HEADERS with exactly these fields, and CONTINUATION where one frame does not hold them."""
+        block = self.encoder.encode(fields, huffman=False)
+        first, *others = [block[place:place + 16384] for place in range(0, len(block), 16384)] or [b""]
+        flags = (END_STREAM if end else 0) | (0 if others else END_HEADERS)
+        data = frame(HEADERS, flags, stream, first)
+        for number, piece in enumerate(others, 1):
+            data += frame(CONTINUATION, END_HEADERS if number == len(others) else 0, stream, piece)
+        return data
 
     def read(self):
         """The next frame; None at the end of the connection."""

@@ -70,6 +70,21 @@ def test_bodies_pass_both_ways(run):
     assert upstream.requests[0].body == body
 
 
+@pytest.mark.parametrize("kilobytes,common,status", [
+    (58, None, 200), (62, None, 502), (62, {"max_response_headers_kb": 64}, 200)])
+def test_an_answers_head_has_a_limit(run, kilobytes, common, status):
+    """60 KiB unless the cluster says otherwise, and the connection goes on."""
+    fields = [(f"x-{n}", "y" * 1015) for n in range(kilobytes)]
+    proxy, port, upstream = run(
+        lambda peer, request: peer.answer(
+            request.stream, fields=fields if request.headers[":path"] == "/large" else ()),
+        common=common)
+    assert fetch(port, "/large").status == status
+    assert fetch(port, "/small").status == 200
+    assert len(upstream.peers) == 1
+    assert proxy.stat("cluster.up.http2.header_overflow") == (status != 200)
+
+
 def test_one_connection_carries_many_requests(run):
     """Fifty at once, on one connection."""
     gate = threading.Event()
