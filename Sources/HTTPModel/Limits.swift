@@ -39,6 +39,10 @@ package enum Limits {
   package static let provokedResets: UInt64 = 100
   package static let provokedResetsPerSecond: UInt64 = 10
 
+  /// CONTINUATION frames of one header section (CVE-2024-27316): as many as nghttp2 takes, which hold
+  /// twice the largest head at the smallest frame size that a peer may be told.
+  package static let continuationFrames: UInt32 = 8
+
   /// Bytes that one header section may unpack to before the connection ends: four times the largest
   /// head that is answered at all. Beyond it somebody tries how much a few bytes can become.
   package static let headerSectionBytes = 4 * headBytes

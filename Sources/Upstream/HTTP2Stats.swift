@@ -16,6 +16,7 @@ package struct HTTP2Stats {
   package let connections: CounterID
   package let streamsActive: GaugeID
   package let emptyFrames: CounterID
+  package let continuations: CounterID
   package let priorityFrames: CounterID
   package let windowUpdates: CounterID
   package let controlFrames: CounterID
@@ -43,6 +44,7 @@ package struct HTTP2Stats {
     controlFrames = counter("outbound_control_flood")
     outboundFrames = counter("outbound_flood")
     // Bounds that Envoy has not, or counts elsewhere.
+    continuations = counter("inbound_continuation_frames_flood")
     provokedResets = counter("provoked_resets_flood")
     headerBomb = counter("header_bomb")
     resets = counter("premature_resets_flood")
@@ -52,6 +54,7 @@ package struct HTTP2Stats {
   package func counter(of offence: HTTP2Budget.Offence) -> CounterID? {
     switch offence {
     case .emptyFrames: emptyFrames
+    case .continuations: continuations
     case .priorityFrames: priorityFrames
     case .windowUpdates: windowUpdates
     case .controlFrames: controlFrames

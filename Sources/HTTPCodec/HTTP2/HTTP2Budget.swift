@@ -8,6 +8,8 @@ package struct HTTP2Budget {
     case none
     /// Frames with nothing in them that end nothing.
     case emptyFrames
+    /// Pieces of one header section (CVE-2024-27316).
+    case continuations
     case priorityFrames
     case windowUpdates
     /// PING, SETTINGS and other frames that we have to answer or look at.
@@ -40,6 +42,7 @@ package struct HTTP2Budget {
   private let limits: Limits
   private var streams: UInt64 = 0
   private var emptyRun: UInt32 = 0
+  private var continuationRun: UInt32 = 0
   private var priorityFrames: UInt64 = 0
   private var windowUpdates: UInt64 = 0
   private var sentDataFrames: UInt64 = 0
@@ -60,6 +63,8 @@ package struct HTTP2Budget {
   package mutating func received(
     type: UInt8, flags: UInt8, length: Int, at now: UInt64
   ) -> Offence {
+    continuationRun = type == 9 ? continuationRun &+ 1 : 0
+    guard continuationRun <= HTTPModel.Limits.continuationFrames else { return .continuations }
     switch type {
     case 0, 1, 9:
       let endsStream = type != 9 && flags & 1 != 0
