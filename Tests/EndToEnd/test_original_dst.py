@@ -163,6 +163,7 @@ def test_a_host_leaves_when_nothing_goes_there(proxy_kind):
         assert ask(port, "/", ("127.0.0.1", server.port))[0] == 200
 
 
+@pytest.mark.unsanitized("thousands of hosts take longer than they are kept")
 def test_many_destinations_take_bounded_memory(proxy_kind):
     """Whoever may choose the addresses cannot make more hosts than the limit."""
     port, limit = free_port(), 8192
