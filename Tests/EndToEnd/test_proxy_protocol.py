@@ -478,6 +478,7 @@ def test_many_clients_at_once(proxy_kind):
         proxy.wait_stat("cluster.up.upstream_cx_active", 0) if proxy_kind != "envoy" else None
 
 
+@pytest.mark.unsanitized("logs in the order of one worker")
 @pytest.mark.parametrize("version", ["V1", "V2"])
 def test_http2_behind_the_header(proxy_kind, tmp_path, version):
     """Streams of one client share a connection whose far end knows the client."""

@@ -41,8 +41,9 @@ def test_a_killed_control_plane_takes_nothing_away(late_mesh):
     assert late_mesh.proxy.stat("listener_manager.listener_modified") == 0
 
 
+@pytest.mark.unsanitized("takes in too few of the updates")
 def test_updates_under_load_lose_nothing(late_mesh):
-    """Routes, clusters and endpoints change ten times a second, and no request fails."""
+    """Routes, clusters and endpoints change five times a second, and no request fails."""
     mesh = late_mesh
     mesh.control.start()
     mesh.start()
@@ -55,14 +56,15 @@ def test_updates_under_load_lose_nothing(late_mesh):
             to(name), one=[(mesh.one, mesh.two)[version // 2 % 2].port],
             more=[ads_cluster("b", lb_policy=("RANDOM", "ROUND_ROBIN")[version // 4 % 2]),
                   endpoints("b", mesh.two.port)]))
-        time.sleep(0.1)  # the pace of the updates, not something waited for
+        # The pace of the updates: longer than the control plane waits for a file to be quiet.
+        time.sleep(0.2)
     settled(lambda: mesh.proxy.stat("http.main.rds.local.update_success"))
     over.set()
     for thread in threads:
         thread.join()
     assert not wrong, wrong[:3]
     assert len(statuses) > 100
-    assert mesh.proxy.stat("http.main.rds.local.update_success") > 2
+    assert mesh.proxy.stat("http.main.rds.local.update_success") > 5
     assert mesh.rejections() == 0
 
 
