@@ -1,7 +1,6 @@
 """A proxy and its control plane in bad times: absent, killed, restarted, busy."""
 
 import threading
-import time
 
 import pytest
 
@@ -10,7 +9,7 @@ from harness.client import fetch
 from harness.control import ads_cluster, endpoints, proxy_bootstrap, to
 from harness.ports import free_port
 from harness.proxy import Proxy
-from harness.waiting import settled, until
+from harness.waiting import until
 
 
 def test_a_proxy_waits_for_its_control_plane(late_mesh):
@@ -41,9 +40,8 @@ def test_a_killed_control_plane_takes_nothing_away(late_mesh):
     assert late_mesh.proxy.stat("listener_manager.listener_modified") == 0
 
 
-@pytest.mark.unsanitized("takes in too few of the updates")
 def test_updates_under_load_lose_nothing(late_mesh):
-    """Routes, clusters and endpoints change five times a second, and no request fails."""
+    """Routes, clusters and endpoints change as fast as they are taken over; no request fails."""
     mesh = late_mesh
     mesh.control.start()
     mesh.start()
@@ -56,15 +54,13 @@ def test_updates_under_load_lose_nothing(late_mesh):
             to(name), one=[(mesh.one, mesh.two)[version // 2 % 2].port],
             more=[ads_cluster("b", lb_policy=("RANDOM", "ROUND_ROBIN")[version // 4 % 2]),
                   endpoints("b", mesh.two.port)]))
-        # The pace of the updates: longer than the control plane waits for a file to be quiet.
-        time.sleep(0.2)
-    settled(lambda: mesh.proxy.stat("http.main.rds.local.update_success"))
+        # The routes, which come last, differ from one version to the next; the first are those of the start.
+        mesh.proxy.wait_stat("http.main.rds.local.update_success", version + 1)
     over.set()
     for thread in threads:
         thread.join()
     assert not wrong, wrong[:3]
     assert len(statuses) > 100
-    assert mesh.proxy.stat("http.main.rds.local.update_success") > 5
     assert mesh.rejections() == 0
 
 
