@@ -51,15 +51,16 @@ final class CheckSocket {
   var isOpen: Bool { connection.value.isOpen }
 
   /// Begins to connect, from where the cluster's connections begin.
-  /// - Parameter secure: puts TLS in between, where it is to be; false when that fails.
+  /// - Parameter prepare: puts TLS in between and a PROXY header in front, where they are to be; false
+  ///   when that fails.
   func connect(
-    to address: SocketAddress, from source: SourceBinding?, secure: (Ref<Connection>) -> Bool
+    to address: SocketAddress, from source: SourceBinding?, prepare: (Ref<Connection>) -> Bool
   ) {
     let error = unsafe connection.connect(
       to: address, from: source, on: loop, events: Self.events,
       owner: Unmanaged.passUnretained(self).toOpaque())
     guard error == 0 else { return onEvent(.ended) }
-    if !secure(connection) { end() }
+    if !prepare(connection) { end() }
   }
 
   func send(_ bytes: [UInt8]) { connection.write(bytes, on: loop) }
