@@ -20,8 +20,11 @@ func plugin(_ name: String) -> Target {
   floor(name, ["FilterSDK"], path: "Plugins/\(name)")
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
-  .testTarget(name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)")
+func tests(
+  _ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []
+) -> Target {
+  .testTarget(
+    name: "\(name)Tests", dependencies: dependencies, path: "Tests/\(name)", exclude: exclude)
 }
 
 let protobuf = Target.Dependency.product(name: "SwiftProtobuf", package: "swift-protobuf")
@@ -37,6 +40,7 @@ let package = Package(
   products: [
     .executable(name: "fairlead", targets: ["fairlead"]),
     .executable(name: "fairlead-control", targets: ["fairlead-control"]),
+    .executable(name: "fairleadctl", targets: ["fairleadctl"]),
     .library(name: "FilterSDK", targets: ["FilterSDK"]),
   ],
   dependencies: [
@@ -100,7 +104,10 @@ let package = Package(
       "MeshServer",
       ["CLinux", "Engine", "Telemetry", "ResourceModel", "Resources", "GRPC", protobuf]),
 
+    floor("ControlTool", ["CLinux", "TLS", arguments]),
+
     // Floor 7
+    .executableTarget(name: "fairleadctl", dependencies: ["ControlTool"], swiftSettings: strict),
     .executableTarget(
       name: "fairlead-control",
       dependencies: ["MeshServer", "CLinux", "Engine", "Telemetry", arguments],
@@ -131,6 +138,7 @@ let package = Package(
     tests(
       "XDSClient",
       ["XDSClient", "GRPC", "Engine", "HTTPCodec", "ResourceModel", "Resources", protobuf]),
+    tests("ControlTool", ["ControlTool"], exclude: ["Dumps"]),
     tests("GRPC", ["GRPC", "Engine", "HTTPCodec", "CLinux"]),
     tests("Plugins", ["FilterSDK", "CFilterABI"] + plugins.map { .target(name: $0) }),
   ],

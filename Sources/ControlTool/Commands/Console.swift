@@ -1,0 +1,13 @@
+import CLinux
+
+/// What a command says beside its answer: standard output has the answer alone, for other programs.
+enum Console {
+  static func note(_ text: String) {
+    let bytes = Array((text + "\n").utf8)
+    _ = unsafe bytes.withUnsafeBytes {
+      unsafe CLinux.write(STDERR_FILENO, $0.baseAddress, $0.count)
+    }
+  }
+
+  static func write(_ text: String) { print(text, terminator: "") }
+}

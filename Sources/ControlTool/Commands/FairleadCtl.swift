@@ -1,0 +1,31 @@
+import ArgumentParser
+
+/// The command line.
+package struct FairleadCtl: ParsableCommand {
+  package static let version = "0.1.0"
+
+  package static let configuration = CommandConfiguration(
+    commandName: "fairleadctl", abstract: "Looks into proxies and their control plane.",
+    discussion: """
+      Exit codes: 0 done; 1 it could not be done, and the message says what would help; \
+      64 the command line is wrong.
+      """,
+    version: "fairleadctl  version: \(version)",
+    subcommands: [ProxyConfigCommand.self])
+
+  package init() {}
+
+  /// Runs what the command line says, and ends the process.
+  package static func start() -> Never {
+    do {
+      var command = try parseAsRoot()
+      try command.run()
+    } catch let error as ToolError {
+      Console.note(error.description)
+      exit(withError: ExitCode(1))
+    } catch {
+      exit(withError: error)
+    }
+    exit()
+  }
+}

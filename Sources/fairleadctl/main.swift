@@ -1,0 +1,3 @@
+import ControlTool
+
+FairleadCtl.start()
