@@ -8,10 +8,13 @@ package struct FairleadCtl: ParsableCommand {
     commandName: "fairleadctl", abstract: "Looks into proxies and their control plane.",
     discussion: """
       Exit codes: 0 done; 1 it could not be done, and the message says what would help; \
+      2 what was compared differs; \
       64 the command line is wrong.
       """,
     version: "fairleadctl  version: \(version)",
-    subcommands: [ProxyConfigCommand.self])
+    subcommands: [
+      ProxyConfigCommand.self, ProxyStatusCommand.self, VersionCommand.self, CompletionCommand.self,
+    ])
 
   package init() {}
 
