@@ -86,7 +86,7 @@ let package = Package(
         "HTTPCodec", "HTTPModel", "Inspection", "Engine", "Telemetry", "ResourceModel", "Resources",
         "CAres", "CLinux", protobuf,
       ]),
-    floor("GRPC", ["HTTPCodec", "HTTPModel", "Engine", "CLinux"]),
+    floor("GRPC", ["HTTPCodec", "HTTPModel", "Engine", "TLS", "CLinux"]),
   ] + plugins.map(plugin) + [
     // Floor 5
     floor("XDSClient", ["Engine", "GRPC", "ResourceModel", "Resources", protobuf]),
@@ -139,7 +139,7 @@ let package = Package(
       "XDSClient",
       ["XDSClient", "GRPC", "Engine", "HTTPCodec", "ResourceModel", "Resources", protobuf]),
     tests("ControlTool", ["ControlTool"], exclude: ["Dumps"]),
-    tests("GRPC", ["GRPC", "Engine", "HTTPCodec", "CLinux"]),
+    tests("GRPC", ["GRPC", "Engine", "HTTPCodec", "TLS", "CLinux"]),
     tests("Plugins", ["FilterSDK", "CFilterABI"] + plugins.map { .target(name: $0) }),
   ],
   swiftLanguageModes: [.v6],

@@ -4,9 +4,13 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <openssl/bio.h>
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <openssl/ecdsa.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
+#include <openssl/param_build.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/ssl.h>
@@ -279,4 +283,149 @@ static inline int fl_tls_ticket_cipher(
   int done = seals ? EVP_EncryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key + 48, vector)
                    : EVP_DecryptInit_ex(cipher, EVP_aes_256_cbc(), NULL, key + 48, vector);
   return done == 1 ? 1 : -1;
+}
+
+// ---- Making certificates.
+
+static const int fl_tls_utf8_text = MBSTRING_UTF8;
+
+// Whether an elliptic curve key lies on one of the curves that everybody knows, by name: parameters of
+// the peer's own invention are costly to compute with, and prove nothing.
+static inline int fl_tls_has_common_curve(const EVP_PKEY *key) {
+  char name[64];
+  size_t length = 0;
+  if (EVP_PKEY_get_group_name(key, name, sizeof name, &length) != 1) return 0;
+  return strcmp(name, "prime256v1") == 0 || strcmp(name, "P-256") == 0 ||
+         strcmp(name, "secp384r1") == 0 || strcmp(name, "P-384") == 0 ||
+         strcmp(name, "secp521r1") == 0 || strcmp(name, "P-521") == 0;
+}
+
+// 159 random bits: positive, and at most the 20 bytes that RFC 5280 §4.1.2.2 allows.
+static inline int fl_tls_random_serial(X509 *certificate) {
+  BIGNUM *number = BN_new();
+  if (number == NULL) return 0;
+  int done = BN_rand(number, 159, BN_RAND_TOP_ONE, BN_RAND_BOTTOM_ANY) == 1 &&
+             BN_to_ASN1_INTEGER(number, X509_get_serialNumber(certificate)) != NULL;
+  BN_free(number);
+  return done;
+}
+
+// An extension as OpenSSL's configuration writes it. `value` is ours, never a peer's.
+static inline int fl_tls_extend(X509 *certificate, X509 *issuer, int nid, const char *value) {
+  X509V3_CTX context;
+  X509V3_set_ctx(&context, issuer, certificate, NULL, NULL, 0);
+  X509V3_set_ctx_nodb(&context);
+  X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+  if (extension == NULL) return 0;
+  int done = X509_add_ext(certificate, extension, -1);
+  X509_EXTENSION_free(extension);
+  return done;
+}
+
+static inline GENERAL_NAMES *fl_tls_uri_names(const char *uri, int length) {
+  GENERAL_NAME *name = GENERAL_NAME_new();
+  ASN1_IA5STRING *text = ASN1_IA5STRING_new();
+  GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
+  if (name == NULL || text == NULL || names == NULL || ASN1_STRING_set(text, uri, length) != 1) {
+    GENERAL_NAME_free(name);
+    ASN1_IA5STRING_free(text);
+    sk_GENERAL_NAME_free(names);
+    return NULL;
+  }
+  GENERAL_NAME_set0_value(name, GEN_URI, text);
+  if (sk_GENERAL_NAME_push(names, name) <= 0) {
+    GENERAL_NAME_free(name);
+    sk_GENERAL_NAME_free(names);
+    return NULL;
+  }
+  return names;
+}
+
+// Gives a certificate this URI as its one alternative name.
+static inline int fl_tls_add_uri(X509 *certificate, const char *uri, int length, int critical) {
+  GENERAL_NAMES *names = fl_tls_uri_names(uri, length);
+  if (names == NULL) return 0;
+  int done =
+      X509_add1_ext_i2d(certificate, NID_subject_alt_name, names, critical, X509V3_ADD_DEFAULT);
+  GENERAL_NAMES_free(names);
+  return done == 1;
+}
+
+// The same for a request.
+static inline int fl_tls_request_uri(X509_REQ *request, const char *uri, int length) {
+  GENERAL_NAMES *names = fl_tls_uri_names(uri, length);
+  if (names == NULL) return 0;
+  STACK_OF(X509_EXTENSION) *extensions = NULL;
+  int done = X509V3_add1_i2d(&extensions, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1 &&
+             X509_REQ_add_extensions(request, extensions) == 1;
+  sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+  GENERAL_NAMES_free(names);
+  return done;
+}
+
+// ---- Public keys from their numbers.
+
+static inline EVP_PKEY *fl_tls_key_from(const char *type, OSSL_PARAM *params) {
+  EVP_PKEY *key = NULL;
+  EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, type, NULL);
+  if (context == NULL) return NULL;
+  if (EVP_PKEY_fromdata_init(context) != 1 ||
+      EVP_PKEY_fromdata(context, &key, EVP_PKEY_PUBLIC_KEY, params) != 1)
+    key = NULL;
+  EVP_PKEY_CTX_free(context);
+  return key;
+}
+
+// NULL when the numbers are no key.
+static inline EVP_PKEY *fl_tls_rsa_key(
+    const unsigned char *modulus, size_t modulus_length, const unsigned char *exponent,
+    size_t exponent_length) {
+  BIGNUM *n = BN_bin2bn(modulus, (int)modulus_length, NULL);
+  BIGNUM *e = BN_bin2bn(exponent, (int)exponent_length, NULL);
+  OSSL_PARAM_BLD *builder = OSSL_PARAM_BLD_new();
+  OSSL_PARAM *params = NULL;
+  EVP_PKEY *key = NULL;
+  // An even modulus or exponent is no RSA key, and 1 signs nothing.
+  if (n != NULL && e != NULL && builder != NULL && BN_is_odd(n) && BN_is_odd(e) && !BN_is_one(e) &&
+      BN_num_bits(n) >= 2048 && OSSL_PARAM_BLD_push_BN(builder, "n", n) == 1 &&
+      OSSL_PARAM_BLD_push_BN(builder, "e", e) == 1 &&
+      (params = OSSL_PARAM_BLD_to_param(builder)) != NULL)
+    key = fl_tls_key_from("RSA", params);
+  OSSL_PARAM_free(params);
+  OSSL_PARAM_BLD_free(builder);
+  BN_free(n);
+  BN_free(e);
+  return key;
+}
+
+// `point` is 04, x, y. NULL when it does not lie on the curve.
+static inline EVP_PKEY *fl_tls_p256_key(const unsigned char *point, size_t length) {
+  OSSL_PARAM params[3];
+  params[0] = OSSL_PARAM_construct_utf8_string("group", (char *)"prime256v1", 0);
+  params[1] = OSSL_PARAM_construct_octet_string("pub", (void *)point, length);
+  params[2] = OSSL_PARAM_construct_end();
+  return fl_tls_key_from("EC", params);
+}
+
+// The two numbers of a signature, each `half` bytes, as DER; the caller frees it.
+static inline int fl_tls_ecdsa_signature(
+    const unsigned char *numbers, int half, unsigned char **der) {
+  BIGNUM *r = BN_bin2bn(numbers, half, NULL);
+  BIGNUM *s = BN_bin2bn(numbers + half, half, NULL);
+  ECDSA_SIG *signature = ECDSA_SIG_new();
+  if (r == NULL || s == NULL || signature == NULL || ECDSA_SIG_set0(signature, r, s) != 1) {
+    BN_free(r);
+    BN_free(s);
+    ECDSA_SIG_free(signature);
+    return 0;
+  }
+  int length = i2d_ECDSA_SIG(signature, der);
+  ECDSA_SIG_free(signature);
+  return length;
+}
+
+// Any key, for tests of those that are refused.
+static inline EVP_PKEY *fl_tls_test_key(const char *type, size_t bits, const char *group) {
+  return group == NULL ? EVP_PKEY_Q_keygen(NULL, NULL, type, bits)
+                       : EVP_PKEY_Q_keygen(NULL, NULL, type, group);
 }

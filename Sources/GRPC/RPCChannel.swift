@@ -33,7 +33,7 @@ package final class RPCChannel {
   private let userAgent: String
   private let source: SourceBinding?
   private let isSecured: Bool
-  private let prepare: ((Ref<Connection>) -> Bool)?
+  private let prepare: ((Ref<Connection>) -> RPCTransport?)?
   private let address: () -> SocketAddress?
   private var connections: [ObjectIdentifier: RPCConnection] = [:]
 
@@ -45,13 +45,13 @@ package final class RPCChannel {
   ///   - source: where connections begin; nil leaves that to the kernel.
   ///   - isSecured: `prepare` puts TLS between, and calls say so.
   ///   - prepare: what is done with a connection that has just been opened, before a byte has passed;
-  ///     false when that fails.
+  ///     nil when that fails.
   ///   - address: where the server is, asked for every connection; nil when nobody knows.
   package init(
     _ runtime: RPCRuntime, authority: String, connectMilliseconds: UInt64 = 5000,
     keepalive: HTTP2Keepalive = HTTP2Keepalive(), userAgent: String = "fairlead",
     source: SourceBinding? = nil, isSecured: Bool = false,
-    prepare: ((Ref<Connection>) -> Bool)? = nil, address: @escaping () -> SocketAddress?
+    prepare: ((Ref<Connection>) -> RPCTransport?)? = nil, address: @escaping () -> SocketAddress?
   ) {
     self.runtime = runtime
     self.authority = authority
@@ -62,6 +62,18 @@ package final class RPCChannel {
     self.isSecured = isSecured
     self.prepare = prepare
     self.address = address
+  }
+
+  /// A channel over TLS.
+  package convenience init(
+    _ runtime: RPCRuntime, authority: String, security: RPCSecurity,
+    connectMilliseconds: UInt64 = 5000, keepalive: HTTP2Keepalive = HTTP2Keepalive(),
+    address: @escaping () -> SocketAddress?
+  ) {
+    self.init(
+      runtime, authority: authority, connectMilliseconds: connectMilliseconds,
+      keepalive: keepalive, isSecured: true, prepare: { security.secure(connecting: $0) },
+      address: address)
   }
 
   deinit { close() }
@@ -135,6 +147,8 @@ package final class RPCChannel {
 }
 
 extension RPCChannel: RPCConnectionOwner {
+  func failedToBegin(_ connection: RPCConnection, _ reason: String) {}
+
   /// Servers open no streams.
   func streamOpened(on connection: RPCConnection) -> RPCStream? { nil }
   /// `takesCalls` says so from now on.

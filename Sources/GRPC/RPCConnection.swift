@@ -2,6 +2,7 @@ import CLinux
 import Engine
 import HTTPCodec
 import HTTPModel
+import TLS
 
 /// What a connection tells the channel or server that it belongs to.
 protocol RPCConnectionOwner: AnyObject {
@@ -9,6 +10,8 @@ protocol RPCConnectionOwner: AnyObject {
   func streamOpened(on connection: RPCConnection) -> RPCStream?
   /// The peer takes no more calls on this connection.
   func goesAway(_ connection: RPCConnection)
+  /// It ends before it could carry anything.
+  func failedToBegin(_ connection: RPCConnection, _ reason: String)
   /// The connection is closed; its streams have heard of it.
   func closed(_ connection: RPCConnection)
 }
@@ -16,8 +19,8 @@ protocol RPCConnectionOwner: AnyObject {
 /// One HTTP/2 connection that carries calls, of a channel or of a server: the session, its socket and
 /// its streams.
 ///
-/// TLS comes between connection and socket as everywhere else: whoever opens the socket calls
-/// `Connection.secure`, and nothing here changes.
+/// TLS comes between connection and socket as everywhere else (`Connection.secure`); what has to be
+/// known of it here is an `RPCTransport`.
 final class RPCConnection {
   private enum State {
     case open
@@ -41,6 +44,11 @@ final class RPCConnection {
   private let pingTimer: LoopTimer
   private let idleTimer: LoopTimer
   private var isAwaitingPong = false
+  private var transport = RPCTransport.plain
+  /// The certificate that the peer presented in the handshake, if it was verified.
+  private(set) var peerCertificate: CertificateFacts?
+  /// The way to the peer is there; before, what ends is no call but an attempt.
+  private var hasBegun = false
 
   private var session: Ref<HTTP2Session> { sessionSlot.session }
   private var socket: Ref<Connection> { socketSlot.socket }
@@ -64,33 +72,46 @@ final class RPCConnection {
   // MARK: Opening
 
   /// Takes over an accepted socket. False, and the socket is closed, when that fails.
-  func accept(_ fd: Int32) -> Bool {
-    unsafe begin(.server) { socket, owner in
-      let isOpen = unsafe socket.open(fd, on: loop, events: Self.socketEvents, owner: owner)
-      if !isOpen { _ = CLinux.close(fd) }
-      return isOpen
+  func accept(_ fd: Int32, _ security: RPCSecurity?) -> Bool {
+    let began = unsafe begin(.server) { socket, owner in
+      guard unsafe socket.open(fd, on: loop, events: Self.socketEvents, owner: owner) else {
+        _ = CLinux.close(fd)
+        return nil
+      }
+      return security.map { $0.secure(accepted: socket) } ?? .plain
     }
+    guard began else { return false }
+    guard security != nil else {
+      settle()
+      return true
+    }
+    pingTimer.set(milliseconds: RPCLimits.handshakeMilliseconds) { [unowned self] in
+      fail("no handshake in time")
+    }
+    return true
   }
 
   /// Begins to connect; calls may be begun at once, and wait. False when it has failed at once.
   func connect(
     within milliseconds: UInt64, from source: SourceBinding? = nil,
-    prepare: ((Ref<Connection>) -> Bool)? = nil
+    prepare: ((Ref<Connection>) -> RPCTransport?)? = nil
   ) -> Bool {
     let began = unsafe begin(.client) { socket, owner in
       let error = unsafe socket.connect(
         to: peer, from: source, on: loop, events: Self.socketEvents, owner: owner)
-      return error == 0 && prepare?(socket) ?? true
+      guard error == 0 else { return nil }
+      return prepare.map { $0(socket) } ?? .plain
     }
     guard began else { return false }
     pingTimer.set(milliseconds: milliseconds) { [unowned self] in
-      close(RPCStatus(.unavailable, "\(peer.description): no connection in time"))
+      fail("no connection in time")
     }
     return true
   }
 
   private func begin(
-    _ role: HTTP2Options.Role, _ openSocket: (Ref<Connection>, UnsafeMutableRawPointer) -> Bool
+    _ role: HTTP2Options.Role,
+    _ openSocket: (Ref<Connection>, UnsafeMutableRawPointer) -> RPCTransport?
   ) -> Bool {
     var options = HTTP2Options()
     options.role = role
@@ -99,32 +120,48 @@ final class RPCConnection {
     options.connectionWindow = RPCLimits.connectionWindow
     // SAFETY: retained until the connection is closed and no callback can name it any more.
     let context = unsafe Unmanaged.passRetained(self).toOpaque()
-    let isOpen =
-      unsafe openSocket(socket, context)
-      && session.open(
+    guard let transport = unsafe openSocket(socket, context),
+      unsafe session.open(
         options, memory: runtime.memory, events: Self.sessionEvents, owner: context)
-    guard isOpen else {
+    else {
       state = .closed
       socket.close(on: loop)
       releaseLater()
       return false
     }
+    self.transport = transport
     socket.value.highWatermark = RPCLimits.socketBytes
-    if role == .server {
-      startKeepalive()
-      watchIdleness()
-    }
     wantsToSend()
     return true
   }
 
   private func connected(_ error: Int32) {
-    guard error == 0 else {
-      return close(RPCStatus(.unavailable, "\(peer.description): \(Self.reason(error))"))
+    guard error == 0 else { return fail(describe(error)) }
+    guard transport.carriesHTTP2() else {
+      return fail("TLS did not agree upon HTTP/2, by ALPN")
     }
     pingTimer.cancel()
+    peerCertificate = transport.peer()
+    settle()
+  }
+
+  /// The way to the peer is there.
+  private func settle() {
+    hasBegun = true
     startKeepalive()
     watchIdleness()
+  }
+
+  private func fail(_ reason: String) {
+    let status = RPCStatus(.unavailable, "\(peer.description): \(reason)")
+    if !hasBegun { owner?.failedToBegin(self, reason) }
+    close(status)
+  }
+
+  /// What TLS says of an error, or else the system.
+  private func describe(_ error: Int32) -> String {
+    let failure = transport.failure()
+    return failure.isEmpty ? Self.reason(error) : "TLS error: \(failure)"
   }
 
   static func reason(_ error: Int32) -> String { unsafe String(cString: strerror(error)) }
@@ -146,8 +183,7 @@ final class RPCConnection {
       case .wait: return
       case .end:
         return close(RPCStatus(.unavailable, "\(peer.description): the peer closed the connection"))
-      case .failed(let error):
-        return close(RPCStatus(.unavailable, "\(peer.description): \(Self.reason(error))"))
+      case .failed(let error): return fail(describe(error))
       }
     }
   }
@@ -322,6 +358,8 @@ final class RPCConnection {
 
   private func closeSocket() {
     state = .closed
+    // What it names goes with the socket.
+    transport = .plain
     pingTimer.cancel()
     idleTimer.cancel()
     socket.close(on: loop)

@@ -33,6 +33,10 @@ package enum RPCLimits {
   /// does not keep a place for ever; gRPC clients connect again when they need to.
   static let idleMilliseconds: UInt64 = 300_000
 
+  /// How long a client may take for its TLS handshake: Envoy's default for a connection's socket, and
+  /// ample for two round trips.
+  static let handshakeMilliseconds: UInt64 = 10_000
+
   /// Milliseconds that a last word (a refusal, GOAWAY) may wait for its peer.
   static let lingerMilliseconds: UInt64 = 5000
 

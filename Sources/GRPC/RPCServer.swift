@@ -2,7 +2,7 @@ import CLinux
 import Engine
 import HTTPCodec
 
-/// Answers calls on one loop, over HTTP/2 with prior knowledge.
+/// Answers calls on one loop, over HTTP/2: with prior knowledge, or over TLS.
 ///
 ///     let server = RPCServer(RPCRuntime(loop: loop))
 ///     server.methods["/helloworld.Greeter/SayHello"] = { call in Greeting(call) }
@@ -17,6 +17,8 @@ package final class RPCServer {
   /// What begins a call, by its path.
   package var methods: [String: (RPCServerCall) -> RPCServerHandler] = [:]
   private let keepalive: HTTP2Keepalive
+  /// Called with the address of a peer whose connection ended before it could carry calls, and why.
+  package var onRefusal: (SocketAddress, String) -> Void = { _, _ in }
   private var sockets: [ListeningSocket] = []
   private var connections: [ObjectIdentifier: RPCConnection] = [:]
 
@@ -41,7 +43,10 @@ package final class RPCServer {
   package var connectionCount: Int { connections.count }
 
   /// Listens; returns the address with the port that the kernel chose, if it was to choose.
-  package func listen(on address: SocketAddress) throws(ListenError) -> SocketAddress {
+  /// - Parameter security: the TLS that connections begin with; nil for plain bytes.
+  package func listen(
+    on address: SocketAddress, security: RPCSecurity? = nil
+  ) throws(ListenError) -> SocketAddress {
     var options = ListenSocket.Options()
     options.reusePort = false
     options.ipv4Compatible = true
@@ -50,17 +55,18 @@ package final class RPCServer {
       throw ListenError(
         description: "cannot bind \(address.description): \(RPCConnection.reason(-fd))")
     }
-    sockets.append(ListeningSocket(fd, on: runtime.loop) { [unowned self] in accept($0, from: $1) })
+    sockets.append(
+      ListeningSocket(fd, on: runtime.loop) { [unowned self] in accept($0, from: $1, security) })
     return address.isUnix ? address : ListenSocket.localAddress(of: fd)
   }
 
-  private func accept(_ fd: Int32, from peer: SocketAddress) {
+  private func accept(_ fd: Int32, from peer: SocketAddress, _ security: RPCSecurity?) {
     guard connections.count < RPCLimits.connections else {
       _ = CLinux.close(fd)
       return
     }
     let connection = RPCConnection(runtime, owner: self, peer: peer, keepalive: keepalive)
-    guard connection.accept(fd) else { return }
+    guard connection.accept(fd, security) else { return }
     connections[ObjectIdentifier(connection)] = connection
   }
 
@@ -85,6 +91,9 @@ package final class RPCServer {
 extension RPCServer: RPCConnectionOwner {
   func streamOpened(on connection: RPCConnection) -> RPCStream? { RPCServerCall(self) }
   func goesAway(_ connection: RPCConnection) {}
+  func failedToBegin(_ connection: RPCConnection, _ reason: String) {
+    onRefusal(connection.peer, reason)
+  }
   func closed(_ connection: RPCConnection) { connections[ObjectIdentifier(connection)] = nil }
 }
 

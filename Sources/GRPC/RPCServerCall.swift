@@ -1,5 +1,6 @@
 import Engine
 import HTTPCodec
+import TLS
 
 /// Takes part in one call on a server. Called on the loop's thread.
 package protocol RPCServerHandler: AnyObject {
@@ -34,6 +35,10 @@ package final class RPCServerCall: RPCStream {
 
   /// Who calls.
   package var peer: SocketAddress { connection?.peer ?? SocketAddress() }
+
+  /// The certificate that the caller presented, verified by the rules of the port when the connection
+  /// began; nil when there was none. It may have expired since.
+  package var peerCertificate: CertificateFacts? { connection?.peerCertificate }
 
   // MARK: Answering
 

@@ -67,9 +67,9 @@ struct ControlPlaneCompiler {
     if cluster.compiled.config.value.http.speaks != .http2 {
       diagnostics.error(at: path, "gRPC needs http2_protocol_options in the cluster '\(name)'")
     }
-    if cluster.message.hasTransportSocket {
+    if cluster.compiled.config.value.announcement != nil {
       diagnostics.error(
-        at: path, "the transport_socket of '\(name)' is not supported towards a control plane yet")
+        at: path, "the PROXY header of '\(name)' is not supported towards a control plane")
     }
   }
 

@@ -90,13 +90,12 @@ extension Server {
       let cluster = config.clusters.first(where: { $0.message.name == control.cluster })
     else { return nil }
     let settings = cluster.compiled.config
+    let route = ControlPlaneRoute(self, to: control.cluster, settings)
     let channel = RPCChannel(
       RPCRuntime(loop: loop), authority: control.authority,
       connectMilliseconds: settings.value.connectTimeout,
-      keepalive: settings.value.http.http2Keepalive, source: settings.value.source
-    ) { [weak self] in
-      self?.addressOfControlPlane(control.cluster)
-    }
+      keepalive: settings.value.http.http2Keepalive, source: settings.value.source,
+      isSecured: route.isSecured, prepare: route.prepare, address: route.address)
     let client = XDSClient(
       channel, control.variant, node: config.bootstrap.node,
       tellsNodeOnce: control.tellsNodeOnce, metadata: control.metadata, on: loop)
@@ -108,14 +107,5 @@ extension Server {
     client.onIdentifier = { store.setText("control_plane.identifier", $0) }
     client.onProblem = { ProcessLog.shared.warning(.config, "ADS: \($0)") }
     return client
-  }
-
-  /// Any host of the cluster may do: each attempt asks again.
-  private func addressOfControlPlane(_ name: String) -> SocketAddress? {
-    guard let hosts = clusters?.cluster(named: name)?.hosts else { return nil }
-    let count = hosts.value.hosts.count
-    guard count > 0 else { return nil }
-    let index = Int(loop.state.value.random.next() % UInt64(count))
-    return hosts.value.hosts[index].addresses.array.first
   }
 }

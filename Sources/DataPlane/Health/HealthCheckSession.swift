@@ -119,7 +119,7 @@ final class HealthCheckSession {
     }
     // The channel belongs to the session, and closes its connections when that stops.
     let prepare = { [unowned self] in
-      cluster.prepare($0, to: address, hostname: host.value.hostname)
+      cluster.prepare($0, to: address, hostname: host.value.hostname) ? RPCTransport.plain : nil
     }
     return RPCChannel(
       cluster.rpc, authority: String(decoding: name, as: UTF8.self),

@@ -29,17 +29,34 @@ class Request:
 class ScriptedControl:
     """Serves one stream at a time, for as long as the object lives."""
 
-    def __init__(self):
+    def __init__(self, identity=None, authority=None):
+        """With an identity it speaks TLS, and wants a certificate of that authority's."""
         self.requests = []
         self.metadata = []
+        self.peers = []
         self.answers = queue.Queue()
         self.nonce = 0
+        self.port = 0
+        self.credentials = identity and grpc.ssl_server_credentials(
+            [(identity.key.read_bytes(), identity.certificate.read_bytes())],
+            authority.certificate.read_bytes(), require_client_auth=True)
+        self._serve()
+
+    def _serve(self):
         self.server = grpc.server(futures.ThreadPoolExecutor(8))
         self.server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(
             SERVICE, {"StreamAggregatedResources": grpc.stream_stream_rpc_method_handler(
                 self._stream)})])
-        self.port = self.server.add_insecure_port("127.0.0.1:0")
+        address = f"127.0.0.1:{self.port}"
+        self.port = self.server.add_secure_port(address, self.credentials) if self.credentials \
+            else self.server.add_insecure_port(address)
         self.server.start()
+
+    def restart(self):
+        """Ends every connection, and listens again on the same port."""
+        self.answers.put(None)
+        self.server.stop(0).wait()
+        self._serve()
 
     def __enter__(self):
         return self
@@ -50,6 +67,7 @@ class ScriptedControl:
 
     def _stream(self, requests, context):
         self.metadata = list(context.invocation_metadata())
+        self.peers.append(context.auth_context().get("x509_subject_alternative_name", []))
 
         def read():
             try:
