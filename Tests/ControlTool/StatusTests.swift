@@ -55,6 +55,25 @@ struct ProxyStatusTests {
       ])
   }
 
+  @Test(
+    "of a resource that Envoy repeats in its refusal, the name is shown",
+    arguments: [
+      (
+        """
+        goo.gle/debugproto \u{20}
+        name: "a"
+        thresholds {
+          name: "inner"
+        }
+        : Proto constraint validation failed (Cluster: x)
+        """, "\"a\": Proto constraint validation failed (Cluster: x)"
+      ),
+      ("Error adding a: goo.gle/debugonly\nname: \"a\"\n: no", "Error adding a: \n\"a\": no"),
+      ("one\ntwo", "one\ntwo"), ("", ""),
+      ("goo.gle/debugstr\nname: \"a\"", "goo.gle/debugstr\nname: \"a\""),
+    ])
+  func refusal(text: String, short: String) { #expect(Refusal.short(text) == short) }
+
   @Test("a proxy without trouble has nothing below the table")
   func quiet() throws {
     let all = SyncStatus.all(in: try json(#"[{"proxy":"a","types":[]}]"#))

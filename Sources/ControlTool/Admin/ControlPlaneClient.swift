@@ -69,7 +69,8 @@ package struct ControlPlaneClient: Sendable {
   /// Where a proxy answers questions; nil when it is connected and has told no admin port.
   package func admin(of target: ProxyTarget) throws(ToolError) -> HTTPAddress? {
     let all = try connections()
-    guard let found = all.first(where: { target.fits(nodeID: $0.nodeID) }) else {
+    // A proxy that came back may still be there twice: the later one is the one that runs.
+    guard let found = all.last(where: { target.fits(nodeID: $0.nodeID) }) else {
       throw ToolError(
         "no proxy '\(target.proxyID)' is connected to the control plane at \(http.address)",
         remedy: Self.known(all))

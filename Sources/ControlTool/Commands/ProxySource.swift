@@ -51,7 +51,7 @@ struct ProxySource: ParsableArguments {
     let plane = try control.client
     if let admin = try plane.admin(of: target) { return .proxy(HTTPClient(admin)) }
     if let port = proxyAdminPort.flatMap(UInt16.init(exactly:)),
-      let host = try plane.connections().first(where: { target.fits(nodeID: $0.nodeID) })?.address
+      let host = try plane.connections().last(where: { target.fits(nodeID: $0.nodeID) })?.address
     {
       return .proxy(HTTPClient(HTTPAddress(host: host, port: port)))
     }

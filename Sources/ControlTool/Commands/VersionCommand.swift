@@ -38,9 +38,7 @@ struct VersionCommand: ParsableCommand {
       members.append(JSONMember("meshVersion", .string(version(of: answer))))
     }
     var counts: [String: Int] = [:]
-    for each in all {
-      counts[[each.client, each.version].joined(separator: " "), default: 0] += 1
-    }
+    for each in all { counts[each.program, default: 0] += 1 }
     let proxies = counts.sorted { $0.key < $1.key }.map {
       JSONValue.object([
         JSONMember("version", .string($0.key)), JSONMember("proxies", .number("\($0.value)")),

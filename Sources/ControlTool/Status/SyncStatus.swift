@@ -48,6 +48,11 @@ package struct SyncStatus: Equatable {
     return parts.count > 2 ? String(parts[2]) : node
   }
 
+  /// What runs there: `envoy 1.40.0`. Some clients say who they are in their version.
+  package var program: String {
+    version.contains(client) ? version : version.isEmpty ? client : "\(client) \(version)"
+  }
+
   /// The order in which kinds are shown.
   private static let order = ["CDS", "LDS", "EDS", "RDS", "SDS", "ECDS"]
 
@@ -71,12 +76,45 @@ extension SyncStatus.Kind {
   package var trouble: String? {
     switch state {
     case "ERROR":
-      return reason.isEmpty ? "the proxy refused version \(sent) and gave no reason" : reason
+      return reason.isEmpty
+        ? "the proxy refused version \(sent) and gave no reason" : Refusal.short(reason)
     case "STALE":
       let last = acknowledged.isEmpty ? "nothing" : "version \(acknowledged)"
-      let why = reason.isEmpty ? "" : "; it said before: \(reason)"
+      let why = reason.isEmpty ? "" : "; it said before: \(Refusal.short(reason))"
       return "version \(sent) is sent and not acknowledged; the proxy has \(last)\(why)"
     default: return nil
+    }
+  }
+}
+
+/// What a proxy says when it refuses something.
+package enum Refusal {
+  /// Envoy puts the whole resource before what is wrong with it: of that, the name is enough.
+  package static func short(_ text: String) -> String {
+    var lines: [Substring] = []
+    /// Within a resource's text: whether its name has come.
+    var isNamed: Bool?
+    for line in text.split(whereSeparator: \.isNewline) {
+      if let start = line.firstRange(of: "goo.gle/debug") {
+        let before = line[..<start.lowerBound]
+        if !before.allSatisfy(\.isWhitespace) { lines.append(before) }
+        isNamed = false
+      } else if let wasNamed = isNamed {
+        if line.hasPrefix(": ") {
+          lines.append(line)
+          isNamed = nil
+        } else if !wasNamed, line.hasPrefix("name: ") {
+          lines.append(line.dropFirst("name: ".count))
+          isNamed = true
+        }
+      } else {
+        lines.append(line)
+      }
+    }
+    // A resource whose end was not found is better shown whole.
+    guard isNamed == nil else { return text }
+    return lines.reduce(into: "") { out, line in
+      out += out.isEmpty || line.hasPrefix(": ") ? String(line) : "\n" + line
     }
   }
 }

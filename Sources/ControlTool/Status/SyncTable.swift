@@ -11,12 +11,11 @@ package enum SyncTable {
       : TextTable("NAME", "CLUSTER", "ISTIOD", "VERSION", "SUBSCRIBED TYPES")
     for each in all {
       let cluster = each.clusterID.isEmpty ? "-" : each.clusterID
-      let version = [each.client, each.version].filter { !$0.isEmpty }.joined(separator: " ")
       if isVerbose {
         let states = ["CDS", "ECDS", "EDS", "LDS", "RDS"].map { each.state(of: $0, at: now) }
-        table.append([each.name, cluster] + states + [istiod, version])
+        table.append([each.name, cluster] + states + [istiod, each.program])
       } else {
-        table.append(each.name, cluster, istiod, version, each.subscribed)
+        table.append(each.name, cluster, istiod, each.program, each.subscribed)
       }
     }
     let notes = notes(all, now: now)
