@@ -1,5 +1,6 @@
 """HTTP/2 from clients: real ones, and peers that send what they like."""
 
+import itertools
 import json
 import os
 import shutil
@@ -129,7 +130,8 @@ def test_h2load(run):
 @pytest.mark.unsanitized("keeps freed memory")
 @pytest.mark.skipif(not shutil.which("h2load"), reason="apt install nghttp2-client")
 def test_h2load_leaves_nothing_behind(run):
-    """Memory is what it was after the first of many connections with many streams each."""
+    """Memory does not grow for ever with many connections with many streams each. It may grow with the
+    first loads: how much is in flight at once is the scheduler's choice."""
     proxy, port, _ = run(reply(200, b"x" * 1000))
 
     def load():
@@ -139,9 +141,12 @@ def test_h2load_leaves_nothing_behind(run):
         until(lambda: proxy.stat("http.main.downstream_cx_active") == 0, 5, "no connection left")
         return proxy.resident_kib()
 
-    first = load()
-    assert max(load() for _ in range(3)) - first < 2048
-    assert first < 64 * 1024
+    loads = [load(), load()]
+    # Sixteen bytes for each request would be 312 KiB, every time.
+    while loads[-1] - loads[-2] >= 128:
+        assert len(loads) < 15, loads
+        loads.append(load())
+    assert max(loads) < 64 * 1024, loads
 
 
 def test_trailers_reach_http1_where_it_has_them(run):
