@@ -1,7 +1,10 @@
 #!/usr/bin/env python3
 """Writes the two tables that the configuration reader knows its messages by.
 
-usage: generate-model-tables.py DESCRIPTOR_SET OUT_DIRECTORY   (called by generate-model)
+usage: generate-model-tables.py model|mesh DESCRIPTOR_SET OUT_DIRECTORY   (called by generate-model)
+
+`model` is Envoy's API, `mesh` Istio's and Kubernetes' (whose fields are known by their JSON names, the
+only ones that people write, and of which generate-model-istio.txt has what the model lacks).
 
 SchemaTable.swift  every message and enum of protos/: field names, numbers and types from our own
                    descriptors; the bounds of each field from the published ones (xds-protos).
@@ -31,6 +34,9 @@ OWN_RULES = {
 
 # Messages that are no part of any configuration: what travels between programs.
 STREAMS = {"envoy/service/discovery/v3/streams.proto"}
+
+# Whether fields are known by their names in JSON.
+JSON_NAMES = sys.argv[1] == "mesh"
 
 SCALARS = {
     number: name[5:].lower()
@@ -158,7 +164,8 @@ def schema_of_message(name, message, lines):
     for field in message.field:
         word = type_word(field, maps)
         repeated = field.label == field.LABEL_REPEATED and not word.startswith("map<")
-        words = [str(field.number), ("[]" if repeated else "") + word, field.name]
+        shown = field.json_name if JSON_NAMES else field.name
+        words = [str(field.number), ("[]" if repeated else "") + word, shown]
         if field.HasField("oneof_index"):
             words.append(f"oneof={field.oneof_index}")
         if field.options.deprecated:
@@ -229,10 +236,10 @@ def write(path, constant, summary, lines):
 
 
 def main():
-    descriptor_set, out = sys.argv[1:]
+    kind, descriptor_set, out = sys.argv[1:]
     with open(descriptor_set, "rb") as file:
         own = descriptor_pb2.FileDescriptorSet.FromString(file.read())
-    files = load_published()
+    files = load_published() if kind == "model" else []
     lines = []
     for file in own.file:
         if file.package.startswith("google.") or file.name in STREAMS:
@@ -241,6 +248,14 @@ def main():
             schema_of_enum(f"{file.package}.{enum.name}", enum, lines)
         for message in file.message_type:
             schema_of_message(f"{file.package}.{message.name}", message, lines)
+    if kind == "mesh":
+        write(f"{out}/MeshSchemaTable.swift", "meshSchemaTable",
+              "Every message and enum of the mesh's model, for `SchemaCatalog`.", lines)
+        with open(os.path.join(os.path.dirname(__file__), "generate-model-istio.txt")) as file:
+            left = [line.rstrip("\n") for line in file if not line.startswith("#")]
+        write(f"{out}/IstioNames.swift", "istioNames",
+              "What Istio's API has and the mesh's model does not.", left)
+        return
     types = {}
     for line in lines:
         words = line.split(" ")
