@@ -63,6 +63,7 @@ let package = Package(
     floor("TLS", ["COpenSSL"]),
     floor("Telemetry", ["CLinux"]),
     .target(name: "ResourceModel", dependencies: [protobuf]),
+    .target(name: "MeshMessages", dependencies: [protobuf]),
 
     // Floor 2
     floor("HTTPModel", ["Engine", "CLinux"]),
@@ -87,30 +88,39 @@ let package = Package(
         "CAres", "CLinux", protobuf,
       ]),
     floor("GRPC", ["HTTPCodec", "HTTPModel", "Engine", "TLS", "CLinux"]),
+    floor("AdminHTTP", ["HTTPCodec", "HTTPModel", "Resources", "Engine", "CLinux"]),
   ] + plugins.map(plugin) + [
     // Floor 5
+    floor("MeshModel", ["MeshMessages", "Telemetry", "Resources", protobuf]),
     floor("XDSClient", ["Engine", "GRPC", "ResourceModel", "Resources", protobuf]),
 
     // Floor 6
     floor(
       "DataPlane",
       [
-        "CFilterABI", "CLinux", "Engine", "TLS", "Telemetry", "ResourceModel", "HTTPModel",
-        "Resources", "HTTPCodec", "Inspection", "Routing", "Upstream", "GRPC", "XDSClient",
+        "AdminHTTP", "CFilterABI", "CLinux", "Engine", "TLS", "Telemetry", "ResourceModel",
+        "HTTPModel", "Resources", "HTTPCodec", "Inspection", "Routing", "Upstream", "GRPC",
+        "XDSClient",
         protobuf,
       ]),
 
-    floor(
-      "MeshServer",
-      ["CLinux", "Engine", "Telemetry", "ResourceModel", "Resources", "GRPC", protobuf]),
+    floor("MeshTranslation", ["MeshMessages", "MeshModel", "ResourceModel", protobuf]),
 
     floor("ControlTool", ["CLinux", "TLS", arguments]),
 
     // Floor 7
+    floor(
+      "MeshServer",
+      [
+        "CLinux", "Engine", "Telemetry", "ResourceModel", "Resources", "AdminHTTP", "GRPC",
+        "MeshMessages", "MeshModel", "MeshTranslation", protobuf,
+      ]),
+
+    // Floor 8
     .executableTarget(name: "fairleadctl", dependencies: ["ControlTool"], swiftSettings: strict),
     .executableTarget(
       name: "fairlead-control",
-      dependencies: ["MeshServer", "CLinux", "Engine", "Telemetry", arguments],
+      dependencies: ["MeshServer", "MeshModel", "CLinux", "Engine", "Telemetry", arguments],
       swiftSettings: strict),
     .executableTarget(
       name: "fairlead",
@@ -134,6 +144,10 @@ let package = Package(
     tests(
       "Upstream",
       ["Upstream", "Inspection", "Engine", "Telemetry", "Resources", "ResourceModel"]),
+    tests("MeshModel", ["MeshModel", "MeshMessages", "Resources"]),
+    tests(
+      "MeshTranslation",
+      ["MeshTranslation", "MeshModel", "MeshMessages", "ResourceModel", protobuf]),
     tests("MeshServer", ["MeshServer", "GRPC", "Engine", "ResourceModel", protobuf]),
     tests(
       "XDSClient",

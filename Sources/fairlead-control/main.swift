@@ -1,6 +1,7 @@
 import ArgumentParser
 import CLinux
 import Engine
+import MeshModel
 import MeshServer
 import Telemetry
 
@@ -13,18 +14,48 @@ struct FairleadControl: ParsableCommand {
     case validate
   }
 
+  enum ProtocolDetection: String, ExpressibleByArgument {
+    case tcp
+    case auto
+  }
+
   static let configuration = CommandConfiguration(
     commandName: "fairlead-control",
-    abstract: "A control plane that serves Envoy v3 resources from a file over xDS.",
+    abstract: "A control plane: Istio's and Kubernetes' resources in, xDS out.",
     version: "fairlead-control  version: \(version)")
 
   @Option(
+    help: """
+      Directory of YAML files with Kubernetes' and Istio's resources, which is followed; or one such file.
+      """)
+  var configDir: String?
+
+  @Option(
     name: [.customShort("c"), .customLong("config-path")],
-    help: "File with 'resources:', a list of listeners, routes, clusters and endpoints.")
-  var configPath: String
+    help: """
+      Instead of a mesh: a file with 'resources:', a list of Envoy's listeners, routes, clusters and \
+      endpoints, which everyone is served.
+      """)
+  var configPath: String?
 
   @Option(help: "Where to serve discovery over gRPC, without TLS: an IP address and a port.")
   var grpcAddr = "127.0.0.1:15010"
+
+  @Option(
+    help: """
+      Where to answer people and their tools over HTTP; 127.0.0.1:15014 for a mesh, nowhere for a file \
+      of resources.
+      """)
+  var httpAddr: String?
+
+  @Option(help: "The mesh's domain: services are <name>.<namespace>.svc.<domain>.")
+  var domain = "cluster.local"
+
+  @Option(
+    help: """
+      What is spoken on a port whose name says no protocol: tcp, or auto to find out, as Istio does.
+      """)
+  var protocolDetection = ProtocolDetection.tcp
 
   @Option(help: "serve, or validate: check the file and exit.")
   var mode = Mode.serve
@@ -36,9 +67,12 @@ struct FairleadControl: ParsableCommand {
   var logPath: String?
 
   func validate() throws {
-    guard Self.address(grpcAddr) != nil else {
+    guard (configDir == nil) != (configPath == nil) else {
+      throw ValidationError("give --config-dir (a mesh) or --config-path (Envoy's resources)")
+    }
+    for address in [grpcAddr, httpAddr].compactMap(\.self) where Self.address(address) == nil {
       throw ValidationError(
-        "'\(grpcAddr)' is no address; expected one such as 127.0.0.1:15010, [::1]:15010 or :15010")
+        "'\(address)' is no address; expected one such as 127.0.0.1:15010, [::1]:15010 or :15010")
     }
     guard ProcessLogLevel(name: logLevel) != nil else {
       let names = ProcessLogLevel.allCases.map(\.name).joined(separator: ", ")
@@ -49,14 +83,20 @@ struct FairleadControl: ParsableCommand {
   func run() throws {
     try setUpLog()
     do throws(ControlPlane.StartError) {
+      let path = configDir ?? configPath ?? ""
+      let source: ControlPlane.Options.Source =
+        configDir != nil ? .mesh(directory: path) : .resources(file: path)
       guard mode == .serve else {
-        try ControlPlane.validate(configPath)
-        print("configuration '\(configPath)' OK")
+        try ControlPlane.validate(source)
+        print("configuration '\(path)' OK")
         return
       }
       guard let address = Self.address(grpcAddr) else { return }
-      let options = ControlPlane.Options(
-        configPath: configPath, address: address, version: Self.version)
+      var options = ControlPlane.Options(source: source, address: address, version: Self.version)
+      let http = httpAddr ?? (configDir != nil ? "127.0.0.1:15014" : nil)
+      options.httpAddress = http.flatMap(Self.address)
+      options.registry.domain = domain
+      options.registry.unnamedPorts = protocolDetection == .auto ? .auto : .tcp
       try ControlPlane(options).run()
     } catch {
       for reason in error.reasons { Self.printError(reason) }

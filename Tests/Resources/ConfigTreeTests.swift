@@ -179,11 +179,12 @@ struct SchemaCatalogTests {
   func envoyNames() {
     for message in SchemaCatalog.shared.messages {
       for field in message.fields {
-        #expect(!EnvoyNames.has(field.name, in: message.name))
+        #expect(!PublishedNames.envoy.has(field.name, in: message.name))
       }
     }
     #expect(
-      EnvoyNames.name(ofField: 19, in: "envoy.config.cluster.v3.Cluster") == "outlier_detection")
-    #expect(EnvoyNames.name(ofField: 4, in: "envoy.config.cluster.v3.Cluster") == nil)
+      PublishedNames.envoy.name(ofField: 19, in: "envoy.config.cluster.v3.Cluster")
+        == "outlier_detection")
+    #expect(PublishedNames.envoy.name(ofField: 4, in: "envoy.config.cluster.v3.Cluster") == nil)
   }
 }

@@ -78,6 +78,13 @@ static inline int fl_watch_directory(int fd, const char *path) {
   return watch >= 0 ? watch : -errno;
 }
 
+// Tells also of files that went away, and of directories.
+static inline int fl_watch_everything(int fd, const char *path) {
+  int watch = inotify_add_watch(
+      fd, path, IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_MOVED_FROM);
+  return watch >= 0 ? watch : -errno;
+}
+
 // Tells of files in `path` that were moved there, which replaces them whole.
 static inline int fl_watch_moves(int fd, const char *path) {
   int watch = inotify_add_watch(fd, path, IN_MOVED_TO | IN_ONLYDIR);

@@ -1,4 +1,6 @@
+import AdminHTTP
 import CLinux
+import HTTPModel
 import TLS
 
 /// `/certs`: every certificate in use, and for how long it holds.

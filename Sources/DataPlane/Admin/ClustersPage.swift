@@ -1,3 +1,4 @@
+import AdminHTTP
 import Engine
 import Routing
 import Upstream

@@ -1,3 +1,4 @@
+import AdminHTTP
 import Telemetry
 
 /// `/logging`: the levels of the proxy's own log, shown and changed.

@@ -1,3 +1,4 @@
+import AdminHTTP
 import CLinux
 import Engine
 import Telemetry

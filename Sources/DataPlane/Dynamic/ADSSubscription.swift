@@ -96,8 +96,11 @@ extension Server {
       connectMilliseconds: settings.value.connectTimeout,
       keepalive: settings.value.http.http2Keepalive, source: settings.value.source,
       isSecured: route.isSecured, prepare: route.prepare, address: route.address)
+    var node = config.bootstrap.node
+    // Whoever sends configuration may choose what a program of this kind understands.
+    node.userAgentName = "fairlead"
     let client = XDSClient(
-      channel, control.variant, node: config.bootstrap.node,
+      channel, control.variant, node: node,
       tellsNodeOnce: control.tellsNodeOnce, metadata: control.metadata, on: loop)
     let store = config.store
     let connected = store.gauge("control_plane.connected_state")

@@ -39,7 +39,7 @@ envoy.config.core.v3.Http2ProtocolOptions allow_metadata=6 stream_error_on_inval
 envoy.config.core.v3.HttpProtocolOptions max_connection_duration_jitter=8
 envoy.config.core.v3.KeepaliveSettings connection_idle_interval=4
 envoy.config.core.v3.Metadata typed_filter_metadata=2
-envoy.config.core.v3.Node dynamic_parameters=12 user_agent_name=6 user_agent_version=7 user_agent_build_version=8 extensions=9 client_features=10 listening_addresses=11
+envoy.config.core.v3.Node dynamic_parameters=12 user_agent_build_version=8 extensions=9 client_features=10 listening_addresses=11
 envoy.config.core.v3.SocketAddress named_port=4 resolver_name=5 ipv4_compat=6 network_namespace_filepath=7
 envoy.config.core.v3.SocketAddress.Protocol UDP=1
 envoy.config.core.v3.SocketOption type=7

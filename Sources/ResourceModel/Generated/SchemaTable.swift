@@ -118,10 +118,13 @@ message envoy.config.core.v3.Locality
 2 string zone
 3 string sub_zone
 message envoy.config.core.v3.Node
+oneof user_agent_version_type
 1 string id
 2 string cluster
 3 google.protobuf.Struct metadata
 4 envoy.config.core.v3.Locality locality
+6 string user_agent_name
+7 string user_agent_version oneof=0
 message envoy.config.core.v3.Pipe
 1 string path min_len=1
 2 uint32 mode lte=511

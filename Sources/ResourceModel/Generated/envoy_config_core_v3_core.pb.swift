@@ -295,7 +295,25 @@ package nonisolated struct Envoy_Config_Core_V3_Node: Sendable {
   /// Clears the value of `locality`. Subsequent reads from it will return its default value.
   package mutating func clearLocality() {self._locality = nil}
 
+  /// Said by the program itself, whatever a file says.
+  package var userAgentName: String = String()
+
+  package var userAgentVersionType: Envoy_Config_Core_V3_Node.OneOf_UserAgentVersionType? = nil
+
+  package var userAgentVersion: String {
+    get {
+      if case .userAgentVersion(let v)? = userAgentVersionType {return v}
+      return String()
+    }
+    set {userAgentVersionType = .userAgentVersion(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_UserAgentVersionType: Equatable, Sendable {
+    case userAgentVersion(String)
+
+  }
 
   package init() {}
 
@@ -1684,7 +1702,7 @@ nonisolated extension Envoy_Config_Core_V3_Locality: SwiftProtobuf.Message, Swif
 
 nonisolated extension Envoy_Config_Core_V3_Node: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Node"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}cluster\0\u{1}metadata\0\u{1}locality\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}id\0\u{1}cluster\0\u{1}metadata\0\u{1}locality\0\u{4}\u{2}user_agent_name\0\u{3}user_agent_version\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1696,6 +1714,15 @@ nonisolated extension Envoy_Config_Core_V3_Node: SwiftProtobuf.Message, SwiftPro
       case 2: try { try decoder.decodeSingularStringField(value: &self.cluster) }()
       case 3: try { try decoder.decodeSingularMessageField(value: &self._metadata) }()
       case 4: try { try decoder.decodeSingularMessageField(value: &self._locality) }()
+      case 6: try { try decoder.decodeSingularStringField(value: &self.userAgentName) }()
+      case 7: try {
+        var v: String?
+        try decoder.decodeSingularStringField(value: &v)
+        if let v = v {
+          if self.userAgentVersionType != nil {try decoder.handleConflictingOneOf()}
+          self.userAgentVersionType = .userAgentVersion(v)
+        }
+      }()
       default: break
       }
     }
@@ -1718,6 +1745,12 @@ nonisolated extension Envoy_Config_Core_V3_Node: SwiftProtobuf.Message, SwiftPro
     try { if let v = self._locality {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     } }()
+    if !self.userAgentName.isEmpty {
+      try visitor.visitSingularStringField(value: self.userAgentName, fieldNumber: 6)
+    }
+    try { if case .userAgentVersion(let v)? = self.userAgentVersionType {
+      try visitor.visitSingularStringField(value: v, fieldNumber: 7)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1726,6 +1759,8 @@ nonisolated extension Envoy_Config_Core_V3_Node: SwiftProtobuf.Message, SwiftPro
     if lhs.cluster != rhs.cluster {return false}
     if lhs._metadata != rhs._metadata {return false}
     if lhs._locality != rhs._locality {return false}
+    if lhs.userAgentName != rhs.userAgentName {return false}
+    if lhs.userAgentVersionType != rhs.userAgentVersionType {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -32,7 +32,7 @@ enum ExtensionPoints {
       return "expected '@type: type.googleapis.com/\(name)', found '\(ScalarReader.shorten(url))'"
     }
     if known { return "'\(name)' does not belong here; expected \(choice(allowed))" }
-    if EnvoyNames.hasExtension(name) {
+    if PublishedNames.envoy.hasExtension(name) {
       return "extension '\(name)' is known to Envoy, not supported by Fairlead"
     }
     return "no such extension type '\(ScalarReader.shorten(name))'"

@@ -144,8 +144,9 @@ struct ScalarReader {
     }
     guard let found else {
       var message = "no value '\(Self.shorten(node.text))' in \(schema.name)"
-      if EnvoyNames.has(node.text, in: schema.name) {
-        message = "value '\(node.text)' is known to Envoy, not supported by Fairlead"
+      if catalog.dialect.names.has(node.text, in: schema.name) {
+        message =
+          "value '\(node.text)' is known to \(catalog.dialect.owner), not supported by Fairlead"
       }
       if schema.values.count <= 10 {
         message += "; expected one of " + schema.values.map(\.name).joined(separator: ", ")
@@ -161,11 +162,12 @@ struct ScalarReader {
 
   /// `0.25s`: seconds with at most nine digits of fraction.
   private func duration(_ node: YAMLDocument.Node) throws(ValueError) -> Value {
-    guard case .string = YAMLScalar(node) else {
-      throw expected("a duration in seconds such as \"0.25s\"", node)
-    }
-    guard let (seconds, nanoseconds) = DurationText.parse(node.text) else {
-      throw expected("a duration in seconds such as \"0.25s\"", node)
+    guard case .string = YAMLScalar(node), let (seconds, nanoseconds) = durationParts(node.text)
+    else {
+      let example =
+        catalog.dialect.hasGoDurations
+        ? "such as 10s, 1m30s or 250ms" : "in seconds such as \"0.25s\""
+      throw expected("a duration \(example)", node)
     }
     guard seconds < ConfigLimits.durationSeconds else {
       throw expected("a duration below \(ConfigLimits.durationSeconds)s", node)
@@ -173,6 +175,10 @@ struct ScalarReader {
     var result = value(.duration, bits: UInt64(bitPattern: seconds))
     result.nanoseconds = nanoseconds
     return result
+  }
+
+  private func durationParts(_ text: String) -> (seconds: Int64, nanoseconds: Int32)? {
+    catalog.dialect.hasGoDurations ? DurationText.parseGo(text) : DurationText.parse(text)
   }
 
   private func value(

@@ -15,6 +15,45 @@ enum DurationText {
     return (seconds, Int32(truncatingIfNeeded: nanoseconds))
   }
 
+  /// The same of Go's form, such as `1h30m`, `1.5s` or `250ms`: numbers, each with its unit, of the
+  /// units h, m, s, ms, us and ns.
+  static func parseGo(_ text: String) -> (seconds: Int64, nanoseconds: Int32)? {
+    guard text != "0" else { return (0, 0) }
+    var rest = text.utf8[...]
+    var total: Int64 = 0
+    guard !rest.isEmpty else { return nil }
+    while !rest.isEmpty {
+      let number = rest.prefix { ($0 >= 48 && $0 <= 57) || $0 == UInt8(ascii: ".") }
+      rest = rest.dropFirst(number.count)
+      let unit = rest.prefix { $0 >= UInt8(ascii: "a") && $0 <= UInt8(ascii: "z") }
+      rest = rest.dropFirst(unit.count)
+      guard let factor = goUnits[String(Substring(unit))], let part = scaled(number, by: factor)
+      else { return nil }
+      let (sum, overflows) = total.addingReportingOverflow(part)
+      guard !overflows else { return nil }
+      total = sum
+    }
+    return (total / 1_000_000_000, Int32(truncatingIfNeeded: total % 1_000_000_000))
+  }
+
+  /// Nanoseconds in each of Go's units.
+  private static let goUnits: [String: Int64] = [
+    "h": 3_600_000_000_000, "m": 60_000_000_000, "s": 1_000_000_000, "ms": 1_000_000, "us": 1_000,
+    "ns": 1,
+  ]
+
+  /// `1.5` of a unit, in nanoseconds; what is below one is cut off.
+  private static func scaled(_ number: Substring.UTF8View.SubSequence, by factor: Int64) -> Int64? {
+    let parts = number.split(separator: UInt8(ascii: "."), omittingEmptySubsequences: false)
+    guard parts.count <= 2, let whole = digits(parts[0], atMost: 9) else { return nil }
+    let (scaled, overflows) = whole.multipliedReportingOverflow(by: factor)
+    guard !overflows else { return nil }
+    guard parts.count == 2 else { return scaled }
+    guard let fraction = digits(parts[1], atMost: 9) else { return nil }
+    let share = Double(fraction) / Double.tenTo(parts[1].count)
+    return scaled + Int64(share * Double(factor))
+  }
+
   private static func digits(_ text: Substring.UTF8View.SubSequence, atMost length: Int) -> Int64? {
     guard !text.isEmpty, text.count <= length else { return nil }
     var value: Int64 = 0
@@ -23,6 +62,13 @@ enum DurationText {
       value = value * 10 + Int64(byte - UInt8(ascii: "0"))
     }
     return value
+  }
+}
+
+extension Double {
+  /// A power of ten, of few digits.
+  fileprivate static func tenTo(_ digits: Int) -> Double {
+    (0..<digits).reduce(1) { power, _ in power * 10 }
   }
 }
 

@@ -11,14 +11,19 @@ struct TreeBuilder {
   private var catalog: SchemaCatalog { tree.catalog }
 
   /// Builds the tree of a document whose outermost message has this type.
+  /// - Parameters:
+  ///   - root: the node to begin at; the document's outermost by default.
+  ///   - catalog: what the types are of.
   static func build(
-    _ document: YAMLDocument, type: Int, file: Int, isJSON: Bool, diagnostics: Diagnostics
+    _ document: YAMLDocument, root: Int? = nil, type: Int, file: Int, isJSON: Bool,
+    diagnostics: Diagnostics, catalog: SchemaCatalog = .shared
   ) -> ConfigTree {
-    let tree = ConfigTree(type: type, location: SourceLocation(file: file, line: 1, column: 1))
+    let tree = ConfigTree(
+      type: type, location: SourceLocation(file: file, line: 1, column: 1), catalog: catalog)
     let builder = TreeBuilder(
       document: document, file: file, tree: tree, diagnostics: diagnostics,
       scalars: ScalarReader(catalog: tree.catalog, isJSON: isJSON))
-    if let root = document.root, !builder.isNull(root) {
+    if let root = root ?? document.root, !builder.isNull(root) {
       tree.setLocation(builder.location(root), of: 0)
       builder.buildFields(of: root, into: 0, path: .root)
     }
@@ -63,7 +68,7 @@ struct TreeBuilder {
     if let oneof = field.oneof { reportConflict(schema, oneof, key: key, in: id, path: path) }
     if field.isDeprecated {
       diagnostics.report(
-        .warning, "deprecated by Envoy", path: path, at: location(key))
+        .warning, "deprecated by \(catalog.dialect.owner)", path: path, at: location(key))
     }
     let holder = Holder(parent: id, field: position, key: "", path: path)
     switch field.cardinality {
@@ -292,12 +297,13 @@ struct TreeBuilder {
   private func reportUnknown(
     _ name: String, key: Int, in id: Int, _ schema: MessageSchema, path: ConfigPath
   ) {
+    if let open = catalog.dialect.openPackage, schema.name.hasPrefix(open) { return }
     tree.markUnknownField(in: id)
     let shown = ScalarReader.shorten(name)
     let place = path.field(shown)
     let message =
-      EnvoyNames.has(name, in: schema.name)
-      ? "known to Envoy, not supported by Fairlead"
+      catalog.dialect.names.has(name, in: schema.name)
+      ? "known to \(catalog.dialect.owner), not supported by Fairlead"
       : "no such field in \(schema.name)"
         + Suggestion.phrase(for: name, among: schema.fields.lazy.map(\.name))
     diagnostics.report(.error, message, path: place, at: location(key))

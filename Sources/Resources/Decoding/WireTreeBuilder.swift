@@ -201,7 +201,9 @@ final class WireTreeBuilder {
     let number = Int32(truncatingIfNeeded: bits)
     let schema = catalog.enums[index]
     guard let value = schema.values.first(where: { $0.number == number }) else {
-      let name = UInt32(exactly: number).flatMap { EnvoyNames.name(ofField: $0, in: schema.name) }
+      let name = UInt32(exactly: number).flatMap {
+        PublishedNames.envoy.name(ofField: $0, in: schema.name)
+      }
       return refuse(
         holder,
         name.map { "value '\($0)' is known to Envoy, not supported by Fairlead" }
@@ -370,7 +372,7 @@ final class WireTreeBuilder {
     _ number: UInt32, of schema: MessageSchema, in id: Int, path: ConfigPath
   ) {
     tree.markUnknownField(in: id)
-    let name = EnvoyNames.name(ofField: number, in: schema.name)
+    let name = PublishedNames.envoy.name(ofField: number, in: schema.name)
     diagnostics.report(
       unknownFields,
       name == nil

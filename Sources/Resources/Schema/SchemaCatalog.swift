@@ -43,8 +43,10 @@ struct EnumSchema: Sendable {
 ///     enum envoy.config.cluster.v3.Cluster.DiscoveryType
 ///     0 STATIC
 struct SchemaCatalog: Sendable {
-  static let shared = SchemaCatalog(parsing: schemaTable.description)
+  /// Envoy's messages.
+  static let shared = SchemaCatalog(parsing: schemaTable.description, dialect: .envoy)
 
+  let dialect: SchemaDialect
   let messages: [MessageSchema]
   let enums: [EnumSchema]
   private let messageIndices: [Substring: Int]
@@ -60,7 +62,8 @@ struct SchemaCatalog: Sendable {
     return index
   }
 
-  private init(parsing table: String) {
+  init(parsing table: String, dialect: SchemaDialect) {
+    self.dialect = dialect
     // Split as bytes: as characters it would be most of what a start costs. Two passes, because
     // types refer forward.
     let lines = table.utf8.split(separator: UInt8(ascii: "\n")).map { line in

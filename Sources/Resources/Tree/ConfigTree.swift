@@ -53,7 +53,7 @@ package final class ConfigTree {
     var children: [Int] = []
   }
 
-  let catalog = SchemaCatalog.shared
+  let catalog: SchemaCatalog
   private(set) var nodes: [Node] = []
 
   /// The outermost message.
@@ -84,7 +84,8 @@ package final class ConfigTree {
     return at
   }
 
-  init(type: Int, location: SourceLocation) {
+  init(type: Int, location: SourceLocation, catalog: SchemaCatalog = .shared) {
+    self.catalog = catalog
     nodes = [Node(kind: .message, location: location, parent: -1, field: -1, type: type)]
   }
 

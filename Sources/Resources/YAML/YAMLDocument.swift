@@ -30,21 +30,47 @@ struct YAMLDocument {
 
   /// Reads a document.
   init(_ bytes: [UInt8]) throws(YAMLSyntaxError) {
-    let start = YAMLMark(line: 1, column: 1)
-    guard bytes.count <= YAMLLimits.bytes else {
-      throw YAMLSyntaxError(
-        mark: start, message: "larger than the limit of \(YAMLLimits.bytes) bytes")
-    }
-    var events = try YAMLEventStream(bytes)
+    var events = try Self.events(of: bytes)
     var builder = Builder()
     while true {
       let event = try events.next()
       if case .streamEnd = event { break }
+      if case .documentStart = event { try builder.refuseAnother(events.mark) }
       try builder.take(event, anchor: events.anchor, tag: events.tag, mark: events.mark)
     }
+    self.init(builder)
+  }
+
+  private init(_ builder: Builder) {
     nodes = builder.nodes
     children = builder.children
     root = builder.root
+  }
+
+  /// Reads all documents of a file, those that are empty left out. Anchors count in their own document.
+  static func all(_ bytes: [UInt8]) throws(YAMLSyntaxError) -> [YAMLDocument] {
+    var events = try events(of: bytes)
+    var documents: [YAMLDocument] = []
+    var builder = Builder()
+    while true {
+      let event = try events.next()
+      if case .documentEnd = event {
+        if builder.root != nil { documents.append(YAMLDocument(builder)) }
+        builder = Builder()
+        continue
+      }
+      if case .streamEnd = event { return documents }
+      try builder.take(event, anchor: events.anchor, tag: events.tag, mark: events.mark)
+    }
+  }
+
+  private static func events(of bytes: [UInt8]) throws(YAMLSyntaxError) -> YAMLEventStream {
+    guard bytes.count <= YAMLLimits.bytes else {
+      throw YAMLSyntaxError(
+        mark: YAMLMark(line: 1, column: 1),
+        message: "larger than the limit of \(YAMLLimits.bytes) bytes")
+    }
+    return try YAMLEventStream(bytes)
   }
 }
 
@@ -66,12 +92,7 @@ extension YAMLDocument {
         throw YAMLSyntaxError(mark: mark, message: "tags are not supported, found '\(tag)'")
       }
       switch event {
-      case .documentStart:
-        documents += 1
-        guard documents == 1 else {
-          throw YAMLSyntaxError(mark: mark, message: "expected one document, found another")
-        }
-      case .documentEnd, .streamEnd: break
+      case .documentStart, .documentEnd, .streamEnd: break
       case .alias(let name): try takeAlias(name, mark: mark)
       case .scalar(let text, let isPlain):
         let isString = !isPlain || tag == "tag:yaml.org,2002:str" || tag == "!"
@@ -82,6 +103,14 @@ extension YAMLDocument {
       case .sequenceStart: try push(.sequence, anchor: anchor, mark: mark)
       case .mappingStart: try push(.mapping, anchor: anchor, mark: mark)
       case .end: close()
+      }
+    }
+
+    /// Where one document is expected, a second begins.
+    mutating func refuseAnother(_ mark: YAMLMark) throws(YAMLSyntaxError) {
+      documents += 1
+      guard documents == 1 else {
+        throw YAMLSyntaxError(mark: mark, message: "expected one document, found another")
       }
     }
 

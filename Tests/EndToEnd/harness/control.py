@@ -106,8 +106,8 @@ class Control:
         lines = len(self.serving())
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [control_binary(), "-c", str(self.file), "--grpc-addr", f"127.0.0.1:{self.port}",
-                 "-l", "debug", *extra], stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                [*self.arguments(), "--grpc-addr", f"127.0.0.1:{self.port}", "-l", "debug", *extra],
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL)
 
         def serves():
             assert self.process.poll() is None, self.output()[-4000:]
@@ -116,6 +116,10 @@ class Control:
         until(serves, 20, "the control plane to serve")
         self.port = int(self.serving()[-1])
         return self
+
+    def arguments(self):
+        """How it is started, but for where it serves."""
+        return [control_binary(), "-c", str(self.file)]
 
     def serving(self):
         """The ports that it said it serves on."""

@@ -20,7 +20,31 @@ struct ServedResource: Equatable {
   }
 }
 
-/// Everything that is served at one time. Immutable; clients that are behind need nothing older.
+/// Resources that several clients may share. Immutable.
+final class ResourceLayer {
+  fileprivate struct Kind {
+    /// In the order of their names.
+    let sorted: [ServedResource]
+    let indices: [String: Int]
+  }
+
+  fileprivate let kinds: [String: Kind]
+
+  /// - Parameter resources: by type's URL; of a name, the first counts.
+  init(_ resources: [String: [ServedResource]]) {
+    kinds = resources.mapValues { list in
+      var seen: Set<String> = []
+      let sorted = list.filter { seen.insert($0.name).inserted }.sorted { $0.name < $1.name }
+      return Kind(
+        sorted: sorted,
+        indices: Dictionary(
+          sorted.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first }))
+    }
+  }
+}
+
+/// Everything that is served to one client at one time. Immutable; clients that are behind need nothing
+/// older.
 struct ResourceSet {
   /// A type of resource, by its URL: what `type_url` says on a stream.
   enum TypeURL {
@@ -34,33 +58,53 @@ struct ResourceSet {
 
     /// Clients that name nothing get all of these.
     static let wildcard: Set<String> = [cluster, listener]
-  }
 
-  private let resources: [String: [String: ServedResource]]
-
-  /// No resources.
-  init() { resources = [:] }
-
-  /// - Parameter resources: by type's URL; each name once.
-  init(_ resources: [String: [ServedResource]]) {
-    self.resources = resources.mapValues { list in
-      Dictionary(list.map { ($0.name, $0) }) { first, _ in first }
+    /// What people call a type, as in `CDS`; the last part of its URL for others.
+    static func shortName(_ type: String) -> String {
+      switch type {
+      case cluster: "CDS"
+      case endpoints: "EDS"
+      case listener: "LDS"
+      case routes: "RDS"
+      default: type.split(separator: ".").last.map(String.init) ?? type
+      }
     }
   }
 
+  /// Of one name in several layers, the first one's counts.
+  private let layers: [ResourceLayer]
+
+  /// No resources.
+  init() { layers = [] }
+
+  init(_ layers: [ResourceLayer]) { self.layers = layers }
+
+  /// - Parameter resources: by type's URL; each name once.
+  init(_ resources: [String: [ServedResource]]) { layers = [ResourceLayer(resources)] }
+
   /// How many there are of a type.
-  func count(of type: String) -> Int { resources[type]?.count ?? 0 }
+  func count(of type: String) -> Int { all(of: type).count }
 
   /// All of a type, in the order of their names.
   func all(of type: String) -> [ServedResource] {
-    (resources[type] ?? [:]).values.sorted { $0.name < $1.name }
+    let found = layers.compactMap { $0.kinds[type] }
+    guard found.count > 1 else { return found.first?.sorted ?? [] }
+    var all = found[0].sorted
+    for (position, kind) in found.enumerated().dropFirst() {
+      all += kind.sorted.filter { resource in
+        !found[..<position].contains { $0.indices[resource.name] != nil }
+      }
+    }
+    return all.sorted { $0.name < $1.name }
   }
 
   /// What a client that asked for a name is answered. Endpoints and routes that do not exist are
   /// answered with empty ones: a proxy does not take a cluster or a listener into use before it knows
   /// them, and would wait for its `initial_fetch_timeout` otherwise.
   func answer(of type: String, for name: String) -> ServedResource? {
-    if let known = resources[type]?[name] { return known }
+    for layer in layers {
+      if let kind = layer.kinds[type], let index = kind.indices[name] { return kind.sorted[index] }
+    }
     switch type {
     case TypeURL.endpoints:
       let empty = Envoy_Config_Endpoint_V3_ClusterLoadAssignment.with { $0.clusterName = name }

@@ -7,10 +7,10 @@ import HTTPModel
 /// comfort, but as bounded as everything that reads from a socket.
 final class AdminConnection {
   /// Heads and bodies of administration are short.
-  private static let requestBytes = 64 * 1024
+  private var requestBytes: Int { listener.requestBytes }
 
   private let connection = Ref<Connection>.immortal(Connection())
-  private unowned let server: AdminServer
+  private unowned let listener: AdminListener
   private let loop: EventLoop
   private var input: [UInt8] = []
   private var parser = HTTP1HeadParser(capacity: 100)
@@ -29,8 +29,8 @@ final class AdminConnection {
     unsafe Unmanaged<AdminConnection>.fromOpaque(raw).takeUnretainedValue()
   }
 
-  init?(_ fd: Int32, server: AdminServer, loop: EventLoop) {
-    self.server = server
+  init?(_ fd: Int32, listener: AdminListener, loop: EventLoop) {
+    self.listener = listener
     self.loop = loop
     let owner = unsafe Unmanaged.passUnretained(self).toOpaque()
     guard unsafe connection.open(fd, on: loop, events: Self.events, owner: owner) else {
@@ -45,7 +45,7 @@ final class AdminConnection {
       switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
       case .bytes(let n):
         for index in 0..<n { unsafe input.append(scratch[index]) }
-        guard input.count <= Self.requestBytes else { return close() }
+        guard input.count <= requestBytes else { return close() }
         if pages == nil { answerAll() }
       case .wait: return
       case .end, .failed: return close()
@@ -57,7 +57,7 @@ final class AdminConnection {
   private func answerAll() {
     while pages == nil, connection.value.isOpen, !closing, let request = nextRequest() {
       keepAlive = request.keepAlive
-      respond(server.respond(to: request))
+      respond(listener.respond(request))
     }
   }
 
@@ -84,17 +84,17 @@ final class AdminConnection {
         var bodyLength = 0
         switch framing.body {
         case .none: break
-        case .length(let n) where n <= Self.requestBytes: bodyLength = n
+        case .length(let n) where n <= requestBytes: bodyLength = n
         default:
           failed = true
           return
         }
         guard count >= length + bodyLength else { return }
         used = length + bodyLength
-        request = AdminRequest(
+        request = unsafe AdminRequest(
           method: text[parser.method.lowerBound, parser.method.upperBound].string,
           target: text[parser.target.lowerBound, parser.target.upperBound].string,
-          keepAlive: framing.keepAlive)
+          keepAlive: framing.keepAlive, body: Array(buffer[length..<(length + bodyLength)]))
       case .incomplete: return
       case .invalid: failed = true
       }
@@ -168,79 +168,6 @@ final class AdminConnection {
   func close() {
     guard connection.value.isOpen else { return }
     connection.close(on: loop)
-    server.closed(self)
-  }
-}
-
-/// A request to the administration listener.
-struct AdminRequest {
-  let method: String
-  let path: String
-  let query: [(name: String, value: String)]
-  let keepAlive: Bool
-
-  init(method: String, target: String, keepAlive: Bool) {
-    self.method = method
-    self.keepAlive = keepAlive
-    let parts = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-    path = String(parts.first ?? "")
-    query = (parts.count > 1 ? parts[1] : "").split(separator: "&").map { pair in
-      let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      return (Self.decoded(sides[0]), sides.count > 1 ? Self.decoded(sides[1]) : "")
-    }
-  }
-
-  /// The first value of a parameter; empty when it stands alone, nil when it is absent.
-  func parameter(_ name: String) -> String? { query.first { $0.name == name }?.value }
-
-  private static func decoded(_ text: Substring) -> String {
-    var bytes: [UInt8] = []
-    let source = Array(text.utf8)
-    var index = 0
-    while index < source.count {
-      if source[index] == UInt8(ascii: "%"), index + 2 < source.count,
-        ASCII.hex(source[index + 1]) < 16, ASCII.hex(source[index + 2]) < 16
-      {
-        bytes.append(ASCII.hex(source[index + 1]) << 4 | ASCII.hex(source[index + 2]))
-        index += 3
-      } else {
-        bytes.append(source[index])
-        index += 1
-      }
-    }
-    return String(decoding: bytes, as: UTF8.self)
-  }
-}
-
-/// An answer of the administration listener.
-struct AdminResponse {
-  enum Body {
-    case whole([UInt8])
-    /// Made piece by piece, as the reader takes them, so that a long one does not hold up the loop.
-    case pieces(any IteratorProtocol<[UInt8]>)
-  }
-
-  var status = 200
-  var contentType = "text/plain; charset=UTF-8"
-  var body: Body
-
-  init(status: Int = 200, text: String) {
-    self.status = status
-    body = .whole(Array(text.utf8))
-  }
-
-  init(json: String) {
-    contentType = "application/json"
-    body = .whole(Array(json.utf8))
-  }
-
-  init(html: String) {
-    contentType = "text/html; charset=UTF-8"
-    body = .whole(Array(html.utf8))
-  }
-
-  init(contentType: String, pieces: any IteratorProtocol<[UInt8]>) {
-    self.contentType = contentType
-    body = .pieces(pieces)
+    listener.closed(self)
   }
 }

@@ -1,4 +1,9 @@
+import CLinux
+import Engine
 import GRPC
+import MeshMessages
+import MeshModel
+import MeshTranslation
 import ResourceModel
 import SwiftProtobuf
 import Telemetry
@@ -8,29 +13,45 @@ import Telemetry
 final class DiscoveryStream: RPCServerHandler {
   private let call: RPCServerCall
   private unowned let server: MeshServer
-  private var state: StreamState
-  /// What the client calls itself; empty until it has.
-  private var node = ""
+  private(set) var state: StreamState
+  /// Who the client is; nil until it has said so.
+  private(set) var node: ProxyNode?
+  /// In the order in which clients come.
+  let number: UInt64
+  let connectedAt = fl_realtime_ns()
+  /// When the oldest change came of which the client has not accepted all yet; 0 when there is none.
+  private var unsettledSince: UInt64 = 0
+  /// When something was last heard or said of a type, by its URL.
+  private(set) var spokenAt: [String: UInt64] = [:]
 
-  init(_ call: RPCServerCall, _ variant: StreamState.Variant, on server: MeshServer) {
+  init(
+    _ call: RPCServerCall, _ variant: StreamState.Variant, number: UInt64, on server: MeshServer
+  ) {
     self.call = call
     self.server = server
+    self.number = number
     state = StreamState(variant)
   }
 
   private var isDelta: Bool { state.variant == .delta }
+
+  /// Where the client is.
+  var peer: String { call.peer.description }
 
   // MARK: The call
 
   func received(_ message: [UInt8]) {
     do {
       let request = try isDelta ? readDelta(message) : readWorld(message)
-      guard !node.isEmpty else {
+      guard let node else {
         return refuse("the first request names no node")
       }
-      let (meaning, pushes) = try state.take(request, of: server.resources)
+      let (meaning, pushes) = try state.take(request, of: server.source.resources(for: node))
+      spokenAt[request.type] = fl_realtime_ns()
+      count(meaning, request)
       log(request, meaning)
       send(pushes)
+      settle()
     } catch let violation as StreamViolation {
       refuse(violation.description)
     } catch {
@@ -43,7 +64,10 @@ final class DiscoveryStream: RPCServerHandler {
   func sendable() { call.resume() }
 
   func ended() {
-    if !node.isEmpty { ProcessLog.shared.info(.grpc, "\(title): disconnected") }
+    if let node {
+      ProcessLog.shared.info(.grpc, "\(title): disconnected")
+      server.source.disconnected(node)
+    }
     server.ended(self)
   }
 
@@ -53,7 +77,34 @@ final class DiscoveryStream: RPCServerHandler {
   }
 
   /// There is something else to serve.
-  func publish() { send(state.publish(server.resources)) }
+  /// - Parameter since: when it changed, in nanoseconds of the monotonic clock.
+  func publish(since: UInt64) {
+    guard let node else { return }
+    let started = fl_monotonic_ns()
+    let pushes = state.publish(server.source.resources(for: node))
+    guard !pushes.isEmpty else { return }
+    if unsettledSince == 0 { unsettledSince = since }
+    send(pushes)
+    server.metrics.pushTime.observe(Double(fl_monotonic_ns() - started) / 1e9)
+  }
+
+  /// Whether everything that was sent has been spoken of.
+  var isSettled: Bool { state.subscriptions.values.allSatisfy { !$0.isAwaitingAnswer } }
+
+  private func settle() {
+    guard unsettledSince > 0, isSettled else { return }
+    server.metrics.convergence.observe(Double(fl_monotonic_ns() - unsettledSince) / 1e9)
+    unsettledSince = 0
+  }
+
+  private func count(_ meaning: RequestMeaning, _ request: StreamRequest) {
+    let type = ResourceSet.TypeURL.shortName(request.type)
+    switch meaning {
+    case .refusal: server.metrics.rejects[type, default: 0] += 1
+    case .stale: server.metrics.expiredNonces[type, default: 0] += 1
+    case .subscription, .acceptance: break
+    }
+  }
 
   // MARK: Requests
 
@@ -76,17 +127,35 @@ final class DiscoveryStream: RPCServerHandler {
   }
 
   /// The first request says who asks; later ones need not.
-  private func introduce(_ node: Envoy_Config_Core_V3_Node) {
-    guard self.node.isEmpty, !node.id.isEmpty else { return }
-    self.node = Self.shorten(node.id)
+  private func introduce(_ wire: Envoy_Config_Core_V3_Node) {
+    guard node == nil, !wire.id.isEmpty else { return }
+    let more =
+      (try? Fairlead_Mesh_Envoy_V1_ClientNode(serializedBytes: wire.serializedBytes() as [UInt8]))
+      ?? .init()
+    let version = more.userAgentBuildVersion.version
+    var made = ProxyNode(
+      id: Self.shorten(wire.id), cluster: Self.shorten(wire.cluster), metadata: wire.metadata,
+      userAgent: wire.userAgentName,
+      locality: MeshLocality(
+        region: wire.locality.region, zone: wire.locality.zone, subzone: wire.locality.subZone))
+    if !wire.userAgentVersion.isEmpty {
+      made.userAgent += " " + wire.userAgentVersion
+    } else if more.hasUserAgentBuildVersion {
+      made.userAgent += " \(version.majorNumber).\(version.minorNumber).\(version.patch)"
+    }
+    node = made
     let variant = isDelta ? "delta" : "state of the world"
-    ProcessLog.shared.info(.grpc, "\(title): connected, \(variant)")
+    ProcessLog.shared.info(
+      .grpc, "\(title): connected, \(made.client.rawValue), \(variant)")
+    server.source.connected(made)
   }
 
   // MARK: Responses
 
   private func send(_ pushes: [Push]) {
     for push in pushes {
+      server.metrics.pushes[ResourceSet.TypeURL.shortName(push.type), default: 0] += 1
+      spokenAt[push.type] = fl_realtime_ns()
       do {
         call.send(try isDelta ? delta(push) : world(push))
       } catch {
@@ -130,7 +199,7 @@ final class DiscoveryStream: RPCServerHandler {
   // MARK: The log
 
   private var title: String {
-    "node '\(node)' (\(call.peer.description))"
+    "node '\(node?.id ?? "")' (\(call.peer.description))"
   }
 
   private func log(_ request: StreamRequest, _ meaning: RequestMeaning) {

@@ -1,5 +1,5 @@
 /// A JSON document of the administration listener. Members keep their order: people read these.
-indirect enum AdminJSON {
+package indirect enum AdminJSON {
   case null
   case bool(Bool)
   case integer(Int64)
@@ -9,7 +9,7 @@ indirect enum AdminJSON {
   case object([(name: String, value: AdminJSON)])
 
   /// The document in Envoy's layout: one space for each level.
-  var text: String {
+  package var text: String {
     var out = ""
     append(to: &out, indent: "\n")
     return out
@@ -94,5 +94,5 @@ indirect enum AdminJSON {
 
 extension AdminResponse {
   /// An answer that is a JSON document.
-  init(json: AdminJSON) { self.init(json: json.text + "\n") }
+  package init(json: AdminJSON) { self.init(json: json.text + "\n") }
 }

@@ -4,14 +4,17 @@ import Telemetry
 
 /// Serves resources to proxies, over the two variants of aggregated discovery. Belongs to one loop.
 package final class MeshServer {
-  private let server: RPCServer
-  private var streams: [ObjectIdentifier: DiscoveryStream] = [:]
-  private(set) var resources = ResourceSet()
+  let server: RPCServer
+  private(set) var streams: [ObjectIdentifier: DiscoveryStream] = [:]
+  let source: ResourceSource
+  let metrics = MeshMetrics()
+  private var lastConnection: UInt64 = 0
 
   private static let service = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 
-  package init(_ runtime: RPCRuntime) {
+  init(_ runtime: RPCRuntime, source: ResourceSource) {
     server = RPCServer(runtime)
+    self.source = source
     server.methods = [
       Self.service + "StreamAggregatedResources": { [unowned self] in begin($0, .stateOfTheWorld) },
       Self.service + "DeltaAggregatedResources": { [unowned self] in begin($0, .delta) },
@@ -19,22 +22,28 @@ package final class MeshServer {
   }
 
   private func begin(_ call: RPCServerCall, _ variant: StreamState.Variant) -> RPCServerHandler {
-    let stream = DiscoveryStream(call, variant, on: self)
+    lastConnection += 1
+    let stream = DiscoveryStream(call, variant, number: lastConnection, on: self)
     streams[ObjectIdentifier(stream)] = stream
     return stream
   }
 
   func ended(_ stream: DiscoveryStream) { streams[ObjectIdentifier(stream)] = nil }
 
+  /// The streams of clients that have said who they are, in the order in which they came.
+  var clients: [DiscoveryStream] {
+    streams.values.filter { $0.node != nil }.sorted { $0.number < $1.number }
+  }
+
   /// Listens; returns the address with the port that the kernel chose, if it was to choose.
   package func listen(on address: SocketAddress) throws(RPCServer.ListenError) -> SocketAddress {
     try server.listen(on: address)
   }
 
-  /// Serves something else from now on; clients hear of what has changed for them.
-  func publish(_ resources: ResourceSet) {
-    self.resources = resources
-    for stream in streams.values { stream.publish() }
+  /// The source has something else; clients hear of what has changed for them.
+  /// - Parameter since: when it changed, in nanoseconds of the monotonic clock.
+  func publish(since: UInt64) {
+    for stream in clients { stream.publish(since: since) }
   }
 
   /// Takes no more connections, and ends those there are.

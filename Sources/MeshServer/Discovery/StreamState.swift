@@ -67,6 +67,7 @@ struct StreamState {
     subscription.remove(subscription.names.subtracting(wanted))
     subscription.add(added)
     subscription.isAwaitingAnswer = false
+    if !isNew { subscription.noteAnswer(request.refusal) }
     if isNew {
       subscription.sent = [:]
       subscription.owesResponse = subscription.isWildcard || !wanted.isEmpty
@@ -101,6 +102,7 @@ struct StreamState {
       return subscription.owesResponse ? .subscription : .stale
     }
     subscription.isAwaitingAnswer = false
+    subscription.noteAnswer(request.refusal)
     return request.refusal == nil ? .acceptance : .refusal
   }
 
@@ -183,9 +185,10 @@ struct StreamState {
     subscription.isAwaitingAnswer = true
     subscription.owesResponse = false
     let versions = subscription.sent.sorted { $0.key < $1.key }.map { $0.key + "\0" + $0.value }
+    subscription.sentVersion = XXHash64.hexadecimal(
+      Array(versions.joined(separator: "\n").utf8))
     return Push(
-      type: type, nonce: subscription.nonce,
-      version: XXHash64.hexadecimal(Array(versions.joined(separator: "\n").utf8)),
+      type: type, nonce: subscription.nonce, version: subscription.sentVersion,
       resources: response.resources,
       removed: variant == .delta ? response.removed : [])
   }

@@ -12,8 +12,23 @@ struct Subscription {
   /// The last response has been neither accepted nor refused: changes wait until it has, so that a slow
   /// client gets one response for many changes.
   var isAwaitingAnswer = false
+  /// Of the last response.
+  var sentVersion = ""
+  /// The nonce of the last response that the client has accepted, and its version.
+  private(set) var acceptedNonce = ""
+  private(set) var acceptedVersion = ""
+  /// Why the client refused the last response that it has spoken of; nil when it accepted it.
+  private(set) var refusal: String?
   /// The client's question is not answered yet, even if there is nothing to say.
   var owesResponse = false
+
+  /// The client has spoken of the last response.
+  mutating func noteAnswer(_ refusal: String?) {
+    self.refusal = refusal
+    guard refusal == nil else { return }
+    acceptedNonce = nonce
+    acceptedVersion = sentVersion
+  }
 
   /// The client names what it wants besides what it has named before; names that are new to us have
   /// not been sent.

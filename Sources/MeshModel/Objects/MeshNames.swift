@@ -1,0 +1,26 @@
+import MeshMessages
+import SwiftProtobuf
+
+// Generated names carry their packages; these are the words that people use.
+
+package typealias VirtualService = Istio_Networking_V1alpha3_VirtualService
+package typealias DestinationRule = Istio_Networking_V1alpha3_DestinationRule
+package typealias Gateway = Istio_Networking_V1alpha3_Gateway
+package typealias ServiceEntry = Istio_Networking_V1alpha3_ServiceEntry
+package typealias WorkloadEntry = Istio_Networking_V1alpha3_WorkloadEntry
+package typealias WorkloadGroup = Istio_Networking_V1alpha3_WorkloadGroup
+package typealias Sidecar = Istio_Networking_V1alpha3_Sidecar
+package typealias EnvoyFilter = Istio_Networking_V1alpha3_EnvoyFilter
+package typealias ProxyConfig = Istio_Networking_V1beta1_ProxyConfig
+package typealias PeerAuthentication = Istio_Security_V1beta1_PeerAuthentication
+package typealias AuthorizationPolicy = Istio_Security_V1beta1_AuthorizationPolicy
+package typealias RequestAuthentication = Istio_Security_V1beta1_RequestAuthentication
+package typealias Telemetry = Istio_Telemetry_V1alpha1_Telemetry
+package typealias MeshConfig = Istio_Mesh_V1alpha1_MeshConfig
+
+package typealias HTTPRoute = Istio_Networking_V1alpha3_HTTPRoute
+package typealias HTTPMatch = Istio_Networking_V1alpha3_HTTPMatchRequest
+package typealias Destination = Istio_Networking_V1alpha3_Destination
+package typealias TrafficPolicy = Istio_Networking_V1alpha3_TrafficPolicy
+package typealias Subset = Istio_Networking_V1alpha3_Subset
+package typealias ProtobufDuration = Google_Protobuf_Duration

@@ -1,0 +1,56 @@
+import AdminHTTP
+import Resources
+
+/// What a client is to run, in the shape of Envoy's `/config_dump`.
+enum ClientDump {
+  private typealias Members = [(name: String, value: AdminJSON)]
+
+  /// Of one client.
+  static func dump(_ stream: DiscoveryStream, _ server: MeshServer) -> AdminJSON {
+    guard let node = stream.node else { return .object([]) }
+    let set = server.source.resources(for: node)
+    typealias TypeURL = ResourceSet.TypeURL
+    return .object([
+      (
+        "configs",
+        .array([
+          section("ClustersConfigDump", "dynamic_active_clusters", set.all(of: TypeURL.cluster)) {
+            [("cluster", $0)]
+          },
+          section("ListenersConfigDump", "dynamic_listeners", set.all(of: TypeURL.listener)) {
+            [("active_state", .object([("listener", $0)]))]
+          },
+          section("RoutesConfigDump", "dynamic_route_configs", set.all(of: TypeURL.routes)) {
+            [("route_config", $0)]
+          },
+          section(
+            "EndpointsConfigDump", "dynamic_endpoint_configs", set.all(of: TypeURL.endpoints)
+          ) { [("endpoint_config", $0)] },
+        ])
+      )
+    ])
+  }
+
+  private static func section(
+    _ name: String, _ list: String, _ resources: [ServedResource],
+    _ members: (AdminJSON) -> Members
+  ) -> AdminJSON {
+    .object([
+      ("@type", .string("type.googleapis.com/envoy.admin.v3.\(name)")),
+      (
+        list,
+        .array(
+          resources.map { resource in
+            .object([("version_info", .string(resource.version))] + members(json(resource)))
+          })
+      ),
+    ])
+  }
+
+  private static func json(_ resource: ServedResource) -> AdminJSON {
+    let read = try? DiscoveryMessage.read(
+      typeURL: resource.message.typeURL, value: Array(resource.message.value), origin: "dump",
+      unknownFields: .warning)
+    return read.map { ConfigJSON.json($0.node, named: true) } ?? .null
+  }
+}

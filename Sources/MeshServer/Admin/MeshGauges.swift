@@ -1,0 +1,33 @@
+import MeshModel
+
+/// What is counted when somebody asks.
+enum MeshGauges {
+  /// By Istio's names.
+  static func all(
+    _ server: MeshServer, _ mesh: MeshSource?
+  ) -> [(name: String, labels: String, value: Double)] {
+    var gauges: [(name: String, labels: String, value: Double)] = []
+    let clients = Dictionary(grouping: server.clients) { $0.node?.client.rawValue ?? "" }
+    for (client, streams) in clients.sorted(by: { $0.key < $1.key }) {
+      gauges.append(("pilot_xds", "client=\"\(client)\"", Double(streams.count)))
+    }
+    guard let mesh else { return gauges }
+    let snapshot = mesh.snapshot
+    let registry = snapshot.registry
+    gauges.append(("pilot_services", "", Double(registry.services.count)))
+    gauges.append(("pilot_virt_services", "", Double(snapshot.virtualServices.count)))
+    let subsets = snapshot.destinationRules.reduce(0) { $0 + $1.spec.subsets.count }
+    gauges.append(("pilot_destrule_subsets", "", Double(subsets)))
+    let empty = registry.services.reduce(0) { sum, service in
+      sum
+        + service.ports.count {
+          service.resolution == .endpoints
+            && registry.endpoints(of: service, port: $0.number).isEmpty
+        }
+    }
+    gauges.append(("pilot_eds_no_instances", "", Double(empty)))
+    let refused = mesh.store.entries.values.count(where: \.isRefused)
+    gauges.append(("galley_validation_failed", "", Double(refused)))
+    return gauges
+  }
+}

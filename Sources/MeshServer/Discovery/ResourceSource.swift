@@ -1,0 +1,24 @@
+import MeshTranslation
+
+/// Where the resources of clients come from. Belongs to one loop.
+protocol ResourceSource: AnyObject {
+  /// What a client is to have now.
+  func resources(for node: ProxyNode) -> ResourceSet
+  /// A client has come.
+  func connected(_ node: ProxyNode)
+  /// A client has gone.
+  func disconnected(_ node: ProxyNode)
+  /// What rules ask for and a client cannot do.
+  func omissions(for node: ProxyNode) -> [Omission]
+}
+
+/// The same resources for everyone: those of one file.
+final class SharedResources: ResourceSource {
+  private(set) var resources = ResourceSet()
+
+  func publish(_ resources: ResourceSet) { self.resources = resources }
+  func resources(for node: ProxyNode) -> ResourceSet { resources }
+  func connected(_ node: ProxyNode) {}
+  func disconnected(_ node: ProxyNode) {}
+  func omissions(for node: ProxyNode) -> [Omission] { [] }
+}

@@ -1,0 +1,67 @@
+import MeshModel
+import Resources
+import Telemetry
+
+/// A directory of Istio's and Kubernetes' objects, and the mesh that they describe.
+final class MeshFolder: ConfigurationSource {
+  private let directory: MeshDirectory
+  private let made: MeshSource
+  private(set) var directories: [String] = []
+  /// What was said of the files last: the same is not said again.
+  private var lastProblems: [String] = []
+
+  init(_ path: String, options: RegistryOptions) {
+    directory = MeshDirectory(path: path)
+    made = MeshSource(options: options)
+  }
+
+  var source: ResourceSource { made }
+  var mesh: MeshSource? { made }
+
+  func validate() throws(ControlPlane.StartError) {
+    let content = directory.read()
+    _ = made.update(content.files)
+    let errors = made.store.diagnostics.filter { $0.severity == .error }.map(\.description)
+    guard content.problems.isEmpty, errors.isEmpty else {
+      throw ControlPlane.StartError(reasons: content.problems + errors)
+    }
+  }
+
+  /// What is wrong does not keep the rest from being served.
+  func start() throws(ControlPlane.StartError) {
+    let content = directory.read()
+    guard !content.directories.isEmpty || !content.files.isEmpty else {
+      throw ControlPlane.StartError(
+        reasons: content.problems.isEmpty
+          ? ["\(directory.path): no such directory"] : content.problems)
+    }
+    take(content)
+  }
+
+  func reload() -> Bool {
+    let changed = take(directory.read())
+    guard !changed.isEmpty else { return false }
+    let shown = changed.sorted().prefix(10).map(\.description).joined(separator: ", ")
+    let more = changed.count > 10 ? " and \(changed.count - 10) more" : ""
+    ProcessLog.shared.info(.config, "changed: \(shown)\(more)")
+    return true
+  }
+
+  @discardableResult
+  private func take(_ content: MeshDirectory.Content) -> Set<ObjectID> {
+    directories = content.directories
+    let changed = made.update(content.files)
+    let problems = content.problems + made.store.diagnostics.map(\.description)
+    for problem in problems where !lastProblems.contains(problem) {
+      ProcessLog.shared.warning(.config, problem)
+    }
+    lastProblems = problems
+    return changed
+  }
+
+  var summary: String {
+    let kinds = Dictionary(grouping: made.store.objects, by: \.id.kind)
+    let parts = kinds.sorted { $0.key < $1.key }.map { "\($1.count) \($0.rawValue)" }
+    return parts.isEmpty ? "an empty mesh" : parts.joined(separator: ", ")
+  }
+}

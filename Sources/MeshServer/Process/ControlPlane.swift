@@ -1,0 +1,143 @@
+import AdminHTTP
+import CLinux
+import Engine
+import GRPC
+import MeshModel
+import Resources
+import Telemetry
+
+/// The control plane as a process: what it serves, to whom, and signals.
+package final class ControlPlane {
+  /// What the command line says.
+  package struct Options {
+    /// What is served: objects of Istio and Kubernetes in a directory, or Envoy's resources in a file.
+    package enum Source {
+      case mesh(directory: String)
+      case resources(file: String)
+    }
+
+    package var source: Source
+    package var address: SocketAddress
+    /// Where people and their tools ask; nil for nowhere.
+    package var httpAddress: SocketAddress?
+    package var version: String
+    package var registry = RegistryOptions()
+
+    package init(source: Source, address: SocketAddress, version: String) {
+      self.source = source
+      self.address = address
+      self.version = version
+    }
+  }
+
+  /// Why the process does not start; a line each.
+  package struct StartError: Error {
+    package let reasons: [String]
+  }
+
+  let options: Options
+  private let loop = EventLoop()
+  let server: MeshServer
+  private let configuration: ConfigurationSource
+  private var watch: FileWatch?
+  private var pages: ControlPages?
+
+  package init(_ options: Options) {
+    self.options = options
+    switch options.source {
+    case .mesh(let directory):
+      configuration = MeshFolder(directory, options: options.registry)
+    case .resources(let file): configuration = ResourceFileWatch(file)
+    }
+    server = MeshServer(RPCRuntime(loop: loop), source: configuration.source)
+  }
+
+  /// Whether what is to be served could be; why not.
+  package static func validate(_ source: Options.Source) throws(StartError) {
+    switch source {
+    case .mesh(let directory): try MeshFolder(directory, options: .init()).validate()
+    case .resources(let file): try ResourceFileWatch(file).validate()
+    }
+  }
+
+  /// Serves until a signal ends it.
+  package func run() throws(StartError) {
+    ProcessLog.shared.info(
+      .main, "fairlead-control \(options.version) (pid \(getpid())) is starting")
+    ControlSignals.install(on: loop.mailbox)
+    watch = FileWatch(on: loop) { [unowned self] in reload() }
+    try configuration.start()
+    watchAll()
+    let address: SocketAddress
+    do throws(RPCServer.ListenError) {
+      address = try server.listen(on: options.address)
+    } catch {
+      throw StartError(reasons: ["error: \(error.description)"])
+    }
+    try openPages()
+    ProcessLog.shared.info(
+      .main, "serving \(configuration.summary) over xDS on \(address.description)")
+    // SAFETY: this object lives as long as its loop runs, which is in this call.
+    unsafe loop.atBatchEnd(context: Unmanaged.passUnretained(self).toOpaque()) { raw, _ in
+      unsafe Unmanaged<ControlPlane>.fromOpaque(raw).takeUnretainedValue().handleSignals()
+    }
+    loop.run()
+    pages?.close()
+    server.close()
+    // What closing deferred.
+    loop.turn(waitAtMost: 0)
+    ProcessLog.shared.info(.main, "exiting")
+  }
+
+  private func openPages() throws(StartError) {
+    guard let wanted = options.httpAddress else { return }
+    do throws(AdminListener.ListenError) {
+      pages = try ControlPages(
+        on: wanted, loop: loop, server: server, mesh: configuration.mesh, version: options.version)
+    } catch {
+      throw StartError(reasons: ["error: \(error.description)"])
+    }
+    // Said before the other address, which is what whoever waits for the start looks for.
+    ProcessLog.shared.info(
+      .main, "answering over HTTP on \(pages?.address.description ?? "")")
+  }
+
+  private func watchAll() {
+    guard let watch else {
+      return ProcessLog.shared.warning(.config, "cannot watch files: changes go unnoticed")
+    }
+    for directory in configuration.directories where !watch.add(directory: directory) {
+      ProcessLog.shared.warning(
+        .config, "cannot watch '\(directory)': changes there go unnoticed")
+    }
+  }
+
+  private func reload() {
+    let started = fl_monotonic_ns()
+    guard configuration.reload() else { return watchAll() }
+    server.metrics.triggers["config", default: 0] += 1
+    server.metrics.contextInit.observe(Double(fl_monotonic_ns() - started) / 1e9)
+    watchAll()
+    server.publish(since: started)
+  }
+
+  private func handleSignals() {
+    if ControlSignals.takeEnd() { loop.stop() }
+  }
+}
+
+/// What a control plane is configured by.
+protocol ConfigurationSource: AnyObject {
+  var source: ResourceSource { get }
+  /// The mesh, where that is what is configured.
+  var mesh: MeshSource? { get }
+  /// Directories of which changes matter.
+  var directories: [String] { get }
+  /// What is served, in words.
+  var summary: String { get }
+  func validate() throws(ControlPlane.StartError)
+  /// Reads for the first time.
+  func start() throws(ControlPlane.StartError)
+  /// Reads again; whether there is something else to serve.
+  func reload() -> Bool
+}

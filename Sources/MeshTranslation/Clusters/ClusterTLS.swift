@@ -1,0 +1,113 @@
+import MeshMessages
+import MeshModel
+import ResourceModel
+import SwiftProtobuf
+
+/// What a cluster's connections are secured by.
+struct ClusterTLS {
+  typealias Cluster = Envoy_Config_Cluster_V3_Cluster
+  typealias Context = Envoy_Extensions_TransportSockets_Tls_V3_UpstreamTlsContext
+
+  let service: MeshService
+  let port: MeshPort
+  let subset: Subset?
+  let snapshot: MeshSnapshot
+  let profile: ClientProfile
+  let origin: ObjectID
+  let notes: OmissionNotes
+
+  /// Sets what a rule demands.
+  func apply(_ policy: TrafficPolicy, to cluster: inout Cluster) {
+    guard policy.hasTls else { return }
+    guard profile.isProxy else {
+      if policy.tls.mode != .disable {
+        notes.note(origin, "trafficPolicy.tls", "the client connects without TLS")
+      }
+      return
+    }
+    switch policy.tls.mode {
+    case .disable, .UNRECOGNIZED: return
+    case .istioMutual:
+      notes.note(origin, "trafficPolicy.tls.mode", "the client connects without TLS")
+    case .simple, .mutual: cluster.transportSocket = socket(originated(policy.tls), &cluster)
+    }
+  }
+
+  /// TLS that the proxy begins for an application that speaks without.
+  private func originated(_ tls: Istio_Networking_V1alpha3_ClientTLSSettings) -> Context {
+    var context = Context()
+    context.sni = tls.sni
+    context.commonTlsContext.tlsParams = .with {
+      $0.tlsMinimumProtocolVersion = .tlsv12
+      $0.tlsMaximumProtocolVersion = .tlsv13
+    }
+    if tls.mode == .mutual {
+      context.commonTlsContext.tlsCertificates = [
+        .with {
+          $0.certificateChain = .with { $0.filename = tls.clientCertificate }
+          $0.privateKey = .with { $0.filename = tls.privateKey }
+        }
+      ]
+    }
+    if !tls.insecureSkipVerify.value, !tls.caCertificates.isEmpty {
+      context.commonTlsContext.validationContext = .with {
+        $0.trustedCa = .with { $0.filename = tls.caCertificates }
+        $0.matchTypedSubjectAltNames = subjectAltNames(tls).flatMap(matchers)
+      }
+    }
+    if !tls.credentialName.isEmpty {
+      notes.note(origin, "trafficPolicy.tls.credentialName", "the credential is not used")
+    }
+    return context
+  }
+
+  private func subjectAltNames(_ tls: Istio_Networking_V1alpha3_ClientTLSSettings) -> [String] {
+    tls.subjectAltNames.isEmpty ? service.subjectAltNames : tls.subjectAltNames
+  }
+
+  /// A name may be of either type; a certificate needs one.
+  private func matchers(
+    _ name: String
+  ) -> [Envoy_Extensions_TransportSockets_Tls_V3_SubjectAltNameMatcher] {
+    let types: [Envoy_Extensions_TransportSockets_Tls_V3_SubjectAltNameMatcher.SanType] =
+      name.contains("://") ? [.uri] : [.dns]
+    return types.map { type in
+      .with {
+        $0.sanType = type
+        $0.matcher = .with { $0.exact = name }
+      }
+    }
+  }
+
+  private func socket(
+    _ context: Context, _ cluster: inout Cluster
+  ) -> Envoy_Config_Core_V3_TransportSocket {
+    var context = context
+    if port.spoken.isHTTP {
+      context.commonTlsContext.alpnProtocols = port.spoken.isHTTP2 ? ["h2"] : ["http/1.1"]
+    }
+    // Who is asked for, and whose certificate is taken, is the request's host where no rule says it.
+    if context.sni.isEmpty {
+      if port.spoken.isHTTP {
+        typealias Options = Envoy_Extensions_Upstreams_Http_V3_HttpProtocolOptions
+        let name = Options.protoMessageName
+        let known = cluster.typedExtensionProtocolOptions[name].flatMap {
+          try? Options(serializedBytes: $0.value)
+        }
+        var options =
+          known ?? .with { $0.explicitHTTPConfig = .with { $0.httpProtocolOptions = .init() } }
+        options.upstreamHTTPProtocolOptions.autoSni = true
+        options.upstreamHTTPProtocolOptions.autoSanValidation =
+          !context.commonTlsContext.validationContext.trustedCa.filename.isEmpty
+          && context.commonTlsContext.validationContext.matchTypedSubjectAltNames.isEmpty
+        cluster.typedExtensionProtocolOptions[name] = options.packed
+      } else if !service.hostname.hasPrefix("*") {
+        context.sni = service.hostname
+      }
+    }
+    return .with {
+      $0.name = "envoy.transport_sockets.tls"
+      $0.typedConfig = context.packed
+    }
+  }
+}

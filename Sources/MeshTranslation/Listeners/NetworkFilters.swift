@@ -1,0 +1,214 @@
+import MeshMessages
+import MeshModel
+import ResourceModel
+import SwiftProtobuf
+
+/// The filters of filter chains, as every chain of the mesh has them.
+struct NetworkFilters {
+  typealias Filter = Envoy_Config_Listener_V3_Filter
+  typealias Manager =
+    Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpConnectionManager
+  typealias HTTPFilter = Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter
+
+  let settings: MeshSettings
+  let profile: ClientProfile
+
+  /// Which way requests go through the proxy.
+  enum Direction {
+    case inbound
+    case outbound
+  }
+
+  // MARK: HTTP
+
+  /// A connection manager that takes its routes from the control plane.
+  func http(_ direction: Direction, statPrefix: String, routes name: String) -> Filter {
+    var manager = manager(direction, statPrefix)
+    manager.rds = .with {
+      $0.routeConfigName = name
+      $0.configSource = .fromControlPlane
+    }
+    return Self.filter(manager)
+  }
+
+  /// A connection manager with routes of its own.
+  func http(
+    _ direction: Direction, statPrefix: String,
+    inline routes: Envoy_Config_Route_V3_RouteConfiguration
+  ) -> Filter {
+    var manager = manager(direction, statPrefix)
+    manager.routeConfig = routes
+    return Self.filter(manager)
+  }
+
+  private static func filter(_ manager: Manager) -> Filter {
+    .with {
+      $0.name = "envoy.filters.network.http_connection_manager"
+      $0.typedConfig = manager.packed
+    }
+  }
+
+  private func manager(_ direction: Direction, _ statPrefix: String) -> Manager {
+    .with {
+      $0.statPrefix = statPrefix
+      $0.codecType = .auto
+      $0.accessLog = accessLogs
+      $0.httpFilters = httpFilters(direction)
+      // Istio's: an application's own bounds are its own affair.
+      $0.streamIdleTimeout = .init()
+      $0.useRemoteAddress = .init(false)
+      $0.normalizePath = .init(true)
+      $0.pathWithEscapedSlashesAction = .keepUnchanged
+      $0.upgradeConfigs = [.with { $0.upgradeType = "websocket" }]
+      if direction == .inbound {
+        $0.serverHeaderTransformation = .passThrough
+        $0.serverName = "istio-envoy"
+        $0.forwardClientCertDetails = .appendForward
+        $0.setCurrentClientCertDetails = .with {
+          $0.subject = .init(true)
+          $0.dns = true
+          $0.uri = true
+        }
+      } else {
+        $0.serverName = "envoy"
+      }
+    }
+  }
+
+  private func httpFilters(_ direction: Direction) -> [HTTPFilter] {
+    var filters = [
+      Self.http(
+        "envoy.filters.http.fault", Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault().packed)
+    ]
+    if profile.answersCORS {
+      filters.append(
+        Self.http(
+          "envoy.filters.http.cors",
+          .with {
+            $0.typeURL = "type.googleapis.com/envoy.extensions.filters.http.cors.v3.Cors"
+          }))
+    }
+    return filters + [Self.router]
+  }
+
+  /// What ends every chain of HTTP filters.
+  static let router = http(
+    "envoy.filters.http.router", Envoy_Extensions_Filters_Http_Router_V3_Router().packed)
+
+  private static func http(_ name: String, _ config: Google_Protobuf_Any) -> HTTPFilter {
+    .with {
+      $0.name = name
+      $0.typedConfig = config
+    }
+  }
+
+  // MARK: TCP
+
+  /// Bytes to one cluster, or shares of connections to several.
+  func tcp(statPrefix: String, _ clusters: [(name: String, weight: UInt32)]) -> Filter {
+    let proxy = Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy.with {
+      $0.statPrefix = statPrefix
+      $0.accessLog = accessLogs
+      if clusters.count == 1 {
+        $0.cluster = clusters[0].name
+      } else {
+        $0.weightedClusters = .with {
+          $0.clusters = clusters.map { one in
+            .with {
+              $0.name = one.name
+              $0.weight = one.weight
+            }
+          }
+        }
+      }
+    }
+    return .with {
+      $0.name = "envoy.filters.network.tcp_proxy"
+      $0.typedConfig = proxy.packed
+    }
+  }
+
+  // MARK: Logs
+
+  private var accessLogs: [Envoy_Config_Accesslog_V3_AccessLog] {
+    guard !settings.accessLogFile.isEmpty else { return [] }
+    let file = Envoy_Extensions_AccessLoggers_File_V3_FileAccessLog.with {
+      $0.path = settings.accessLogFile
+      $0.logFormat = AccessLogFormat.of(settings)
+    }
+    return [
+      .with {
+        $0.name = "envoy.access_loggers.file"
+        $0.typedConfig = file.packed
+      }
+    ]
+  }
+}
+
+/// How a line of the access log looks; Istio's, so that what reads those reads ours.
+enum AccessLogFormat {
+  private static let text =
+    "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" "
+    + "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% "
+    + "%CONNECTION_TERMINATION_DETAILS% \"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" "
+    + "%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "
+    + "\"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" "
+    + "\"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER% %UPSTREAM_LOCAL_ADDRESS% "
+    + "%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% "
+    + "%ROUTE_NAME%\n"
+
+  private static let fields = [
+    "authority": "%REQ(:AUTHORITY)%", "bytes_received": "%BYTES_RECEIVED%",
+    "bytes_sent": "%BYTES_SENT%",
+    "connection_termination_details": "%CONNECTION_TERMINATION_DETAILS%",
+    "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
+    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%", "duration": "%DURATION%",
+    "method": "%REQ(:METHOD)%", "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
+    "protocol": "%PROTOCOL%", "request_id": "%REQ(X-REQUEST-ID)%",
+    "requested_server_name": "%REQUESTED_SERVER_NAME%", "response_code": "%RESPONSE_CODE%",
+    "response_code_details": "%RESPONSE_CODE_DETAILS%", "response_flags": "%RESPONSE_FLAGS%",
+    "route_name": "%ROUTE_NAME%", "start_time": "%START_TIME%",
+    "upstream_cluster": "%UPSTREAM_CLUSTER%", "upstream_host": "%UPSTREAM_HOST%",
+    "upstream_local_address": "%UPSTREAM_LOCAL_ADDRESS%",
+    "upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
+    "upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
+    "user_agent": "%REQ(USER-AGENT)%", "x_forwarded_for": "%REQ(X-FORWARDED-FOR)%",
+  ]
+
+  /// What the mesh's settings ask for.
+  static func of(_ settings: MeshSettings) -> Envoy_Config_Core_V3_SubstitutionFormatString {
+    guard settings.accessLogIsJSON else {
+      let given = settings.accessLogFormat
+      return .with {
+        $0.textFormatSource = .with { $0.inlineString = given.isEmpty ? text : given }
+      }
+    }
+    return .with { format in
+      for (name, value) in fields {
+        format.jsonFormat.fields[name] = .with { $0.stringValue = value }
+      }
+    }
+  }
+}
+
+/// The filters that look at a connection before its chain is chosen.
+enum ListenerFilters {
+  typealias Filter = Envoy_Config_Listener_V3_ListenerFilter
+
+  static let originalDestination = filter(
+    "envoy.filters.listener.original_dst",
+    Envoy_Extensions_Filters_Listener_OriginalDst_V3_OriginalDst().packed)
+  static let tls = filter(
+    "envoy.filters.listener.tls_inspector",
+    Envoy_Extensions_Filters_Listener_TlsInspector_V3_TlsInspector().packed)
+  static let http = filter(
+    "envoy.filters.listener.http_inspector",
+    Envoy_Extensions_Filters_Listener_HttpInspector_V3_HttpInspector().packed)
+
+  private static func filter(_ name: String, _ config: Google_Protobuf_Any) -> Filter {
+    .with {
+      $0.name = name
+      $0.typedConfig = config
+    }
+  }
+}
