@@ -1,3 +1,4 @@
+import MeshMessages
 import Resources
 
 /// What names an object: no two have the same.

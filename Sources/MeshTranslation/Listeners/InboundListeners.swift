@@ -255,7 +255,13 @@ struct InboundListeners {
       $0.lbPolicy = .clusterProvided
       $0.connectTimeout = settings.connectTimeout
       $0.circuitBreakers = ClusterPolicy.unboundedBreakers
-      $0.upstreamBindConfig = .with { $0.sourceAddress = .with { $0.address = "127.0.0.6" } }
+      $0.upstreamBindConfig = .with {
+        $0.sourceAddress = .with {
+          $0.address = "127.0.0.6"
+          // Any; the field has to be there.
+          $0.portValue = 0
+        }
+      }
     }
   }
 }
