@@ -106,6 +106,10 @@ let package = Package(
 
     floor("MeshTranslation", ["MeshMessages", "MeshModel", "ResourceModel", protobuf]),
 
+    floor(
+      "MeshIdentity",
+      ["CLinux", "Engine", "TLS", "Telemetry", "ResourceModel", "Resources", "GRPC", protobuf]),
+
     floor("ControlTool", ["CLinux", "TLS", arguments]),
 
     // Floor 7
@@ -120,7 +124,10 @@ let package = Package(
     .executableTarget(name: "fairleadctl", dependencies: ["ControlTool"], swiftSettings: strict),
     .executableTarget(
       name: "fairlead-control",
-      dependencies: ["MeshServer", "MeshModel", "CLinux", "Engine", "Telemetry", arguments],
+      dependencies: [
+        "MeshServer", "MeshIdentity", "MeshModel", "CLinux", "Engine", "GRPC", "Resources",
+        "Telemetry", arguments,
+      ],
       swiftSettings: strict),
     .executableTarget(
       name: "fairlead",
@@ -154,6 +161,11 @@ let package = Package(
       ["XDSClient", "GRPC", "Engine", "HTTPCodec", "ResourceModel", "Resources", protobuf]),
     tests("ControlTool", ["ControlTool"], exclude: ["Dumps"]),
     tests("GRPC", ["GRPC", "Engine", "HTTPCodec", "TLS", "CLinux"]),
+    tests(
+      "MeshIdentity",
+      [
+        "MeshIdentity", "GRPC", "Engine", "TLS", "COpenSSL", "Resources", "ResourceModel", protobuf,
+      ]),
     tests("Plugins", ["FilterSDK", "CFilterABI"] + plugins.map { .target(name: $0) }),
   ],
   swiftLanguageModes: [.v6],

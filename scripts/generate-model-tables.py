@@ -33,7 +33,7 @@ OWN_RULES = {
 }
 
 # Messages that are no part of any configuration: what travels between programs.
-STREAMS = {"envoy/service/discovery/v3/streams.proto"}
+STREAMS = {"envoy/service/discovery/v3/streams.proto", "istio/v1/auth/ca.proto"}
 
 # Whether fields are known by their names in JSON.
 JSON_NAMES = sys.argv[1] == "mesh"

@@ -322,44 +322,37 @@ static inline int fl_tls_extend(X509 *certificate, X509 *issuer, int nid, const 
   return done;
 }
 
-static inline GENERAL_NAMES *fl_tls_uri_names(const char *uri, int length) {
+static inline GENERAL_NAMES *fl_tls_names(void) { return sk_GENERAL_NAME_new_null(); }
+
+// Adds a name of bytes: GEN_URI, GEN_DNS or GEN_IPADD.
+static inline int fl_tls_names_add(
+    GENERAL_NAMES *names, int kind, const unsigned char *bytes, int length) {
   GENERAL_NAME *name = GENERAL_NAME_new();
-  ASN1_IA5STRING *text = ASN1_IA5STRING_new();
-  GENERAL_NAMES *names = sk_GENERAL_NAME_new_null();
-  if (name == NULL || text == NULL || names == NULL || ASN1_STRING_set(text, uri, length) != 1) {
+  ASN1_STRING *text =
+      ASN1_STRING_type_new(kind == GEN_IPADD ? V_ASN1_OCTET_STRING : V_ASN1_IA5STRING);
+  if (name == NULL || text == NULL || ASN1_STRING_set(text, bytes, length) != 1) {
     GENERAL_NAME_free(name);
-    ASN1_IA5STRING_free(text);
-    sk_GENERAL_NAME_free(names);
-    return NULL;
+    ASN1_STRING_free(text);
+    return 0;
   }
-  GENERAL_NAME_set0_value(name, GEN_URI, text);
-  if (sk_GENERAL_NAME_push(names, name) <= 0) {
-    GENERAL_NAME_free(name);
-    sk_GENERAL_NAME_free(names);
-    return NULL;
-  }
-  return names;
+  GENERAL_NAME_set0_value(name, kind, text);
+  if (sk_GENERAL_NAME_push(names, name) > 0) return 1;
+  GENERAL_NAME_free(name);
+  return 0;
 }
 
-// Gives a certificate this URI as its one alternative name.
-static inline int fl_tls_add_uri(X509 *certificate, const char *uri, int length, int critical) {
-  GENERAL_NAMES *names = fl_tls_uri_names(uri, length);
-  if (names == NULL) return 0;
-  int done =
-      X509_add1_ext_i2d(certificate, NID_subject_alt_name, names, critical, X509V3_ADD_DEFAULT);
-  GENERAL_NAMES_free(names);
-  return done == 1;
+// Gives a certificate these alternative names.
+static inline int fl_tls_set_names(X509 *certificate, GENERAL_NAMES *names, int critical) {
+  return X509_add1_ext_i2d(
+             certificate, NID_subject_alt_name, names, critical, X509V3_ADD_DEFAULT) == 1;
 }
 
 // The same for a request.
-static inline int fl_tls_request_uri(X509_REQ *request, const char *uri, int length) {
-  GENERAL_NAMES *names = fl_tls_uri_names(uri, length);
-  if (names == NULL) return 0;
+static inline int fl_tls_request_names(X509_REQ *request, GENERAL_NAMES *names) {
   STACK_OF(X509_EXTENSION) *extensions = NULL;
   int done = X509V3_add1_i2d(&extensions, NID_subject_alt_name, names, 0, X509V3_ADD_DEFAULT) == 1 &&
              X509_REQ_add_extensions(request, extensions) == 1;
   sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
-  GENERAL_NAMES_free(names);
   return done;
 }
 

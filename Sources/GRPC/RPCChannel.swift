@@ -112,6 +112,9 @@ package final class RPCChannel {
     return question
   }
 
+  /// The loop that everything here belongs to.
+  package var loop: EventLoop { runtime.loop }
+
   private var scheme: String { isSecured ? "https" : "http" }
 
   private func begin(_ stream: RPCStream, _ fields: RPCFields, hasBody: Bool) {

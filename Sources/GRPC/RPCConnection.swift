@@ -164,6 +164,9 @@ final class RPCConnection {
     return failure.isEmpty ? Self.reason(error) : "TLS error: \(failure)"
   }
 
+  /// There is TLS under it.
+  var isSecured: Bool { state == .open && socket.value.isSecured }
+
   static func reason(_ error: Int32) -> String { unsafe String(cString: strerror(error)) }
 
   /// Both sides take calls.

@@ -36,6 +36,9 @@ package final class RPCServerCall: RPCStream {
   /// Who calls.
   package var peer: SocketAddress { connection?.peer ?? SocketAddress() }
 
+  /// The call came over TLS.
+  package var isSecured: Bool { connection?.isSecured == true }
+
   /// The certificate that the caller presented, verified by the rules of the port when the connection
   /// began; nil when there was none. It may have expired since.
   package var peerCertificate: CertificateFacts? { connection?.peerCertificate }
@@ -104,7 +107,9 @@ package final class RPCServerCall: RPCStream {
       }
       startDeadline(milliseconds)
     }
-    handler = begin(self)
+    let handler = begin(self)
+    // Who is refused at once is not heard.
+    if isOver { handler.ended() } else { self.handler = handler }
   }
 
   private func refuseHTTP(_ head: RPCFields) {

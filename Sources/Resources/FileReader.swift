@@ -3,6 +3,8 @@ import Glibc
 /// Why a file could not be read.
 package struct FileError: Error, Equatable {
   package let message: String
+
+  package init(message: String) { self.message = message }
 }
 
 /// Reads whole files: configurations, and what they refer to.

@@ -63,12 +63,21 @@ package final class CertificateRequest {
     guard let request = unsafe X509_REQ_new() else { return nil }
     defer { unsafe X509_REQ_free(request) }
     guard unsafe X509_REQ_set_pubkey(request, key.raw) == 1,
-      uri.isEmpty || (unsafe fl_tls_request_uri(request, uri, Int32(uri.utf8.count)) == 1),
+      unsafe ask(request, for: uri),
       unsafe X509_REQ_sign(request, key.raw, EVP_sha256()) > 0
     else {
       OpenSSLErrors.clear()
       return nil
     }
     return unsafe PEM.written { unsafe PEM_write_bio_X509_REQ($0, request) == 1 }
+  }
+
+  private static func ask(_ request: OpaquePointer, for uri: String) -> Bool {
+    guard !uri.isEmpty else { return true }
+    guard let names = unsafe fl_tls_names() else { return false }
+    defer { unsafe GENERAL_NAMES_free(names) }
+    let added = unsafe fl_tls_names_add(
+      names, GEN_URI, Array(uri.utf8), Int32(clamping: uri.utf8.count))
+    return unsafe added == 1 && fl_tls_request_names(request, names) == 1
   }
 }

@@ -6,6 +6,9 @@ package struct CertificateTemplate: Sendable {
   package var organization = ""
   package var commonName = ""
   package var uris: [String] = []
+  package var dns: [String] = []
+  /// Each of 4 bytes or 16.
+  package var addresses: [[UInt8]] = []
   /// The certificate may sign others.
   package var isAuthority = false
   /// Seconds since 1970.
@@ -132,26 +135,69 @@ package final class CertificateSigner: @unchecked Sendable {
     for (kind, value) in extensions {
       guard unsafe fl_tls_extend(fresh, issuer, kind, value) == 1 else { return false }
     }
-    // Without a subject the names are all there is, and must not be passed over (RFC 5280 §4.2.1.6).
-    let isCritical = template.organization.isEmpty && template.commonName.isEmpty
-    for uri in template.uris {
-      let added = unsafe fl_tls_add_uri(
-        fresh, uri, Int32(clamping: uri.utf8.count), isCritical ? 1 : 0)
+    return unsafe name(fresh, template)
+  }
+
+  private static func name(_ fresh: OpaquePointer, _ template: CertificateTemplate) -> Bool {
+    var names: [(kind: Int32, bytes: [UInt8])] = template.uris.map { (GEN_URI, Array($0.utf8)) }
+    names += template.dns.map { (GEN_DNS, Array($0.utf8)) }
+    names += template.addresses.map { (GEN_IPADD, $0) }
+    guard !names.isEmpty else { return true }
+    guard let list = unsafe fl_tls_names() else { return false }
+    defer { unsafe GENERAL_NAMES_free(list) }
+    for (kind, bytes) in names {
+      let added = unsafe fl_tls_names_add(list, kind, bytes, Int32(clamping: bytes.count))
       guard added == 1 else { return false }
     }
-    return true
+    // Without a subject the names are all there is, and must not be passed over (RFC 5280 §4.2.1.6).
+    let isCritical = template.organization.isEmpty && template.commonName.isEmpty
+    return unsafe fl_tls_set_names(fresh, list, isCritical ? 1 : 0) == 1
+  }
+}
+
+/// Whether certificates vouch for each other.
+package enum CertificateChain {
+  /// Why `certificate`, the first of its text, is not vouched for by `roots`, be it through those of
+  /// `chain`; nil when it is. Names are not looked at.
+  /// - Parameter now: seconds since 1970.
+  package static func flaw(
+    of certificate: [UInt8], through chain: [UInt8], to roots: [UInt8], at now: Int
+  ) -> String? {
+    defer { OpenSSLErrors.clear() }
+    let first = unsafe PEM.certificates(certificate)
+    let between = unsafe PEM.certificates(chain)
+    let trusted = unsafe PEM.certificates(roots)
+    // SAFETY: the certificates are ours; what takes them takes references of its own.
+    defer {
+      for index in unsafe first.indices { unsafe X509_free(first[index]) }
+      for index in unsafe between.indices { unsafe X509_free(between[index]) }
+      for index in unsafe trusted.indices { unsafe X509_free(trusted[index]) }
+    }
+    guard let leaf = unsafe first.first, let store = unsafe X509_STORE_new() else {
+      return "there is no certificate"
+    }
+    defer { unsafe X509_STORE_free(store) }
+    for index in unsafe trusted.indices { unsafe _ = X509_STORE_add_cert(store, trusted[index]) }
+    guard let context = unsafe X509_STORE_CTX_new(), let untrusted = unsafe fl_tls_certificates()
+    else { return "out of memory" }
+    defer {
+      unsafe X509_STORE_CTX_free(context)
+      unsafe fl_tls_certificates_free(untrusted)
+    }
+    for index in unsafe between.indices {
+      unsafe _ = fl_tls_certificates_add(untrusted, between[index])
+    }
+    guard unsafe X509_STORE_CTX_init(context, store, leaf, untrusted) == 1 else {
+      return "out of memory"
+    }
+    unsafe X509_STORE_CTX_set_time(context, 0, now)
+    guard unsafe X509_verify_cert(context) != 1 else { return nil }
+    let error = unsafe X509_STORE_CTX_get_error(context)
+    return unsafe String(cString: X509_verify_cert_error_string(Int(error)))
   }
 }
 
 extension CertificateFacts {
-  /// Of the certificates of a PEM text, in order.
-  package static func all(inPEM text: [UInt8]) -> [CertificateFacts] {
-    let list = unsafe PEM.certificates(text)
-    OpenSSLErrors.clear()
-    defer { for index in unsafe list.indices { unsafe X509_free(list[index]) } }
-    return unsafe list.map { unsafe CertificateFacts(of: $0) }
-  }
-
   /// The certificates of a PEM text, each by itself.
   package static func split(pem text: [UInt8]) -> [[UInt8]] {
     let list = unsafe PEM.certificates(text)

@@ -12,6 +12,7 @@ struct FairleadControl: ParsableCommand {
   enum Mode: String, ExpressibleByArgument {
     case serve
     case validate
+    case token
   }
 
   enum ProtocolDetection: String, ExpressibleByArgument {
@@ -57,7 +58,8 @@ struct FairleadControl: ParsableCommand {
       """)
   var protocolDetection = ProtocolDetection.tcp
 
-  @Option(help: "serve, or validate: check the file and exit.")
+  @Option(
+    help: "serve; or validate: check the file and exit; or token: make a join token, and print it.")
   var mode = Mode.serve
 
   @Option(name: [.customShort("l"), .customLong("log-level")], help: "trace to off.")
@@ -66,8 +68,11 @@ struct FairleadControl: ParsableCommand {
   @Option(help: "Where the log goes; standard error by default.")
   var logPath: String?
 
+  @OptionGroup(title: "Identity")
+  var identity: IdentityOptions
+
   func validate() throws {
-    guard (configDir == nil) != (configPath == nil) else {
+    guard mode == .token || (configDir == nil) != (configPath == nil) else {
       throw ValidationError("give --config-dir (a mesh) or --config-path (Envoy's resources)")
     }
     for address in [grpcAddr, httpAddr].compactMap(\.self) where Self.address(address) == nil {
@@ -81,6 +86,7 @@ struct FairleadControl: ParsableCommand {
   }
 
   func run() throws {
+    if mode == .token { return print(try identity.makeToken()) }
     try setUpLog()
     do throws(ControlPlane.StartError) {
       let path = configDir ?? configPath ?? ""
@@ -97,7 +103,13 @@ struct FairleadControl: ParsableCommand {
       options.httpAddress = http.flatMap(Self.address)
       options.registry.domain = domain
       options.registry.unnamedPorts = protocolDetection == .auto ? .auto : .tcp
-      try ControlPlane(options).run()
+      let plane = ControlPlane(options)
+      let server = try identity.serve(on: plane)
+      if let server {
+        ProcessLog.shared.info(.secret, "certificates are signed by \(server.summary)")
+      }
+      // The port's closures know the server by reference only.
+      try withExtendedLifetime(server) { () throws(ControlPlane.StartError) in try plane.run() }
     } catch {
       for reason in error.reasons { Self.printError(reason) }
       throw ExitCode(1)

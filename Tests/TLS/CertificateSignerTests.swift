@@ -45,7 +45,7 @@ struct CertificateSignerTests {
     let request = try CertificateRequest(
       pem: #require(CertificateRequest.make(for: key, uri: "spiffe://evil/admin")))
     let pem = try #require(root.issue(leaf("spiffe://cluster.local/ns/a/sa/b"), for: request))
-    let facts = try #require(CertificateFacts.all(inPEM: pem).first)
+    let facts = try #require(CertificateFacts.read(pem: pem).first)
     #expect(facts.names.uris == [Array("spiffe://cluster.local/ns/a/sa/b".utf8)])
     #expect(facts.notBefore == now - 120)
     #expect(facts.notAfter == now + 3600)
@@ -80,7 +80,7 @@ struct CertificateSignerTests {
     let key = try #require(PrivateKey(.p256))
     let serials = try (0..<20).map { _ in
       let pem = try #require(root.issue(leaf("a:b"), for: key))
-      return try #require(CertificateFacts.all(inPEM: pem).first).serial
+      return try #require(CertificateFacts.read(pem: pem).first).serial
     }
     #expect(Set(serials).count == 20)
     #expect(serials.allSatisfy { $0.count == 40 })

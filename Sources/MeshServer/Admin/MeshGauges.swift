@@ -11,6 +11,9 @@ enum MeshGauges {
     for (client, streams) in clients.sorted(by: { $0.key < $1.key }) {
       gauges.append(("pilot_xds", "client=\"\(client)\"", Double(streams.count)))
     }
+    for (name, value) in server.secured?.counters() ?? [] {
+      gauges.append((name, "", Double(value)))
+    }
     guard let mesh else { return gauges }
     let snapshot = mesh.snapshot
     let registry = snapshot.registry

@@ -24,9 +24,16 @@ final class DiscoveryStream: RPCServerHandler {
   /// When something was last heard or said of a type, by its URL.
   private(set) var spokenAt: [String: UInt64] = [:]
 
+  /// In which namespace the client has proved to live; nil: nobody has asked.
+  private let namespace: String?
+  /// It says that it lives elsewhere.
+  private var isForeign = false
+
   init(
-    _ call: RPCServerCall, _ variant: StreamState.Variant, number: UInt64, on server: MeshServer
+    _ call: RPCServerCall, _ variant: StreamState.Variant, number: UInt64,
+    from namespace: String?, on server: MeshServer
   ) {
+    self.namespace = namespace
     self.call = call
     self.server = server
     self.number = number
@@ -43,6 +50,7 @@ final class DiscoveryStream: RPCServerHandler {
   func received(_ message: [UInt8]) {
     do {
       let request = try isDelta ? readDelta(message) : readWorld(message)
+      guard !isForeign else { return refuseForeigner() }
       guard let node else {
         return refuse("the first request names no node")
       }
@@ -74,6 +82,14 @@ final class DiscoveryStream: RPCServerHandler {
   private func refuse(_ reason: String) {
     ProcessLog.shared.warning(.grpc, "\(title): \(reason)")
     call.finish(RPCStatus(.invalidArgument, reason))
+  }
+
+  /// What a proxy is sent depends on where it lives, so it has to live where it says (Istio:
+  /// `PILOT_ENABLE_XDS_IDENTITY_CHECK`).
+  private func refuseForeigner() {
+    server.secured?.onForeignNode()
+    call.finish(
+      RPCStatus(.permissionDenied, "the node's namespace is not that of the caller's identity"))
   }
 
   /// There is something else to serve.
@@ -142,6 +158,13 @@ final class DiscoveryStream: RPCServerHandler {
       made.userAgent += " " + wire.userAgentVersion
     } else if more.hasUserAgentBuildVersion {
       made.userAgent += " \(version.majorNumber).\(version.minorNumber).\(version.patch)"
+    }
+    if let namespace, made.namespace != namespace {
+      isForeign = true
+      return ProcessLog.shared.warning(
+        .grpc,
+        "node '\(made.id)' (\(peer)) says that it lives in namespace "
+          + "'\(Self.shorten(made.namespace))', and has the identity of one in '\(namespace)'")
     }
     node = made
     let variant = isDelta ? "delta" : "state of the world"

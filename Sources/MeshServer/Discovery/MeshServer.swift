@@ -10,6 +10,9 @@ package final class MeshServer {
   let metrics = MeshMetrics()
   private var lastConnection: UInt64 = 0
 
+  /// What is served over TLS; nil: nothing.
+  var secured: ControlPlane.SecuredPort?
+
   private static let service = "/envoy.service.discovery.v3.AggregatedDiscoveryService/"
 
   init(_ runtime: RPCRuntime, source: ResourceSource) {
@@ -22,8 +25,17 @@ package final class MeshServer {
   }
 
   private func begin(_ call: RPCServerCall, _ variant: StreamState.Variant) -> RPCServerHandler {
+    var namespace: String?
+    if call.isSecured, let secured {
+      do throws(RPCStatus) {
+        namespace = try secured.callerNamespace(call)
+      } catch {
+        call.finish(error)
+      }
+    }
     lastConnection += 1
-    let stream = DiscoveryStream(call, variant, number: lastConnection, on: self)
+    let stream = DiscoveryStream(
+      call, variant, number: lastConnection, from: namespace, on: self)
     streams[ObjectIdentifier(stream)] = stream
     return stream
   }
@@ -38,6 +50,14 @@ package final class MeshServer {
   /// Listens; returns the address with the port that the kernel chose, if it was to choose.
   package func listen(on address: SocketAddress) throws(RPCServer.ListenError) -> SocketAddress {
     try server.listen(on: address)
+  }
+
+  /// The same over TLS, for those who can be known.
+  func listen(on port: ControlPlane.SecuredPort) throws(RPCServer.ListenError) -> SocketAddress {
+    secured = port
+    server.onRefusal = port.onRefusal
+    server.methods.merge(port.methods) { _, newer in newer }
+    return try server.listen(on: port.address, security: port.security)
   }
 
   /// The source has something else; clients hear of what has changed for them.

@@ -33,10 +33,15 @@ package final class ControlPlane {
   /// Why the process does not start; a line each.
   package struct StartError: Error {
     package let reasons: [String]
+
+    package init(reasons: [String]) { self.reasons = reasons }
   }
 
   let options: Options
-  private let loop = EventLoop()
+  /// What everything here runs on, and whoever serves on the secured port.
+  package let loop = EventLoop()
+  /// Set before `run`; nil: there is none.
+  package var secured: SecuredPort?
   let server: MeshServer
   private let configuration: ConfigurationSource
   private var watch: FileWatch?
@@ -74,6 +79,7 @@ package final class ControlPlane {
     } catch {
       throw StartError(reasons: ["error: \(error.description)"])
     }
+    try listenSecurely()
     try openPages()
     ProcessLog.shared.info(
       .main, "serving \(configuration.summary) over xDS on \(address.description)")
@@ -87,6 +93,17 @@ package final class ControlPlane {
     // What closing deferred.
     loop.turn(waitAtMost: 0)
     ProcessLog.shared.info(.main, "exiting")
+  }
+
+  private func listenSecurely() throws(StartError) {
+    guard let secured else { return }
+    do throws(RPCServer.ListenError) {
+      let address = try server.listen(on: secured)
+      ProcessLog.shared.info(
+        .main, "serving discovery and certificates over TLS on \(address.description)")
+    } catch {
+      throw StartError(reasons: ["error: \(error.description)"])
+    }
   }
 
   private func openPages() throws(StartError) {

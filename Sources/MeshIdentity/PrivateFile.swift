@@ -1,0 +1,69 @@
+import Glibc
+import Resources
+
+/// Files that nobody else may read, written whole or not at all.
+enum PrivateFile {
+  /// Puts content in a file's place, readable by its owner alone unless it is public.
+  static func write(_ path: String, _ bytes: [UInt8], isPublic: Bool = false) throws(FileError) {
+    let fresh = try writeBeside(path, bytes, isPublic: isPublic)
+    guard unsafe rename(fresh, path) == 0 else { throw failure("cannot write", path) }
+  }
+
+  /// The same, unless there is such a file already: then it returns false and touches nothing.
+  static func create(_ path: String, _ bytes: [UInt8]) throws(FileError) -> Bool {
+    let fresh = try writeBeside(path, bytes, isPublic: false)
+    defer { unsafe _ = unlink(fresh) }
+    // A link, unlike a name that is moved, never takes another's place.
+    if unsafe link(fresh, path) == 0 { return true }
+    guard errno == EEXIST else { throw failure("cannot write", path) }
+    return false
+  }
+
+  private static func writeBeside(
+    _ path: String, _ bytes: [UInt8], isPublic: Bool
+  ) throws(FileError) -> String {
+    // The number keeps two processes apart that share a directory.
+    let fresh = "\(path).\(getpid()).new"
+    unsafe _ = unlink(fresh)
+    let descriptor = unsafe open(
+      fresh, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, isPublic ? 0o644 : 0o600)
+    guard descriptor >= 0 else { throw failure("cannot write", fresh) }
+    defer { close(descriptor) }
+    var done = 0
+    while done < bytes.count {
+      let n = unsafe bytes.span.extracting(done...).withUnsafeBufferPointer {
+        unsafe Glibc.write(descriptor, $0.baseAddress, $0.count)
+      }
+      if n < 0, errno == EINTR { continue }
+      guard n > 0 else {
+        let error = failure("cannot write", fresh)
+        unsafe _ = unlink(fresh)
+        throw error
+      }
+      done += n
+    }
+    guard fsync(descriptor) == 0 else { throw failure("cannot write", fresh) }
+    return fresh
+  }
+
+  /// Makes a directory that only its owner looks into; one that is there is left alone.
+  static func makeDirectory(_ path: String) throws(FileError) {
+    guard unsafe mkdir(path, 0o700) == 0 || errno == EEXIST else {
+      throw failure("cannot make the directory", path)
+    }
+  }
+
+  /// Puts one file in another's place.
+  static func move(_ path: String, over other: String) throws(FileError) {
+    guard unsafe rename(path, other) == 0 else { throw failure("cannot replace", other) }
+  }
+
+  /// Takes a file away; false when somebody else has done so, or there was none.
+  static func remove(_ path: String) -> Bool { unsafe unlink(path) == 0 }
+
+  static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+
+  private static func failure(_ what: String, _ path: String) -> FileError {
+    FileError(message: "\(what) '\(path)': \(unsafe String(cString: strerror(errno)))")
+  }
+}
