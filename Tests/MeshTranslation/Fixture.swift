@@ -33,7 +33,7 @@ struct Fixture {
   init(
     _ rules: String..., client: String = "fairlead", namespace: String = "default",
     metadata: [String: String] = ["INTERCEPTION_MODE": "NONE"], labels: [String: String] = [:],
-    address: String = "10.0.0.9"
+    address: String = "10.0.0.9", role: String = "sidecar"
   ) {
     var store = MeshStore()
     let text = Self.services + rules.map { "---\n" + $0 }.joined(separator: "\n")
@@ -47,7 +47,7 @@ struct Fixture {
       }
     }
     node = ProxyNode(
-      id: "sidecar~\(address)~client.\(namespace)~\(namespace).svc.cluster.local",
+      id: "\(role)~\(address)~client.\(namespace)~\(namespace).svc.cluster.local",
       cluster: "client", metadata: fields, userAgent: client, locality: MeshLocality())
     let snapshot = MeshSnapshot(objects: store.objects)
     outbound = .outbound(snapshot, for: node)

@@ -41,6 +41,25 @@ struct NetworkFilters {
     return Self.filter(manager)
   }
 
+  /// A connection manager of a gateway: its clients are strangers.
+  func gateway(statPrefix: String, routes name: String) -> Filter {
+    var manager = manager(.outbound, statPrefix)
+    manager.useRemoteAddress = .init(true)
+    manager.forwardClientCertDetails = .sanitizeSet
+    manager.setCurrentClientCertDetails = .with {
+      $0.subject = .init(true)
+      $0.cert = true
+      $0.dns = true
+      $0.uri = true
+    }
+    manager.serverName = "istio-envoy"
+    manager.rds = .with {
+      $0.routeConfigName = name
+      $0.configSource = .fromControlPlane
+    }
+    return Self.filter(manager)
+  }
+
   private static func filter(_ manager: Manager) -> Filter {
     .with {
       $0.name = "envoy.filters.network.http_connection_manager"

@@ -157,10 +157,7 @@ struct OutboundListeners {
   ) -> [(name: String, weight: UInt32)] {
     let actions = RouteActions(
       scope: scope, profile: profile, notes: notes, rule: rule, port: port.number)
-    if destinations.count == 1 { return [(actions.cluster(destinations[0].destination), 1)] }
-    return destinations.filter { $0.weight > 0 }.map {
-      (actions.cluster($0.destination), UInt32(clamping: $0.weight))
-    }
+    return actions.clusters(destinations)
   }
 
   // MARK: What every proxy has

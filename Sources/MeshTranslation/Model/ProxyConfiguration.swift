@@ -20,7 +20,16 @@ package struct ProxyConfiguration: Sendable {
     var made = ProxyConfiguration()
     made.clusters = OutboundClusters(scope: scope, profile: profile, notes: notes).build()
     made.endpoints = EndpointAssignments(scope: scope, profile: profile).build()
-    if profile.isProxy {
+    if profile.isProxy, node.role == .router {
+      let servers = GatewayServers(snapshot, for: node)
+      made.listeners = GatewayListeners(
+        scope: scope, servers: servers, profile: profile, notes: notes
+      ).build()
+      made.routes = GatewayRoutes(
+        scope: scope, servers: servers,
+        outbound: OutboundRoutes(scope: scope, profile: profile, notes: notes)
+      ).build()
+    } else if profile.isProxy {
       made.listeners = OutboundListeners(scope: scope, profile: profile, notes: notes).build()
       made.routes = OutboundRoutes(scope: scope, profile: profile, notes: notes).build()
     } else {
@@ -36,7 +45,7 @@ package struct ProxyConfiguration: Sendable {
   package static func inbound(_ snapshot: MeshSnapshot, for node: ProxyNode) -> Self {
     let profile = ClientProfile.of(node.client)
     var made = ProxyConfiguration()
-    guard profile.isProxy else { return made }
+    guard profile.isProxy, node.role == .sidecar else { return made }
     let notes = OmissionNotes()
     let scope = OutboundScope(snapshot, for: node)
     let inbound = InboundListeners(scope: scope, profile: profile, notes: notes)

@@ -148,7 +148,8 @@ extension ProxyNode {
     var node = bare
     node.serviceAccount = ""
     node.applicationAddress = nil
-    if !snapshot.dependsOnLabels { node.labels = [:] }
+    // Labels say which Gateways are a gateway's.
+    if !snapshot.dependsOnLabels, role == .sidecar { node.labels = [:] }
     if !snapshot.dependsOnAddresses || interception == .none { node.addresses = [] }
     return Key(node: node, isInbound: false)
   }

@@ -196,7 +196,11 @@ struct OutboundRoutes {
 
   // MARK: Routes of a rule
 
-  private func routes(of rule: Rule<VirtualService>, _ port: UInt32) -> [Route] {
+  /// The routes of a rule for requests that come to a port.
+  /// - Parameter gateways: how rules name where they come: `mesh` for sidecars.
+  func routes(
+    of rule: Rule<VirtualService>, _ port: UInt32, gateways: Set<String> = ["mesh"]
+  ) -> [Route] {
     var routes: [Route] = []
     let actions = RouteActions(
       scope: scope, profile: profile, notes: notes, rule: rule, port: port)
@@ -206,7 +210,7 @@ struct OutboundRoutes {
         return routes
       }
       for match in http.match
-      where RouteMatches.applies(match, gateways: ["mesh"], port: port, node: node) {
+      where RouteMatches.applies(match, gateways: gateways, port: port, node: node) {
         let made = route(http, match, actions)
         routes.append(made)
         // What would come behind it could never match.

@@ -60,6 +60,16 @@ struct RouteActions {
     return ClusterName.outbound(host, number(of: destination, host), subset: destination.subset)
   }
 
+  /// The clusters of a connection's destinations: one, or shares.
+  func clusters(
+    _ destinations: [Istio_Networking_V1alpha3_RouteDestination]
+  ) -> [(name: String, weight: UInt32)] {
+    if destinations.count == 1 { return [(cluster(destinations[0].destination), 1)] }
+    return destinations.filter { $0.weight > 0 }.map {
+      (cluster($0.destination), UInt32(clamping: $0.weight))
+    }
+  }
+
   private func number(of destination: Destination, _ host: String) -> UInt32 {
     if destination.hasPort, destination.port.number != 0 { return destination.port.number }
     guard let service = scope.service(named: host), service.ports.count == 1 else { return port }
