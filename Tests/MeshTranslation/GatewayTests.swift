@@ -34,7 +34,8 @@ struct GatewayTests {
   @Test("a plain server listens, and its routes are those of the rules that are bound to it")
   func plain() {
     let fixture = router(
-      gateway(http), bound("http: [{route: [{destination: {host: reviews, port: {number: 9080}}}]}]"),
+      gateway(http),
+      bound("http: [{route: [{destination: {host: reviews, port: {number: 9080}}}]}]"),
       Fixture.rule("http: [{route: [{destination: {host: ratings}}]}]"))
     #expect(fixture.outbound.listeners.map(\.name) == ["0.0.0.0_8080"])
     #expect(fixture.outbound.routes.map(\.name) == ["http.8080"])
@@ -57,7 +58,8 @@ struct GatewayTests {
   func joined() {
     let fixture = router(
       gateway(http),
-      bound("http: [{name: a, match: [{uri: {prefix: /a}}], route: [{destination: {host: reviews}}]}]"),
+      bound(
+        "http: [{name: a, match: [{uri: {prefix: /a}}], route: [{destination: {host: reviews}}]}]"),
       bound("http: [{name: b, route: [{destination: {host: reviews}}]}]", name: "s"),
       bound("http: [{name: c, route: [{destination: {host: ratings}}]}]", name: "t"))
     let routes = fixture.outbound.routes.first?.virtualHosts.first?.routes
@@ -71,8 +73,8 @@ struct GatewayTests {
       bound(
         """
         http:
-        - {name: mesh, match: [{gateways: [mesh], uri: {prefix: /}}], route: [{destination: {host: reviews}}]}
-        - {name: edge, match: [{gateways: [edge], uri: {prefix: /}}], route: [{destination: {host: reviews}}]}
+        - {name: mesh, match: [{gateways: [mesh]}], route: [{destination: {host: reviews}}]}
+        - {name: edge, match: [{gateways: [edge]}], route: [{destination: {host: reviews}}]}
         """))
     #expect(fixture.outbound.routes.first?.virtualHosts.first?.routes.map(\.name) == ["edge"])
   }

@@ -16,7 +16,10 @@ struct GatewayListeners {
   let notes: OmissionNotes
 
   private var settings: MeshSettings { scope.snapshot.settings }
-  private var filters: NetworkFilters { NetworkFilters(settings: settings, profile: profile) }
+  private var filters: NetworkFilters {
+    NetworkFilters(
+      settings: settings, profile: profile)
+  }
 
   func build() -> [Listener] {
     let groups = Dictionary(grouping: servers.entries) { entry in
@@ -103,7 +106,9 @@ struct GatewayListeners {
       $0.commonTlsContext.alpnProtocols = ["h2", "http/1.1"]
       $0.commonTlsContext.tlsParams = .with {
         $0.tlsMinimumProtocolVersion = Self.version(tls.minProtocolVersion) ?? .tlsv12
-        if let newest = Self.version(tls.maxProtocolVersion) { $0.tlsMaximumProtocolVersion = newest }
+        if let newest = Self.version(tls.maxProtocolVersion) {
+          $0.tlsMaximumProtocolVersion = newest
+        }
         $0.cipherSuites = tls.cipherSuites
       }
       let demands = tls.mode == .mutual
@@ -162,7 +167,8 @@ struct GatewayListeners {
     return chains
   }
 
-  private func applies(_ gateways: [String], _ port: UInt32, _ entry: GatewayServers.Entry) -> Bool {
+  private func applies(_ gateways: [String], _ port: UInt32, _ entry: GatewayServers.Entry) -> Bool
+  {
     (port == 0 || port == entry.server.port.number)
       && (gateways.isEmpty || gateways.contains(entry.gatewayName)
         || gateways.contains(entry.gateway.object.name))
@@ -175,7 +181,7 @@ struct GatewayListeners {
     let clusters = actions.clusters(destinations)
     var chain = Chain()
     match(&chain.filterChainMatch)
-    chain.filters = [filters.tcp(statPrefix: clusters.first?.name ?? "", clusters)]
+    chain.filters = filters.tcp(statPrefix: clusters.first?.name ?? "", clusters)
     if chain.filterChainMatch == .init() { chain.clearFilterChainMatch() }
     return chain
   }

@@ -27,7 +27,10 @@ struct InboundListeners {
   private var node: ProxyNode { scope.node }
   private var settings: MeshSettings { scope.snapshot.settings }
   private var isCaptured: Bool { node.interception != .none }
-  private var filters: NetworkFilters { NetworkFilters(settings: settings, profile: profile) }
+  private var filters: NetworkFilters {
+    NetworkFilters(
+      settings: settings, profile: profile)
+  }
 
   /// The workload's ports: those a Sidecar names, or else those of its services.
   var ports: [Port] {
@@ -99,12 +102,11 @@ struct InboundListeners {
   private func chain(_ port: Port) -> Chain {
     .with {
       $0.name = "0.0.0.0_\(port.number)"
-      $0.filters = [
+      $0.filters =
         port.spoken.isHTTP || port.spoken == .auto && !isCaptured
-          ? http(port.number)
-          : filters.tcp(
-            statPrefix: ClusterName.inbound(port.number), [(ClusterName.inbound(port.number), 1)])
-      ]
+        ? [http(port.number)]
+        : filters.tcp(
+          statPrefix: ClusterName.inbound(port.number), [(ClusterName.inbound(port.number), 1)])
     }
   }
 
@@ -155,7 +157,7 @@ struct InboundListeners {
       .with {
         $0.name = "virtualInbound-blackhole"
         $0.filterChainMatch = .with { $0.destinationPort = .init(settings.inboundPort) }
-        $0.filters = [filters.tcp(statPrefix: ClusterName.blackHole, [(ClusterName.blackHole, 1)])]
+        $0.filters = filters.tcp(statPrefix: ClusterName.blackHole, [(ClusterName.blackHole, 1)])
       }
     ]
     for port in ports { listener.filterChains += captured(port) }
@@ -175,7 +177,7 @@ struct InboundListeners {
       },
       .with {
         $0.name = "virtualInbound"
-        $0.filters = [filters.tcp(statPrefix: passthrough, [(passthrough, 1)])]
+        $0.filters = filters.tcp(statPrefix: passthrough, [(passthrough, 1)])
       },
     ]
     return listener

@@ -67,7 +67,7 @@ struct ListenerDraft {
     var rest: Chain?
     for one in tcp {
       var chain = Chain()
-      chain.filters = [filters.tcp(statPrefix: one.clusters[0].name, one.clusters)]
+      chain.filters = filters.tcp(statPrefix: one.clusters[0].name, one.clusters)
       guard one.hasCondition else {
         rest = chain
         continue

@@ -95,10 +95,10 @@ struct NetworkFilters {
   }
 
   private func httpFilters(_ direction: Direction) -> [HTTPFilter] {
-    var filters = [
+    var filters: [HTTPFilter] = []
+    filters.append(
       Self.http(
-        "envoy.filters.http.fault", Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault().packed)
-    ]
+        "envoy.filters.http.fault", Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault().packed))
     if profile.answersCORS {
       filters.append(
         Self.http(
@@ -124,7 +124,7 @@ struct NetworkFilters {
   // MARK: TCP
 
   /// Bytes to one cluster, or shares of connections to several.
-  func tcp(statPrefix: String, _ clusters: [(name: String, weight: UInt32)]) -> Filter {
+  func tcp(statPrefix: String, _ clusters: [(name: String, weight: UInt32)]) -> [Filter] {
     let proxy = Envoy_Extensions_Filters_Network_TcpProxy_V3_TcpProxy.with {
       $0.statPrefix = statPrefix
       $0.accessLog = accessLogs
@@ -141,10 +141,11 @@ struct NetworkFilters {
         }
       }
     }
-    return .with {
+    let last = Filter.with {
       $0.name = "envoy.filters.network.tcp_proxy"
       $0.typedConfig = proxy.packed
     }
+    return [last]
   }
 
   // MARK: Logs

@@ -166,7 +166,7 @@ struct OutboundListeners {
     let cluster = scope.allowsAny ? ClusterName.passthrough : ClusterName.blackHole
     return .with {
       $0.name = "PassthroughFilterChain"
-      $0.filters = [filters.tcp(statPrefix: cluster, [(cluster, 1)])]
+      $0.filters = filters.tcp(statPrefix: cluster, [(cluster, 1)])
     }
   }
 
@@ -183,13 +183,11 @@ struct OutboundListeners {
         .with {
           $0.name = "virtualOutbound-blackhole"
           $0.filterChainMatch = .with { $0.destinationPort = .init(settings.outboundPort) }
-          $0.filters = [
-            filters.tcp(statPrefix: ClusterName.blackHole, [(ClusterName.blackHole, 1)])
-          ]
+          $0.filters = filters.tcp(statPrefix: ClusterName.blackHole, [(ClusterName.blackHole, 1)])
         },
         .with {
           $0.name = "virtualOutbound-catchall-tcp"
-          $0.filters = [filters.tcp(statPrefix: catchAll, [(catchAll, 1)])]
+          $0.filters = filters.tcp(statPrefix: catchAll, [(catchAll, 1)])
         },
       ]
     }

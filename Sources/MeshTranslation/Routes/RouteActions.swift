@@ -108,7 +108,11 @@ struct RouteActions {
     let timeout = http.hasTimeout ? http.timeout : ProtobufDuration()
     if profile.isProxy {
       action.timeout = timeout
-      action.maxStreamDuration = .with { $0.grpcTimeoutHeaderMax = timeout }
+      // A route with the newer field takes its time from there alone. Without a time of its own it has
+      // gRPC's callers say theirs; with one, that holds for them too.
+      if timeout == .init() {
+        action.maxStreamDuration = .with { $0.grpcTimeoutHeaderMax = timeout }
+      }
     } else {
       action.maxStreamDuration = .with {
         $0.maxStreamDuration = timeout

@@ -153,11 +153,11 @@ class Workload:
 
 
 def sidecar(kind, control, delta, address, name="client", namespace="default", labels=None,
-            **metadata):
+            role="sidecar", **metadata):
     """A proxy of the mesh that captures nothing, started; its clients connect to `address`."""
     document = proxy_bootstrap(control.port, free_port(), delta)
     document["node"] = {
-        "id": f"sidecar~{address}~{name}.{namespace}~{namespace}.svc.cluster.local",
+        "id": f"{role}~{address}~{name}.{namespace}~{namespace}.svc.cluster.local",
         "cluster": f"{name}.{namespace}",
         "metadata": {"INTERCEPTION_MODE": "NONE", "BIND_ADDRESS": address,
                      "LABELS": labels or {}, **metadata}}
