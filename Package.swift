@@ -93,6 +93,9 @@ let package = Package(
     // Floor 5
     floor("MeshModel", ["MeshMessages", "Telemetry", "Resources", protobuf]),
     floor("XDSClient", ["Engine", "GRPC", "ResourceModel", "Resources", protobuf]),
+    floor(
+      "IdentityClient",
+      ["CLinux", "Engine", "GRPC", "TLS", "ResourceModel", "Resources", protobuf]),
 
     // Floor 6
     floor(
@@ -100,8 +103,7 @@ let package = Package(
       [
         "AdminHTTP", "CFilterABI", "CLinux", "Engine", "TLS", "Telemetry", "ResourceModel",
         "HTTPModel", "Resources", "HTTPCodec", "Inspection", "Routing", "Upstream", "GRPC",
-        "XDSClient",
-        protobuf,
+        "XDSClient", "IdentityClient", protobuf,
       ]),
 
     floor("MeshTranslation", ["MeshMessages", "MeshModel", "ResourceModel", protobuf]),
@@ -131,7 +133,7 @@ let package = Package(
       swiftSettings: strict),
     .executableTarget(
       name: "fairlead",
-      dependencies: ["DataPlane", "FilterSDK", "CFilterABI", arguments]
+      dependencies: ["DataPlane", "Engine", "FilterSDK", "CFilterABI", arguments]
         + plugins.map { .target(name: $0) },
       swiftSettings: strict),
   ] + [
@@ -161,6 +163,9 @@ let package = Package(
       ["XDSClient", "GRPC", "Engine", "HTTPCodec", "ResourceModel", "Resources", protobuf]),
     tests("ControlTool", ["ControlTool"], exclude: ["Dumps"]),
     tests("GRPC", ["GRPC", "Engine", "HTTPCodec", "TLS", "CLinux"]),
+    tests(
+      "IdentityClient",
+      ["IdentityClient", "GRPC", "Engine", "TLS", "CLinux", "ResourceModel", "Resources", protobuf]),
     tests(
       "MeshIdentity",
       [

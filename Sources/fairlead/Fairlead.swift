@@ -73,8 +73,13 @@ struct Fairlead: ParsableCommand {
   @Flag(help: "For command lines written for Envoy: there is no hot restart.")
   var disableHotRestart = false
 
+  @OptionGroup(title: "Own certificate")
+  var ownCertificate: OwnCertificateOptions
+
   func run() throws {
     try setUpLog()
+    let own = ownCertificate.options
+    if mode == .serve, let own { try obtain(own) }
     let loaded = BootstrapLoader.load(
       file: configPath, yaml: configYaml,
       overrides: NodeOverrides(
@@ -99,7 +104,17 @@ struct Fairlead: ParsableCommand {
     options.serviceNode = serviceNode ?? ""
     options.serviceCluster = serviceCluster ?? ""
     options.serviceZone = serviceZone ?? ""
+    options.ownCertificate = own
     throw ExitCode(serve(config, options))
+  }
+
+  private func obtain(_ own: OwnCertificate.Options) throws {
+    do throws(FileError) {
+      try OwnCertificate.obtain(own)
+    } catch {
+      printError("error: \(error.message)")
+      throw ExitCode(1)
+    }
   }
 
   /// Runs the proxy until its end; the exit status.

@@ -23,6 +23,8 @@ package struct ServerOptions: Sendable {
   package var serviceNode = ""
   package var serviceCluster = ""
   package var serviceZone = ""
+  /// How the process gets a certificate of its own; nil: it gets none.
+  package var ownCertificate: OwnCertificate.Options?
 
   package init() {}
 }
@@ -63,6 +65,7 @@ package final class Server {
   private let overloadLevels = OverloadLevels()
   private var overloadMonitor: OverloadMonitor?
   private var certificateWatcher: CertificateWatcher?
+  private var ownCertificate: OwnCertificate?
   lazy var gauges = ServerGauges(store: config.store)
 
   /// Envoy's names and numbers (`server.state`).
@@ -119,6 +122,8 @@ package final class Server {
     scheduleFlush()
     watchdog = Watchdog(self)
     certificateWatcher = CertificateWatcher(self)
+    ownCertificate = options.ownCertificate.map { OwnCertificate($0, on: loop) }
+    ownCertificate?.start()
     stage = .initializing
     if let clusters { followChanges(of: clusters) }
     clusters?.start { [weak self] in self?.fetchEndpoints() }

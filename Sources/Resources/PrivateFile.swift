@@ -1,16 +1,17 @@
 import Glibc
-import Resources
 
 /// Files that nobody else may read, written whole or not at all.
-enum PrivateFile {
+package enum PrivateFile {
   /// Puts content in a file's place, readable by its owner alone unless it is public.
-  static func write(_ path: String, _ bytes: [UInt8], isPublic: Bool = false) throws(FileError) {
+  package static func write(_ path: String, _ bytes: [UInt8], isPublic: Bool = false)
+    throws(FileError)
+  {
     let fresh = try writeBeside(path, bytes, isPublic: isPublic)
     guard unsafe rename(fresh, path) == 0 else { throw failure("cannot write", path) }
   }
 
   /// The same, unless there is such a file already: then it returns false and touches nothing.
-  static func create(_ path: String, _ bytes: [UInt8]) throws(FileError) -> Bool {
+  package static func create(_ path: String, _ bytes: [UInt8]) throws(FileError) -> Bool {
     let fresh = try writeBeside(path, bytes, isPublic: false)
     defer { unsafe _ = unlink(fresh) }
     // A link, unlike a name that is moved, never takes another's place.
@@ -47,21 +48,21 @@ enum PrivateFile {
   }
 
   /// Makes a directory that only its owner looks into; one that is there is left alone.
-  static func makeDirectory(_ path: String) throws(FileError) {
+  package static func makeDirectory(_ path: String) throws(FileError) {
     guard unsafe mkdir(path, 0o700) == 0 || errno == EEXIST else {
       throw failure("cannot make the directory", path)
     }
   }
 
   /// Puts one file in another's place.
-  static func move(_ path: String, over other: String) throws(FileError) {
+  package static func move(_ path: String, over other: String) throws(FileError) {
     guard unsafe rename(path, other) == 0 else { throw failure("cannot replace", other) }
   }
 
   /// Takes a file away; false when somebody else has done so, or there was none.
-  static func remove(_ path: String) -> Bool { unsafe unlink(path) == 0 }
+  package static func remove(_ path: String) -> Bool { unsafe unlink(path) == 0 }
 
-  static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
+  package static func exists(_ path: String) -> Bool { unsafe access(path, F_OK) == 0 }
 
   private static func failure(_ what: String, _ path: String) -> FileError {
     FileError(message: "\(what) '\(path)': \(unsafe String(cString: strerror(errno)))")
