@@ -132,6 +132,9 @@ let package = Package(
       ],
       swiftSettings: strict),
     .executableTarget(
+      name: "mesh-load", dependencies: ["CLinux", "Engine", "GRPC", "ResourceModel", protobuf],
+      path: "benchmarks/mesh_load", swiftSettings: strict),
+    .executableTarget(
       name: "fairlead",
       dependencies: ["DataPlane", "Engine", "FilterSDK", "CFilterABI", arguments]
         + plugins.map { .target(name: $0) },
