@@ -32,7 +32,7 @@ let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swif
 
 let plugins = [
   "BufferFilter", "FaultInjection", "GRPCStats", "GRPCWeb", "HeaderMutation", "HealthCheck",
-  "LocalRateLimit", "MTLS", "Retry", "Timeout",
+  "LocalRateLimit", "MTLS", "RBAC", "Retry", "Timeout",
 ]
 
 let package = Package(

@@ -246,6 +246,11 @@ extension StreamContext {
   @inlinable public func setMetadata(_ nameSpace: ByteView, _ key: ByteView, _ value: ByteView) {
     unsafe Host.table.metadata_set.unsafelyUnwrapped(stream, nameSpace.raw, key.raw, value.raw)
   }
+
+  /// The same for what is true or false, and no text.
+  @inlinable public func setMetadata(_ nameSpace: ByteView, _ key: ByteView, flag: Bool) {
+    unsafe Host.table.metadata_set_flag.unsafelyUnwrapped(stream, nameSpace.raw, key.raw, flag)
+  }
 }
 
 /// Texts about a stream.

@@ -10,6 +10,7 @@ import HeaderMutation
 import HealthCheck
 import LocalRateLimit
 import MTLS
+import RBAC
 import Resources
 import Retry
 import Telemetry
@@ -31,6 +32,7 @@ func builtInFilters() -> FilterRegistry {
   unsafe registry.register(envoy + "health_check.v3.HealthCheck", healthCheckFilter.exported)
   unsafe registry.register(envoy + "buffer.v3.Buffer", bufferFilter.exported)
   unsafe registry.register("fairlead.filters.http.mtls.v1.MTLS", mtlsFilter.exported)
+  unsafe registry.register(envoy + "rbac.v3.RBAC", rbacFilter.exported)
   return registry
 }
 

@@ -285,7 +285,7 @@ struct BootstrapLoaderTests {
           + [
             "http_connection_manager.v3.HttpConnectionManager",
             "connection_limit.v3.ConnectionLimit", "direct_response.v3.Config", "echo.v3.Echo",
-            "local_ratelimit.v3.LocalRateLimit", "sni_cluster.v3.SniCluster",
+            "local_ratelimit.v3.LocalRateLimit", "rbac.v3.RBAC", "sni_cluster.v3.SniCluster",
             "tcp_proxy.v3.TcpProxy",
           ].map { "envoy.extensions.filters.network." + $0 }.joined(separator: ", ")
       ])

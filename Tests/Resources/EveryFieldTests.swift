@@ -8,6 +8,7 @@ import Testing
 struct EveryFieldTests {
   static let files = [
     "ads.yaml", "dynamic.yaml", "everything.yaml", "listeners.yaml", "more.yaml", "own.yaml",
+    "rbac.yaml",
     "tls.yaml",
   ]
 

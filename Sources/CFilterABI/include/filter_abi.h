@@ -16,7 +16,7 @@
 #include <stdint.h>
 
 #define FL_ABI_MAJOR 0u
-#define FL_ABI_MINOR 3u
+#define FL_ABI_MINOR 4u
 
 typedef struct fl_bytes {
   const uint8_t *data;
@@ -448,6 +448,19 @@ typedef struct fl_host {
   /// Inside a trailers callback: bytes that go on behind the body, before the trailers. When the
   /// callback leaves no trailers, they end the message.
   void (*body_append)(fl_stream *, fl_bytes);
+
+  // ---- rules of access
+  /// Compiles an envoy.config.rbac.v3.RBAC; lives as long as the configuration. NULL: errors.
+  const void *(*load_access_rules)(fl_config *, fl_node);
+  /// The name of a policy, in the order in which they are asked; false past the last.
+  bool (*access_policy)(const void *rules, size_t index, fl_bytes *name);
+  /// The first policy that the request matches; SIZE_MAX is none. What follows from it is the
+  /// filter's to know.
+  size_t (*access_match)(fl_stream *, const void *rules);
+
+  // ---- facts, continued
+  /// Dynamic metadata that is true or false, and no text.
+  void (*metadata_set_flag)(fl_stream *, fl_bytes name_space, fl_bytes key, bool value);
 } fl_host;
 
 /// The host that this image's filters talk to; NULL until somebody adopts one. Each shared object

@@ -133,14 +133,14 @@ struct AccessLogCompiler {
       let bits = filter.statuses.reduce(UInt32(0)) { $0 | 1 << UInt32($1.rawValue & 31) }
       return .grpcStatus(statuses: bits, exclude: filter.exclude)
     case .metadataFilter(let filter):
-      return metadata(filter, at: path.field("metadata_filter")).map { .metadata(.configured($0)) }
+      return .metadata(.configured(metadata(filter, at: path.field("metadata_filter"))))
     case nil: return nil
     }
   }
 
   private func metadata(
     _ filter: Envoy_Config_Accesslog_V3_MetadataFilter, at path: ConfigPath
-  ) -> MetadataCondition? {
+  ) -> MetadataCondition {
     let matcher = filter.matcher
     let place = path.field("matcher")
     if matcher.invert {
@@ -149,24 +149,10 @@ struct AccessLogCompiler {
         "has no effect in Envoy's access logs, and is not supported here; remove it")
     }
     let keys = matcher.path.map(\.key)
-    guard
-      let expectation = expectation(matcher.value, at: place.field("value"))
-    else { return nil }
     return MetadataCondition(
       space: .configured(matcher.filter), key: keys.count == 1 ? .configured(keys[0]) : nil,
-      expectation: expectation,
+      value: ValueMatcher(matcher.value, at: place.field("value"), context.diagnostics),
       holdsWithoutValue: !filter.hasMatchIfKeyNotFound || filter.matchIfKeyNotFound.value)
-  }
-
-  private func expectation(
-    _ value: Envoy_Type_Matcher_V3_ValueMatcher, at path: ConfigPath
-  ) -> MetadataCondition.Expectation? {
-    switch value.matchPattern {
-    case .stringMatch(let message):
-      StringMatcher(message, at: path.field("string_match"), context.diagnostics).map { .text($0) }
-    case .presentMatch(let wanted): .presence(wanted)
-    case .nullMatch, .doubleMatch, .boolMatch, .listMatch, nil: .impossible
-    }
   }
 
   private static func percent(_ number: Double) -> Envoy_Type_V3_FractionalPercent {

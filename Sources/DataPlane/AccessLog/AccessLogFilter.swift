@@ -17,7 +17,7 @@ protocol LoggedExchange: LogSource {
   /// Whether the request's head has the field.
   func matches(_ matcher: Ref<HeaderMatcher>) -> Bool
   /// What a filter of requests has noted under this name.
-  func metadata(_ space: Bytes, _ key: Bytes) -> Bytes?
+  func metadata(_ space: Bytes, _ key: Bytes) -> MetadataValue?
 }
 
 /// Which requests or connections an access log tells of.
@@ -76,29 +76,16 @@ indirect enum AccessLogFilter {
   }
 }
 
-/// A compiled `metadata_filter`. Filters note texts under two names, so that nothing lies deeper,
-/// and no value is a number, a flag or a list.
+/// A compiled `metadata_filter`. Filters note values under two names, so that nothing lies deeper.
 struct MetadataCondition {
-  /// What the text has to be.
-  enum Expectation {
-    case text(StringMatcher)
-    case presence(Bool)
-    /// A value of another kind.
-    case impossible
-  }
-
   let space: Bytes
   /// nil: it lies deeper.
   let key: Bytes?
-  let expectation: Expectation
+  let value: ValueMatcher
   let holdsWithoutValue: Bool
 
   func holds(_ exchange: some LoggedExchange) -> Bool {
-    guard let key, let text = exchange.metadata(space, key) else { return holdsWithoutValue }
-    switch expectation {
-    case .text(let matcher): return matcher.matches(text)
-    case .presence(let wanted): return wanted
-    case .impossible: return false
-    }
+    guard let key, let found = exchange.metadata(space, key) else { return holdsWithoutValue }
+    return value.matches(found)
   }
 }

@@ -12,6 +12,9 @@ protocol LoggedConnection: LoggedExchange {
 
   /// What a proxy in front of us told of it.
   var told: ConnectionTLVs? { get }
+  /// What filters in front have noted of it.
+  func noted(_ space: Bytes, _ key: Bytes) -> MetadataValue?
+  func noted(_ kind: LogMetadata, _ path: LogPath) -> LogValue
 
   /// A fact about the connection; nil for anything else.
   func connectionValue(of field: LogField, _ scratch: inout ByteSink) -> LogValue?
@@ -34,7 +37,9 @@ extension LoggedConnection {
   }
 
   func metadata(_ kind: LogMetadata, _ path: LogPath, scratch: inout ByteSink) -> LogValue {
-    told?.logValue(kind, path, &scratch) ?? .absent
+    let noted = noted(kind, path)
+    if case .absent = noted { return told?.logValue(kind, path, &scratch) ?? .absent }
+    return noted
   }
 
   func value(of field: LogField, scratch: inout ByteSink) -> LogValue {
@@ -61,7 +66,9 @@ extension LoggedConnection {
   var isHealthCheck: Bool { false }
 
   func matches(_ matcher: Ref<HeaderMatcher>) -> Bool { matcher.value.matches(HeaderMap()) }
-  func metadata(_ space: Bytes, _ key: Bytes) -> Bytes? { told?.text(space, key) }
+  func metadata(_ space: Bytes, _ key: Bytes) -> MetadataValue? {
+    noted(space, key) ?? told?.text(space, key).map { MetadataValue($0) }
+  }
 }
 
 /// A connection that is about to be closed.
@@ -74,10 +81,19 @@ struct ConnectionLogSource: LoggedConnection {
   var openedAt: UInt64 { connection.value.openedAt }
   var responseFlags: ResponseFlags { connection.value.flags }
   var told: ConnectionTLVs? { connection.value.told }
+  func noted(_ space: Bytes, _ key: Bytes) -> MetadataValue? {
+    connection.value.access.metadata.value(space, key)
+  }
+  func noted(_ kind: LogMetadata, _ path: LogPath) -> LogValue {
+    connection.value.access.metadata.logValue(kind, path)
+  }
 
   func connectionValue(of field: LogField, _ scratch: inout ByteSink) -> LogValue? {
     switch field {
     case .protocolName: protocolName
+    case .connectionTerminationDetails:
+      connection.value.access.details.isEmpty
+        ? .absent : .bytes(LogBytes(connection.value.access.details))
     case .connectionID: .number(Int64(clamping: connection.value.id))
     case .bytesReceived: .number(Int64(clamping: connection.value.connection.bytesRead))
     case .bytesSent: .number(Int64(clamping: connection.value.connection.bytesWritten))
@@ -103,6 +119,8 @@ struct UnmatchedConnectionLogSource: LoggedConnection {
   var openedAt: UInt64 { loop.now }
   var responseFlags: ResponseFlags { .noRouteFound }
   var told: ConnectionTLVs? { facts.told }
+  func noted(_ space: Bytes, _ key: Bytes) -> MetadataValue? { nil }
+  func noted(_ kind: LogMetadata, _ path: LogPath) -> LogValue { .absent }
 
   func connectionValue(of field: LogField, _ scratch: inout ByteSink) -> LogValue? {
     switch field {

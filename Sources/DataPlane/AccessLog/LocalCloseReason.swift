@@ -15,6 +15,8 @@ enum LocalCloseReason: BitwiseCopyable {
   case delayedCloseTimeout
   case handshakeTimeout
   case pingTimeout
+  /// Rules of access refused it.
+  case accessDenied
   /// The others are `tcp_proxy`'s.
   case sessionIdle
   case sessionMaxDuration
@@ -33,6 +35,7 @@ enum LocalCloseReason: BitwiseCopyable {
     case .delayedCloseTimeout: "triggered_delayed_close_timeout"
     case .handshakeTimeout: "transport_socket_timeout"
     case .pingTimeout: "http2_ping_timeout"
+    case .accessDenied: "rbac_deny_close"
     case .sessionIdle: "tcp_session_idle_timeout"
     case .sessionMaxDuration: "max_connection_duration_reached"
     case .connectFailed: "tcp_initializion_failure:0"

@@ -50,16 +50,7 @@ struct StreamLogSource: LoggedExchange {
   }
 
   func metadata(_ kind: LogMetadata, _ path: LogPath, scratch: inout ByteSink) -> LogValue {
-    guard kind == .dynamic else { return .absent }
-    var space = Bytes.empty
-    var key = Bytes.empty
-    var parts = 0
-    path.visitParts { part in
-      if parts == 0 { space = Bytes(part) } else if parts == 1 { key = Bytes(part) }
-      parts += 1
-    }
-    guard parts == 2, let text = stream.value.metadata.get(space, key) else { return .absent }
-    return .bytes(LogBytes(text))
+    stream.value.metadata.logValue(kind, path)
   }
 
   func value(of field: LogField, scratch: inout ByteSink) -> LogValue {
@@ -226,7 +217,9 @@ struct StreamLogSource: LoggedExchange {
     matcher.value.matches(stream.value.requestHead)
   }
 
-  func metadata(_ space: Bytes, _ key: Bytes) -> Bytes? { stream.value.metadata.get(space, key) }
+  func metadata(_ space: Bytes, _ key: Bytes) -> MetadataValue? {
+    stream.value.metadata.value(space, key)
+  }
 }
 
 extension RequestStream {

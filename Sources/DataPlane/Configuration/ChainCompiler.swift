@@ -136,6 +136,17 @@ enum PolicyCompiler {
     return unsafe UnsafeRawPointer(Ref.configured(matchers).pointer)
   }
 
+  /// An RBAC message.
+  static func accessRules(_ node: ConfigNode, _ diagnostics: Diagnostics) -> UnsafeRawPointer? {
+    let before = diagnostics.errorCount
+    guard let message = try? AccessCompiler.Message(serializedBytes: node.serialized) else {
+      return nil
+    }
+    let rules = AccessCompiler(diagnostics, hasHeads: true).compile(message, at: node.path)
+    guard diagnostics.errorCount == before else { return nil }
+    return unsafe UnsafeRawPointer(Ref.configured(rules).pointer)
+  }
+
   /// A list of HeaderMutation, or of HeaderValueOption; which part it changes is in its name.
   static func headerMutations(
     _ node: ConfigNode, _ diagnostics: Diagnostics

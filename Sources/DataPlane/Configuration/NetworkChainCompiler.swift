@@ -39,8 +39,7 @@ struct NetworkChainCompiler {
             diagnostics: context.diagnostics, store: context.store, sources: context.tls
           ).compile(chain, scope: scope, at: path),
           filters: NetworkFilters(
-            all: .configured(
-              others.indices.compactMap { compile(others[$0], at: filters.index($0)) })),
+            others.indices.compactMap { compile(others[$0], at: filters.index($0)) }),
           terminal: terminal)),
       manager: manager)
   }
@@ -73,6 +72,12 @@ struct NetworkChainCompiler {
           NetworkFilter.RateLimit(
             context.connectionBuckets.bucket(message), prefix: message.statPrefix,
             in: context.store)))
+    case .access:
+      guard let message = try? AccessFilterCompiler.Message(serializedBytes: bytes) else {
+        return nil
+      }
+      let compiler = AccessFilterCompiler(context: context)
+      return .access(.configured(compiler.compile(message, at: path.field("typed_config"))))
     default: return nil
     }
   }
@@ -111,7 +116,7 @@ struct NetworkChainCompiler {
           context.diagnostics)
       else { return nil }
       return (.directResponse(.configured(text)), nil)
-    case .sniCluster, .connectionLimit, .rateLimit, nil: return nil
+    case .sniCluster, .connectionLimit, .rateLimit, .access, nil: return nil
     }
   }
 
@@ -179,6 +184,7 @@ enum NetworkFilterType: String {
   case sniCluster = "envoy.extensions.filters.network.sni_cluster.v3.SniCluster"
   case connectionLimit = "envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit"
   case rateLimit = "envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit"
+  case access = "envoy.extensions.filters.network.rbac.v3.RBAC"
   case echo = "envoy.extensions.filters.network.echo.v3.Echo"
   case directResponse = "envoy.extensions.filters.network.direct_response.v3.Config"
 

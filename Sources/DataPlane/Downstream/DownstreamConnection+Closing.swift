@@ -183,6 +183,7 @@ extension Ref where Value == DownstreamConnection {
     countClosed()
     leavePools()
     connection.close(on: loop, reset: reset)
+    value.access.release(into: &loop.state.value.blocks)
     if let block = value.filterNumbers {
       loop.state.value.blocks.release(block)
       value.filterNumbers = nil

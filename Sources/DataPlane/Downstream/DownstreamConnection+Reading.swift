@@ -28,6 +28,7 @@ extension Ref where Value == DownstreamConnection {
       let scratch = unsafe loop.state.value.receiveScratch
       switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
       case .bytes(let n):
+        guard mayGoOn() else { return }
         value.stashIsFresh = false
         let used = unsafe consume(scratch, n)
         if used < n, value.connection.isOpen { unsafe keep(scratch + used, n - used) }
@@ -53,6 +54,7 @@ extension Ref where Value == DownstreamConnection {
       into: block.base + block.used, capacity: block.capacity - block.used)
     switch outcome {
     case .bytes(let n):
+      guard mayGoOn() else { return false }
       block.used += n
       consumeStash()
     case .wait: return false

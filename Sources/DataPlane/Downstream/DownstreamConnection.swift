@@ -51,6 +51,9 @@ struct DownstreamConnection: ~Copyable, Pooled {
   var isRestored = false
   /// What a proxy in front of us told besides addresses.
   var told: ConnectionTLVs?
+  var access = ConnectionAccess()
+  /// A filter of the listener has read what the client asked the connection for.
+  var wasInspected = false
   /// Pools whose connections say that they are for this client.
   var ownPools: Ref<HostPool>?
   /// The client's address as text; of a Unix client nothing.
@@ -172,6 +175,8 @@ extension Ref where Value == DownstreamConnection {
     value.local = facts.local
     value.isRestored = facts.isRestored
     value.told = facts.told
+    value.wasInspected = facts.hello != nil
+    value.access.phase = chain.value.filters.beginning
     guard unsafe connection.open(fd, on: worker.value.loop, events: Self.events, owner: raw) else {
       return false
     }

@@ -25,6 +25,7 @@ enum FilterHost {
     fillFacts(&host)
     fillStatistics(&host)
     FilterWorkers.fill(&host)
+    FilterAccess.fill(&host)
     return host
   }
 
@@ -235,7 +236,14 @@ enum FilterHost {
     unsafe host.metadata_set = { raw, space, key, value in
       guard let stream = unsafe FilterHost.stream(raw) else { return }
       unsafe stream.value.metadata.set(
-        Bytes(space), Bytes(key), Bytes(value), from: &stream.loop.state.value.blocks)
+        Bytes(space), Bytes(key), MetadataValue(Bytes(value)),
+        from: &stream.loop.state.value.blocks)
+    }
+    unsafe host.metadata_set_flag = { raw, space, key, flag in
+      guard let stream = unsafe FilterHost.stream(raw) else { return }
+      unsafe stream.value.metadata.set(
+        Bytes(space), Bytes(key), MetadataValue(flag: flag),
+        from: &stream.loop.state.value.blocks)
     }
     unsafe host.metadata_get = { raw, space, key, out in
       guard let stream = unsafe FilterHost.stream(raw), let out = unsafe out,

@@ -185,6 +185,12 @@ enum FilterLoading {
       }
       return unsafe PolicyCompiler.headerMatchers(node, load.diagnostics)
     }
+    unsafe host.load_access_rules = { raw, number in
+      guard let load = unsafe FilterLoading.load(raw), let node = load.node(number) else {
+        return nil
+      }
+      return unsafe PolicyCompiler.accessRules(node, load.diagnostics)
+    }
     unsafe host.load_header_mutations = { raw, number in
       guard let load = unsafe FilterLoading.load(raw), let node = load.node(number) else {
         return nil

@@ -116,6 +116,7 @@ extension Ref where Value == HTTP2Connection {
       let scratch = unsafe loop.state.value.receiveScratch
       switch unsafe socket.read(into: scratch, capacity: EventLoop.scratchBytes) {
       case .bytes(let n):
+        if case .client(let downstream) = value.transport, !downstream.mayGoOn() { return }
         receive(unsafe Bytes(base: UnsafePointer(scratch), count: n))
       case .wait: return
       case .end: return socketEnded(errorNumber: 0)

@@ -5,6 +5,7 @@ import Telemetry
 enum NetworkFilter: BitwiseCopyable {
   case connectionLimit(Ref<ConnectionLimit>)
   case rateLimit(Ref<RateLimit>)
+  case access(Ref<AccessFilter>)
 
   /// `envoy.filters.network.connection_limit`: how many connections are open at once, in the whole
   /// process.
@@ -51,6 +52,20 @@ enum NetworkFilter: BitwiseCopyable {
 /// The filters in front of a chain's last one, and what they have taken for a connection.
 struct NetworkFilters {
   let all: Table<NetworkFilter>
+  /// What becomes of a connection that may go on, if it is not settled by then.
+  let demand: ConnectionAccess.Phase
+
+  init(_ filters: [NetworkFilter]) {
+    all = .configured(filters)
+    var demand = ConnectionAccess.Phase.settled
+    for case .access(let filter) in filters where demand != .watched {
+      demand = filter.value.isContinuous ? .watched : .waiting
+    }
+    self.demand = demand
+  }
+
+  /// Somebody wants to know what the client says, before anything else does.
+  var beginning: ConnectionAccess.Phase { demand == .settled ? .settled : .waiting }
 
   /// Lets each filter have its turn, in the configured order; nil when all let the connection pass.
   /// - Parameter now: the monotonic clock, in nanoseconds.
@@ -90,6 +105,7 @@ extension NetworkFilter {
       stats.add(limit.value.limited)
       return Refusal(
         flags: .upstreamRetryLimitExceeded, reason: "local_ratelimit_close_over_limit")
+    case .access: return nil
     }
   }
 }

@@ -1,7 +1,8 @@
 import Engine
+import Routing
 
-/// Dynamic metadata of one stream: a few texts by name space and key, in one pooled block that most
-/// streams never take. The block holds one entry behind the other; a newer one of the same name
+/// Dynamic metadata of one stream or connection: a few texts and flags by name space and key, in one
+/// pooled block that most never take. The block holds one entry behind the other; a newer one of the same name
 /// counts.
 struct Metadata: ~Copyable {
   /// What stands before an entry's texts.
@@ -9,12 +10,14 @@ struct Metadata: ~Copyable {
     var space: UInt32
     var key: UInt32
     var value: UInt32
+    /// Not 0 for a flag.
+    var flag: UInt32 = 0
 
     var total: Int { Int(space) + Int(key) + Int(value) }
   }
 
   /// More names than filters on one stream have reason to set; what comes after is dropped.
-  private static let capacity = 16
+  private static let capacity = 32
   private static let longestEntry = 16 * 1024
 
   private var block: Block?
@@ -22,26 +25,32 @@ struct Metadata: ~Copyable {
 
   init() {}
 
-  /// The text under this name.
-  func get(_ space: Bytes, _ key: Bytes) -> Bytes? {
+  /// The text under this name, or the name of the flag.
+  func get(_ space: Bytes, _ key: Bytes) -> Bytes? { value(space, key)?.text }
+
+  /// The value under this name.
+  func value(_ space: Bytes, _ key: Bytes) -> MetadataValue? {
     guard let block else { return nil }
-    var found: Bytes?
+    var found: MetadataValue?
     var rest = block.bytes()
     while let lengths = Self.lengths(rest) {
       let entry = rest.dropFirst(MemoryLayout<Lengths>.size)
       let keyStart = Int(lengths.space)
       let valueStart = keyStart + Int(lengths.key)
       if entry[0, keyStart] == space, entry[keyStart, valueStart] == key {
-        found = entry[valueStart, lengths.total]
+        found = MetadataValue(
+          entry[valueStart, lengths.total], isFlag: lengths.flag != 0)
       }
       rest = entry.dropFirst(lengths.total)
     }
     return found
   }
 
-  /// Sets a text; a value that does not fit into the largest block is dropped.
-  mutating func set(_ space: Bytes, _ key: Bytes, _ value: Bytes, from pool: inout BlockPool) {
-    let size = space.count + key.count + value.count
+  /// Sets a value; one that does not fit into the largest block is dropped.
+  mutating func set(
+    _ space: Bytes, _ key: Bytes, _ value: MetadataValue, from pool: inout BlockPool
+  ) {
+    let size = space.count + key.count + value.text.count
     guard size <= Self.longestEntry else { return }
     let isNew = get(space, key) == nil
     guard !isNew || count < Self.capacity,
@@ -49,7 +58,7 @@ struct Metadata: ~Copyable {
     else { return }
     let lengths = Lengths(
       space: UInt32(truncatingIfNeeded: space.count), key: UInt32(truncatingIfNeeded: key.count),
-      value: UInt32(truncatingIfNeeded: value.count))
+      value: UInt32(truncatingIfNeeded: value.text.count), flag: value.isFlag ? 1 : 0)
     unsafe withUnsafeBytes(of: lengths) { raw in
       guard let base = raw.baseAddress else { return }
       _ = target.append(
@@ -57,7 +66,7 @@ struct Metadata: ~Copyable {
     }
     _ = target.append(space)
     _ = target.append(key)
-    _ = target.append(value)
+    _ = target.append(value.text)
     if isNew { count += 1 }
   }
 

@@ -1,5 +1,6 @@
 import CLinux
 import Engine
+import Inspection
 import Telemetry
 
 /// A connection that is answered here, without an upstream: `direct_response`, `echo`, or one that a
@@ -29,6 +30,9 @@ struct PlainConnection: ~Copyable, Pooled {
   var local = SocketAddress()
   /// What a proxy in front of us told besides addresses.
   var told: ConnectionTLVs?
+  var access = ConnectionAccess()
+  /// What the client asked the connection for.
+  var serverName = ClientHello.Text()
   var id: UInt64 = 0
   var openedAt: UInt64 = 0
   var hasEnded = false
@@ -69,6 +73,8 @@ extension Ref where Value == PlainConnection {
     value.remote = facts.remote
     value.directRemote = facts.directRemote
     value.told = facts.told
+    if let hello = facts.hello { value.serverName = hello.serverName }
+    value.access.phase = chain.value.filters.beginning
     value.local = facts.local
     value.id = worker.value.nextConnectionID()
     value.openedAt = loop.now
@@ -152,13 +158,40 @@ extension Ref where Value == PlainConnection {
   }
 
   private func echo(_ bytes: Bytes) {
-    guard case .echoes = value.kind else { return }
+    guard case .echoes = value.kind, mayGoOn() else { return }
     connection.write(bytes, on: loop)
     if value.connection.isAboveHighWatermark { connection.pauseReading() }
   }
 
+  /// SAFETY: a slot never moves, so that a stored property of it has one address.
+  private var access: Ref<ConnectionAccess> {
+    unsafe withUnsafeMutablePointer(to: &value.access) { unsafe Ref<ConnectionAccess>($0) }
+  }
+
+  /// Asks the rules of access in front, when the client has said something: whether it may go on.
+  private func mayGoOn() -> Bool {
+    guard value.access.phase != .settled, let chain = value.chain else { return true }
+    let verdict = value.serverName.withBytes { name in
+      chain.value.filters.judge(
+        ConnectionSubject(
+          local: value.local, remote: value.remote, directRemote: value.directRemote,
+          secured: value.secured, serverName: name, told: value.told, access: access),
+        worker.value.stats, loop)
+    }
+    guard case .refused(let delay) = verdict else { return true }
+    if delay > 0 {
+      connection.pauseReading()
+      closeAfter(delay)
+    } else {
+      close()
+    }
+    return false
+  }
+
   private func drained() {
-    if value.connection.isReadPaused { connection.resumeReading(on: loop) }
+    if value.connection.isReadPaused, value.access.phase != .refused {
+      connection.resumeReading(on: loop)
+    }
     guard value.connection.queuedBytes == 0 else { return }
     if value.hasEnded { return close() }
     if case .says = value.kind { sayGoodbye() }
@@ -170,6 +203,7 @@ extension Ref where Value == PlainConnection {
     value.timer = .none
     value.listener?.value.config.value.accessLogs.write(PlainLogSource(self), on: worker)
     connection.close(on: loop)
+    value.access.release(into: &loop.state.value.blocks)
     if value.refusal == nil { value.chain?.value.filters.release(worker.value.stats) }
     value.listener?.countClosed(lifetime: (loop.now &- value.openedAt) / 1_000_000)
     worker.value.countOpenConnection(-1)

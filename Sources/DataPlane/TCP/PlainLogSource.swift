@@ -1,4 +1,5 @@
 import Engine
+import Routing
 import Telemetry
 
 /// What a listener's access log asks a connection that was answered here for.
@@ -10,6 +11,12 @@ struct PlainLogSource: LoggedConnection {
   var loop: EventLoop { plain.loop }
   var openedAt: UInt64 { plain.value.openedAt }
   var told: ConnectionTLVs? { plain.value.told }
+  func noted(_ space: Bytes, _ key: Bytes) -> MetadataValue? {
+    plain.value.access.metadata.value(space, key)
+  }
+  func noted(_ kind: LogMetadata, _ path: LogPath) -> LogValue {
+    plain.value.access.metadata.logValue(kind, path)
+  }
   var responseFlags: ResponseFlags { plain.value.refusal?.flags ?? ResponseFlags() }
 
   func connectionValue(of field: LogField, _ scratch: inout ByteSink) -> LogValue? {
@@ -22,7 +29,12 @@ struct PlainLogSource: LoggedConnection {
         ?? .absent
     case .downstreamDetectedCloseType: .bytes(LogBytes("Normal"))
     case .downstreamLocalCloseReason:
-      plain.value.refusal.map { .bytes(LogBytes($0.reason)) } ?? .absent
+      plain.value.access.phase == .refused
+        ? LocalCloseReason.accessDenied.logValue
+        : plain.value.refusal.map { .bytes(LogBytes($0.reason)) } ?? .absent
+    case .connectionTerminationDetails:
+      plain.value.access.details.isEmpty
+        ? .absent : .bytes(LogBytes(plain.value.access.details))
     case .downstreamLocalAddress: plain.value.local.logValue(.whole, &scratch)
     case .downstreamLocalAddressWithoutPort: plain.value.local.logValue(.withoutPort, &scratch)
     case .downstreamLocalPort: plain.value.local.logValue(.port, &scratch)

@@ -33,7 +33,11 @@ struct TCPLogSource: LoggedExchange {
   }
 
   func metadata(_ kind: LogMetadata, _ path: LogPath, scratch: inout ByteSink) -> LogValue {
-    session.value.told?.logValue(kind, path, &scratch) ?? .absent
+    let noted = session.value.access.metadata.logValue(kind, path)
+    if case .absent = noted {
+      return session.value.told?.logValue(kind, path, &scratch) ?? .absent
+    }
+    return noted
   }
 
   func value(of field: LogField, scratch: inout ByteSink) -> LogValue {
@@ -51,6 +55,7 @@ struct TCPLogSource: LoggedExchange {
       .downstreamHeaderBytesReceived, .downstreamHeaderBytesSent, .upstreamHeaderBytesReceived,
       .upstreamHeaderBytesSent:
       .number(0)
+    case .connectionTerminationDetails: text(session.value.access.details)
     case .filterChainName: text(session.value.chain?.value.name ?? .empty)
     case .requestedServerName: serverName(&scratch)
     case .downstreamDetectedCloseType: .bytes(LogBytes(session.value.closeType))
@@ -135,7 +140,8 @@ struct TCPLogSource: LoggedExchange {
   var isHealthCheck: Bool { false }
 
   func matches(_ matcher: Ref<HeaderMatcher>) -> Bool { matcher.value.matches(HeaderMap()) }
-  func metadata(_ space: Bytes, _ key: Bytes) -> Bytes? {
-    session.value.told?.text(space, key)
+  func metadata(_ space: Bytes, _ key: Bytes) -> MetadataValue? {
+    session.value.access.metadata.value(space, key)
+      ?? session.value.told?.text(space, key).map { MetadataValue($0) }
   }
 }

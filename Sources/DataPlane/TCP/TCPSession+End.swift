@@ -32,6 +32,7 @@ extension Ref where Value == TCPSession {
     releaseBreaker()
     closeDownstream(resetting: resetting)
     releaseHost()
+    value.access.release(into: &loop.state.value.blocks)
     // Callers may still be on the stack with this handle.
     unsafe loop.later(context: raw) { raw, _ in
       let session = unsafe Ref<TCPSession>(raw: raw)

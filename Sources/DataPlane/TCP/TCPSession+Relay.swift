@@ -34,7 +34,10 @@ extension Ref where Value == TCPSession {
         guard sink.value.isStillWritable else { return broke(side.other) }
         if sink.value.isAboveHighWatermark { pause(side) }
       case .wait: return
-      case .end: return ended(side)
+      case .end:
+        // An end that comes with the last bytes is no other word.
+        guard side == .upstream || moved > 0 || mayGoOn() else { return }
+        return ended(side)
       case .failed:
         // Many clients leave so. A reset would destroy what the upstream has not read of them.
         let isEnd = side == .downstream && value.downstreamSecured?.endedWithoutGoodbye ?? false
@@ -56,8 +59,10 @@ extension Ref where Value == TCPSession {
     let scratch = unsafe loop.state.value.receiveScratch
     let outcome = unsafe source.read(into: scratch, capacity: EventLoop.scratchBytes)
     if case .bytes(let n) = outcome {
+      if side == .downstream, value.access.phase != .settled, !mayGoOn() { return .wait }
       sink.write(unsafe Bytes(base: UnsafePointer(scratch), count: n), on: loop)
-      setBulk(side, n == EventLoop.scratchBytes)
+      // What rules of access look at again is not moved behind their back.
+      setBulk(side, n == EventLoop.scratchBytes && value.access.phase == .settled)
     }
     return outcome
   }

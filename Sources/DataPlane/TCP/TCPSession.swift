@@ -38,6 +38,7 @@ struct TCPSession: ~Copyable, Pooled {
   var serverName = ClientHello.Text()
   /// What a proxy in front of us told besides addresses.
   var told: ConnectionTLVs?
+  var access = ConnectionAccess()
   var id: UInt64 = 0
   /// What `%STREAM_ID%` shows.
   var uuid: RandomUUID?
@@ -128,6 +129,7 @@ extension Ref where Value == TCPSession {
     value.chain = chain
     value.proxy = proxy
     value.refusal = refusal
+    value.access.phase = chain.value.filters.beginning
     value.remote = facts.remote
     value.directRemote = facts.directRemote
     value.local = facts.local

@@ -59,6 +59,11 @@ envoy.config.metrics.v3.HistogramBucketSettings bins=3
 envoy.config.metrics.v3.StatsConfig stats_tags=1 use_all_default_tags=2 stats_matcher=3 allow_default_tag_overrides=5
 envoy.config.overload.v3.OverloadAction typed_config=3
 envoy.config.overload.v3.OverloadManager loadshed_points=5 buffer_factory_config=4
+envoy.config.rbac.v3.MetadataSource ROUTE=1
+envoy.config.rbac.v3.Permission matcher=12 uri_template=13
+envoy.config.rbac.v3.Policy condition=3 checked_condition=4 cel_config=5
+envoy.config.rbac.v3.Principal filter_state=12 custom=14
+envoy.config.rbac.v3.RBAC audit_logging_options=3
 envoy.config.route.v3.InternalRedirectPolicy predicates=3
 envoy.config.route.v3.RedirectAction path_rewrite=10
 envoy.config.route.v3.RetryPolicy retry_priority=4 retry_options_predicates=12 refresh_cluster_on_retry=14
@@ -77,6 +82,7 @@ envoy.extensions.filters.http.fault.v3.HTTPFault filter_metadata=16
 envoy.extensions.filters.http.grpc_stats.v3.FilterConfig emit_filter_state=1
 envoy.extensions.filters.http.header_mutation.v3.Mutations query_parameter_mutations=3 response_trailers_mutations=4 request_trailers_mutations=5 formatters=6
 envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit descriptors=8 stage=9 local_cluster_rate_limit=16 vh_rate_limits=13 always_consume_default_token_bucket=14 rate_limits=17 max_dynamic_descriptors=18 enable_retry_after_header=19
+envoy.extensions.filters.http.rbac.v3.RBAC matcher=4 shadow_matcher=5
 envoy.extensions.filters.http.router.v3.Router start_child_span=2 upstream_log=3 upstream_log_options=9 suppress_grpc_request_failure_code_stats=7 upstream_http_filters=8 reject_connect_request_early_data=10
 envoy.extensions.filters.listener.proxy_protocol.v3.ProxyProtocol tlv_location=6
 envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector enable_ja3_fingerprinting=1 enable_ja4_fingerprinting=3 initial_read_buffer_size=2
@@ -84,6 +90,7 @@ envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManage
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.CodecType HTTP3=3
 envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig filters=2
 envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter config_discovery=5
+envoy.extensions.filters.network.rbac.v3.RBAC matcher=6 shadow_matcher=7
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy on_demand=14 metadata_match=9 downstream_idle_timeout=3 upstream_idle_timeout=4 backoff_options=18 hash_policy=11 tunneling_config=12 max_downstream_connection_duration_jitter_percentage=20 access_log_flush_interval=15 flush_access_log_on_connected=16 access_log_options=17 proxy_protocol_tlvs=19 upstream_connect_mode=21 max_early_data_bytes=22
 envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight metadata_match=3
 envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig use_resolvers_as_fallback=3 filter_unroutable_families=4 dns_resolver_options=2 udp_max_queries=5 rotate_nameservers=8 edns0_max_payload_size=9 max_udp_channel_duration=10 reinit_channel_on_timeout=11 qcache_max_ttl=12
@@ -103,7 +110,6 @@ envoy.extensions.upstreams.http.v3.HttpProtocolOptions.UseDownstreamHttpConfig h
 envoy.service.discovery.v3.DiscoveryResponse canary=3 resource_errors=7
 envoy.type.matcher.v3.RegexMatcher.GoogleRE2 max_program_size=1
 envoy.type.matcher.v3.StringMatcher custom=8
-envoy.type.matcher.v3.ValueMatcher or_match=7
 envoy.type.v3.CodecClientType HTTP3=2
 types
 envoy.extensions.access_loggers.dynamic_modules.v3.DynamicModuleAccessLog
@@ -348,8 +354,6 @@ envoy.extensions.filters.http.rate_limit_quota.v3.RateLimitQuotaFilterConfig
 envoy.extensions.filters.http.rate_limit_quota.v3.RateLimitQuotaOverride
 envoy.extensions.filters.http.ratelimit.v3.RateLimit
 envoy.extensions.filters.http.ratelimit.v3.RateLimitPerRoute
-envoy.extensions.filters.http.rbac.v3.RBAC
-envoy.extensions.filters.http.rbac.v3.RBACPerRoute
 envoy.extensions.filters.http.set_filter_state.v3.Config
 envoy.extensions.filters.http.set_metadata.v3.Config
 envoy.extensions.filters.http.set_metadata.v3.Metadata
@@ -411,7 +415,6 @@ envoy.extensions.filters.network.http_connection_manager.v3.ScopedRouteConfigura
 envoy.extensions.filters.network.http_connection_manager.v3.ScopedRoutes
 envoy.extensions.filters.network.mongo_proxy.v3.MongoProxy
 envoy.extensions.filters.network.ratelimit.v3.RateLimit
-envoy.extensions.filters.network.rbac.v3.RBAC
 envoy.extensions.filters.network.redis_proxy.v3.AwsIam
 envoy.extensions.filters.network.redis_proxy.v3.RedisExternalAuthProvider
 envoy.extensions.filters.network.redis_proxy.v3.RedisProtocolOptions

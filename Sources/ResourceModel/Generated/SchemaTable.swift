@@ -76,6 +76,9 @@ enum envoy.type.v3.FractionalPercent.DenominatorType
 message envoy.type.v3.Int64Range
 1 int64 start
 2 int64 end
+message envoy.type.v3.Int32Range
+1 int32 start
+2 int32 end
 message envoy.type.v3.DoubleRange
 1 double start
 2 double end
@@ -328,7 +331,13 @@ oneof match_pattern required
 4 bool bool_match oneof=0
 5 bool present_match oneof=0
 6 envoy.type.matcher.v3.ListMatcher list_match oneof=0
+7 envoy.type.matcher.v3.OrMatcher or_match oneof=0
 message envoy.type.matcher.v3.ValueMatcher.NullMatch
+message envoy.type.matcher.v3.OrMatcher
+1 []envoy.type.matcher.v3.ValueMatcher value_matchers min_items=2
+message envoy.type.matcher.v3.PathMatcher
+oneof rule required
+1 envoy.type.matcher.v3.StringMatcher path oneof=0 required
 message envoy.type.matcher.v3.MetadataMatcher
 1 string filter min_len=1
 2 []envoy.type.matcher.v3.MetadataMatcher.PathSegment path min_items=1
@@ -900,6 +909,55 @@ message envoy.config.core.v3.GrpcMethodList
 message envoy.config.core.v3.GrpcMethodList.Service
 1 string name min_len=1
 2 []string method_names min_items=1
+enum envoy.config.rbac.v3.MetadataSource
+0 DYNAMIC
+message envoy.config.rbac.v3.SourcedMetadata
+1 envoy.type.matcher.v3.MetadataMatcher metadata_matcher required
+2 envoy.config.rbac.v3.MetadataSource metadata_source
+message envoy.config.rbac.v3.RBAC
+1 envoy.config.rbac.v3.RBAC.Action action
+2 map<string,envoy.config.rbac.v3.Policy> policies
+enum envoy.config.rbac.v3.RBAC.Action
+0 ALLOW
+1 DENY
+2 LOG
+message envoy.config.rbac.v3.Policy
+1 []envoy.config.rbac.v3.Permission permissions min_items=1
+2 []envoy.config.rbac.v3.Principal principals min_items=1
+message envoy.config.rbac.v3.Permission
+oneof rule required
+1 envoy.config.rbac.v3.Permission.Set and_rules oneof=0
+2 envoy.config.rbac.v3.Permission.Set or_rules oneof=0
+3 bool any oneof=0 must_be_true
+4 envoy.config.route.v3.HeaderMatcher header oneof=0
+10 envoy.type.matcher.v3.PathMatcher url_path oneof=0
+5 envoy.config.core.v3.CidrRange destination_ip oneof=0
+6 uint32 destination_port oneof=0 lte=65535
+11 envoy.type.v3.Int32Range destination_port_range oneof=0
+7 envoy.type.matcher.v3.MetadataMatcher metadata oneof=0 deprecated
+8 envoy.config.rbac.v3.Permission not_rule oneof=0
+9 envoy.type.matcher.v3.StringMatcher requested_server_name oneof=0
+14 envoy.config.rbac.v3.SourcedMetadata sourced_metadata oneof=0
+message envoy.config.rbac.v3.Permission.Set
+1 []envoy.config.rbac.v3.Permission rules min_items=1
+message envoy.config.rbac.v3.Principal
+oneof identifier required
+1 envoy.config.rbac.v3.Principal.Set and_ids oneof=0
+2 envoy.config.rbac.v3.Principal.Set or_ids oneof=0
+3 bool any oneof=0 must_be_true
+4 envoy.config.rbac.v3.Principal.Authenticated authenticated oneof=0
+5 envoy.config.core.v3.CidrRange source_ip oneof=0 deprecated
+10 envoy.config.core.v3.CidrRange direct_remote_ip oneof=0
+11 envoy.config.core.v3.CidrRange remote_ip oneof=0
+6 envoy.config.route.v3.HeaderMatcher header oneof=0
+9 envoy.type.matcher.v3.PathMatcher url_path oneof=0
+7 envoy.type.matcher.v3.MetadataMatcher metadata oneof=0 deprecated
+8 envoy.config.rbac.v3.Principal not_id oneof=0
+13 envoy.config.rbac.v3.SourcedMetadata sourced_metadata oneof=0
+message envoy.config.rbac.v3.Principal.Set
+1 []envoy.config.rbac.v3.Principal ids min_items=1
+message envoy.config.rbac.v3.Principal.Authenticated
+2 envoy.type.matcher.v3.StringMatcher principal_name
 message envoy.extensions.access_loggers.file.v3.FileAccessLog
 oneof access_log_format
 1 string path min_len=1
@@ -990,6 +1048,14 @@ message envoy.extensions.filters.http.local_ratelimit.v3.LocalRateLimit
 11 bool local_rate_limit_per_downstream_connection
 12 envoy.extensions.common.ratelimit.v3.XRateLimitHeadersRFCVersion enable_x_ratelimit_headers
 15 bool rate_limited_as_resource_exhausted
+message envoy.extensions.filters.http.rbac.v3.RBAC
+1 envoy.config.rbac.v3.RBAC rules
+6 string rules_stat_prefix
+2 envoy.config.rbac.v3.RBAC shadow_rules
+3 string shadow_rules_stat_prefix
+7 bool track_per_rule_stats
+message envoy.extensions.filters.http.rbac.v3.RBACPerRoute
+2 envoy.extensions.filters.http.rbac.v3.RBAC rbac
 message envoy.extensions.filters.http.router.v3.Router
 1 google.protobuf.BoolValue dynamic_stats
 4 bool suppress_envoy_headers
@@ -1117,6 +1183,16 @@ message envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit
 2 envoy.type.v3.TokenBucket token_bucket required
 3 envoy.config.core.v3.RuntimeFeatureFlag runtime_enabled
 4 string share_key
+message envoy.extensions.filters.network.rbac.v3.RBAC
+1 envoy.config.rbac.v3.RBAC rules
+2 envoy.config.rbac.v3.RBAC shadow_rules
+5 string shadow_rules_stat_prefix
+3 string stat_prefix min_len=1
+4 envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType enforcement_type
+8 google.protobuf.Duration delay_deny
+enum envoy.extensions.filters.network.rbac.v3.RBAC.EnforcementType
+0 ONE_TIME_ON_FIRST_BYTE
+1 CONTINUOUS
 message envoy.extensions.filters.network.sni_cluster.v3.SniCluster
 message envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy
 oneof cluster_specifier required

@@ -272,6 +272,14 @@ package nonisolated struct Envoy_Type_Matcher_V3_ValueMatcher: @unchecked Sendab
     set {_uniqueStorage()._matchPattern = .listMatch(newValue)}
   }
 
+  package var orMatch: Envoy_Type_Matcher_V3_OrMatcher {
+    get {
+      if case .orMatch(let v)? = _storage._matchPattern {return v}
+      return Envoy_Type_Matcher_V3_OrMatcher()
+    }
+    set {_uniqueStorage()._matchPattern = .orMatch(newValue)}
+  }
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package nonisolated enum OneOf_MatchPattern: Equatable, Sendable {
@@ -281,6 +289,7 @@ package nonisolated struct Envoy_Type_Matcher_V3_ValueMatcher: @unchecked Sendab
     case boolMatch(Bool)
     case presentMatch(Bool)
     case listMatch(Envoy_Type_Matcher_V3_ListMatcher)
+    case orMatch(Envoy_Type_Matcher_V3_OrMatcher)
 
   }
 
@@ -297,6 +306,44 @@ package nonisolated struct Envoy_Type_Matcher_V3_ValueMatcher: @unchecked Sendab
   package init() {}
 
   fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+package nonisolated struct Envoy_Type_Matcher_V3_OrMatcher: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var valueMatchers: [Envoy_Type_Matcher_V3_ValueMatcher] = []
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
+}
+
+/// A path without its query and fragment.
+package nonisolated struct Envoy_Type_Matcher_V3_PathMatcher: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var rule: Envoy_Type_Matcher_V3_PathMatcher.OneOf_Rule? = nil
+
+  package var path: Envoy_Type_Matcher_V3_StringMatcher {
+    get {
+      if case .path(let v)? = rule {return v}
+      return Envoy_Type_Matcher_V3_StringMatcher()
+    }
+    set {rule = .path(newValue)}
+  }
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package nonisolated enum OneOf_Rule: Equatable, Sendable {
+    case path(Envoy_Type_Matcher_V3_StringMatcher)
+
+  }
+
+  package init() {}
 }
 
 /// A value found along `path` in the metadata of `filter`.
@@ -713,7 +760,7 @@ nonisolated extension Envoy_Type_Matcher_V3_ListMatcher: SwiftProtobuf.Message, 
 
 nonisolated extension Envoy_Type_Matcher_V3_ValueMatcher: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ValueMatcher"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}null_match\0\u{3}double_match\0\u{3}string_match\0\u{3}bool_match\0\u{3}present_match\0\u{3}list_match\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}null_match\0\u{3}double_match\0\u{3}string_match\0\u{3}bool_match\0\u{3}present_match\0\u{3}list_match\0\u{3}or_match\0")
 
   fileprivate class _StorageClass {
     var _matchPattern: Envoy_Type_Matcher_V3_ValueMatcher.OneOf_MatchPattern?
@@ -814,6 +861,19 @@ nonisolated extension Envoy_Type_Matcher_V3_ValueMatcher: SwiftProtobuf.Message,
             _storage._matchPattern = .listMatch(v)
           }
         }()
+        case 7: try {
+          var v: Envoy_Type_Matcher_V3_OrMatcher?
+          var hadOneofValue = false
+          if let current = _storage._matchPattern {
+            hadOneofValue = true
+            if case .orMatch(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._matchPattern = .orMatch(v)
+          }
+        }()
         default: break
         }
       }
@@ -851,6 +911,10 @@ nonisolated extension Envoy_Type_Matcher_V3_ValueMatcher: SwiftProtobuf.Message,
         guard case .listMatch(let v)? = _storage._matchPattern else { preconditionFailure() }
         try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
       }()
+      case .orMatch?: try {
+        guard case .orMatch(let v)? = _storage._matchPattern else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      }()
       case nil: break
       }
     }
@@ -886,6 +950,82 @@ nonisolated extension Envoy_Type_Matcher_V3_ValueMatcher.NullMatch: SwiftProtobu
   }
 
   package static func ==(lhs: Envoy_Type_Matcher_V3_ValueMatcher.NullMatch, rhs: Envoy_Type_Matcher_V3_ValueMatcher.NullMatch) -> Bool {
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Type_Matcher_V3_OrMatcher: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".OrMatcher"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}value_matchers\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.valueMatchers) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.valueMatchers.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.valueMatchers, fieldNumber: 1)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Type_Matcher_V3_OrMatcher, rhs: Envoy_Type_Matcher_V3_OrMatcher) -> Bool {
+    if lhs.valueMatchers != rhs.valueMatchers {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Type_Matcher_V3_PathMatcher: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".PathMatcher"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}path\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try {
+        var v: Envoy_Type_Matcher_V3_StringMatcher?
+        var hadOneofValue = false
+        if let current = self.rule {
+          hadOneofValue = true
+          if case .path(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.rule = .path(v)
+        }
+      }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
+    try { if case .path(let v)? = self.rule {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+    } }()
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Type_Matcher_V3_PathMatcher, rhs: Envoy_Type_Matcher_V3_PathMatcher) -> Bool {
+    if lhs.rule != rhs.rule {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

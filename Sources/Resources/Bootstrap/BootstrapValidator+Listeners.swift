@@ -122,6 +122,7 @@ extension BootstrapValidator {
   private static let networkFiltersInFront = [
     "/envoy.extensions.filters.network.connection_limit.v3.ConnectionLimit",
     "/envoy.extensions.filters.network.local_ratelimit.v3.LocalRateLimit",
+    "/envoy.extensions.filters.network.rbac.v3.RBAC",
     "/envoy.extensions.filters.network.sni_cluster.v3.SniCluster",
   ]
 

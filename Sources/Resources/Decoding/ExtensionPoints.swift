@@ -57,6 +57,7 @@ enum ExtensionPoints {
     network + "direct_response.v3.Config",
     network + "echo.v3.Echo",
     network + "local_ratelimit.v3.LocalRateLimit",
+    network + "rbac.v3.RBAC",
     network + "sni_cluster.v3.SniCluster",
     network + "tcp_proxy.v3.TcpProxy",
   ]
@@ -89,6 +90,7 @@ enum ExtensionPoints {
     filters + "header_mutation.v3.HeaderMutation",
     filters + "health_check.v3.HealthCheck",
     filters + "local_ratelimit.v3.LocalRateLimit",
+    filters + "rbac.v3.RBAC",
     "fairlead.filters.http.mtls.v1.MTLS",
     "fairlead.filters.http.retry.v1.Retry",
     "fairlead.filters.http.timeout.v1.Timeout",
@@ -100,6 +102,7 @@ enum ExtensionPoints {
     filters + "fault.v3.HTTPFault",
     filters + "header_mutation.v3.HeaderMutationPerRoute",
     filters + "local_ratelimit.v3.LocalRateLimit",
+    filters + "rbac.v3.RBACPerRoute",
     "fairlead.filters.http.mtls.v1.MTLS",
     "fairlead.filters.http.retry.v1.Retry",
     "fairlead.filters.http.timeout.v1.Timeout",

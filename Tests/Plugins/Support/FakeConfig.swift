@@ -40,6 +40,17 @@ final class FakeNames {
   init(_ names: [String]) { self.names = names }
 }
 
+/// What `load_access_rules` of the fake host returns: a policy matches the path that is its name.
+final class FakeRules {
+  let names: [String]
+  let lender = Lender()
+  init(_ names: [String]) { self.names = names }
+
+  static func at(_ pointer: UnsafeRawPointer?) -> FakeRules {
+    Unmanaged<FakeRules>.fromOpaque(pointer!).takeUnretainedValue()
+  }
+}
+
 /// Everything that any configuration defined, numbered for all tests at once. A host names equal
 /// statistics once; here each has its number, and the name joins them.
 ///
@@ -84,6 +95,7 @@ final class FakeConfig {
   private(set) var errors: [String] = []
   private(set) var compiled: [Compiled] = []
   private var nameSets: [FakeNames] = []
+  private var ruleSets: [FakeRules] = []
   private(set) var policies: [FakeRetryPolicy] = []
   let lender = Lender()
 
@@ -121,6 +133,12 @@ final class FakeConfig {
   func fieldNames(_ names: [String]) -> UnsafeRawPointer {
     nameSets.append(FakeNames(names))
     return UnsafeRawPointer(Unmanaged.passUnretained(nameSets.last!).toOpaque())
+  }
+
+  func accessRules(_ document: Document) -> UnsafeRawPointer {
+    let names = document["policies"]?.items.compactMap(\.text) ?? []
+    ruleSets.append(FakeRules(names))
+    return UnsafeRawPointer(Unmanaged.passUnretained(ruleSets.last!).toOpaque())
   }
 
   func policy(_ document: Document) -> UnsafePointer<fl_retry_policy> {

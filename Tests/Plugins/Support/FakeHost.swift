@@ -81,6 +81,20 @@ enum FakeHost {
     table.pointee.load_field_names = { config, names, count in
       FakeConfig.at(config).fieldNames((0..<count).map { names![$0].string })
     }
+    table.pointee.load_access_rules = { config, node in
+      let config = FakeConfig.at(config)
+      return config.accessRules(config.node(node))
+    }
+    table.pointee.access_policy = { rules, index, name in
+      let rules = FakeRules.at(rules)
+      guard index < rules.names.count else { return false }
+      name!.pointee = rules.lender.lend(rules.names[index])
+      return true
+    }
+    table.pointee.access_match = { stream, rules in
+      let path = FakeStream.at(stream)[FL_REQUEST_HEAD, ":path"]
+      return FakeRules.at(rules).names.firstIndex { path == "/\($0)" } ?? Int(bitPattern: UInt.max)
+    }
     table.pointee.filter_table = { FakeConfig.at($0).table }
   }
 
@@ -178,6 +192,9 @@ enum FakeHost {
     table.pointee.runtime = { FakeStream.at($0).rig.runtimeValue($1) }
     table.pointee.metadata_set = { stream, nameSpace, key, value in
       FakeStream.at(stream).metadata["\(nameSpace.string):\(key.string)"] = value.string
+    }
+    table.pointee.metadata_set_flag = { stream, nameSpace, key, flag in
+      FakeStream.at(stream).metadata["\(nameSpace.string):\(key.string)"] = "\(flag)"
     }
     table.pointee.metadata_get = { stream, nameSpace, key, value in
       let stream = FakeStream.at(stream)
