@@ -14,6 +14,7 @@ extension Ref where Value == DownstreamConnection {
 
   private func isAdmitted() -> Bool {
     guard let chain = value.chain else { return true }
+    guard value.access.phase != .refused else { return false }
     let verdict = withServerName { name in
       chain.value.filters.judge(
         ConnectionSubject(

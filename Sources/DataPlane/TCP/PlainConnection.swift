@@ -171,6 +171,7 @@ extension Ref where Value == PlainConnection {
   /// Asks the rules of access in front, when the client has said something: whether it may go on.
   private func mayGoOn() -> Bool {
     guard value.access.phase != .settled, let chain = value.chain else { return true }
+    guard value.access.phase != .refused else { return false }
     let verdict = value.serverName.withBytes { name in
       chain.value.filters.judge(
         ConnectionSubject(

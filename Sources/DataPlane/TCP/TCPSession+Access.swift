@@ -12,6 +12,7 @@ extension Ref where Value == TCPSession {
   /// session is about to end.
   func mayGoOn() -> Bool {
     guard value.access.phase != .settled, let chain = value.chain else { return true }
+    guard value.access.phase != .refused else { return false }
     let verdict = value.serverName.withBytes { name in
       chain.value.filters.judge(
         ConnectionSubject(

@@ -121,6 +121,8 @@ ELSEWHERE = (
     r"|envoy\.service\.discovery\.|^google\.rpc\.Status\."
     # The rest of a cookie hash needs a hashing balancer.
     r"|HashPolicy\.Cookie(Attribute)?\."
+    # What people write about a mesh: mesh/.
+    r"|^istio\.|^kubernetes\."
     # Numbers are no values of metadata that a filter notes.
     r"|matcher\.v3\.DoubleMatcher|type\.v3\.DoubleRange")
 
