@@ -15,7 +15,32 @@ package enum ConfigJSON {
     case .duration: .string(duration(node.durationNanoseconds ?? 0))
     case .list: .array(node.items.map { json($0) })
     case .map: .object(node.items.map { ($0.name, json($0)) })
-    case .message: .object(type(of: node, named: named) + node.items.map { ($0.name, json($0)) })
+    case .message:
+      .object(
+        type(of: node, named: named)
+          + node.items.map { item in
+            let isSecret = secretFields[node.typeName ?? ""]?.contains(item.name) ?? false
+            return (item.name, isSecret ? redacted(item) : json(item))
+          })
+    }
+  }
+
+  /// Fields that nobody is shown, by their messages; Envoy marks the same as sensitive.
+  private static let secretFields: [String: Set<String>] = {
+    let tls = "envoy.extensions.transport_sockets.tls.v3."
+    return [
+      tls + "TlsCertificate": ["private_key", "password"], tls + "TlsSessionTicketKeys": ["keys"],
+    ]
+  }()
+
+  /// The same shape, with every value taken out.
+  private static func redacted(_ node: ConfigNode) -> AdminJSON {
+    let word = "[redacted]"
+    return switch node.kind {
+    case .message, .map: .object(node.items.map { ($0.name, redacted($0)) })
+    case .list: .array(node.items.map { redacted($0) })
+    case .bytes: .string(base64(Array(word.utf8)))
+    case .null, .invalid, .bool, .number, .string, .enumeration, .duration: .string(word)
     }
   }
 

@@ -44,7 +44,11 @@ package final class ActiveCluster {
   package internal(set) var inUse: InUse?
   /// Checks its hosts' health, where the configuration asks for it.
   var checker: (any HostChecker)?
-  /// It knows its hosts, or has failed to learn them, and has checked them once.
+  /// Calls back when what it needs besides hosts is there.
+  var whenSettled: (@escaping () -> Void) -> Void = { $0() }
+  private var isSettling = false
+  /// It knows its hosts, or has failed to learn them, has what it needs besides, and has checked its
+  /// hosts once.
   package internal(set) var isWarm = false
   var whenWarm: (() -> Void)?
   /// Whoever sends the endpoints of an EDS cluster; let go when the cluster leaves.
@@ -137,10 +141,15 @@ package final class ActiveCluster {
     return hasChanged
   }
 
-  /// It knows its hosts, or has failed to learn them: there is nothing more to wait for, but that those
-  /// are checked which are to be.
+  /// It knows its hosts, or has failed to learn them: there is nothing more to wait for, but for what it
+  /// needs besides, and that those are checked which are to be.
   package func warmed() {
-    guard !isWarm else { return }
+    guard !isWarm, !isSettling else { return }
+    isSettling = true
+    whenSettled { [weak self] in self?.settled() }
+  }
+
+  private func settled() {
     guard let checker else { return becomeWarm() }
     checker.onceChecked { [weak self] in self?.becomeWarm() }
   }

@@ -29,6 +29,7 @@ package final class ClusterManager {
   /// Called with every view that is made, before its worker sees it.
   package var onView: (Ref<ClusterView>, Int) -> Void = { _, _ in }
   private let makeChecker: (ActiveCluster) -> (any HostChecker)?
+  private let whenSettled: (Ref<ClusterConfig>, @escaping () -> Void) -> Void
   private let around: ActiveCluster.Surroundings
   private var resolvers: ResolverPool
   private var sweepTimer = TimerID.none
@@ -60,12 +61,16 @@ package final class ClusterManager {
   /// - Parameters:
   ///   - clusters: those of the static configuration.
   ///   - checker: makes what checks the hosts of a cluster, where they are to be checked.
+  ///   - whenSettled: calls back when what a cluster needs besides its hosts is there, or was given up
+  ///     for now: the secrets of its TLS.
   package init(
     _ clusters: [CompiledCluster], places: ClusterPlaces = ClusterPlaces(), on loop: EventLoop,
     workers: [Worker], stats: StatsStore,
-    checker: @escaping (ActiveCluster) -> (any HostChecker)? = { _ in nil }
+    checker: @escaping (ActiveCluster) -> (any HostChecker)? = { _ in nil },
+    whenSettled: @escaping (Ref<ClusterConfig>, @escaping () -> Void) -> Void = { $1() }
   ) {
     makeChecker = checker
+    self.whenSettled = whenSettled
     self.places = places
     counters = Counters(in: stats)
     around = .init(
@@ -89,6 +94,7 @@ package final class ClusterManager {
     let cluster = ActiveCluster(compiled, around)
     cluster.onPublish = { [weak self] in self?.scheduleSweep() }
     cluster.checker = makeChecker(cluster)
+    cluster.whenSettled = { [whenSettled, config = compiled.config] in whenSettled(config, $0) }
     for (worker, view) in cluster.views.enumerated() { onView(view, worker) }
     switch compiled.config.value.discovery {
     case .fixed: cluster.beganWithHosts()
@@ -113,11 +119,11 @@ package final class ClusterManager {
       if left == 0 { whenReady() }
     }
     for cluster in active.compactMap(\.self) {
-      guard cluster.dns != nil || cluster.checker != nil,
+      guard cluster.dns != nil || cluster.checker != nil || !cluster.isWarm,
         cluster.config.value.discovery != .assigned
       else { continue }
       left += 1
-      if cluster.isWarm { one() } else { cluster.whenWarm = one }
+      cluster.onceWarm(one)
       cluster.dns?.start()
     }
     DeferredAnswer.deliver(on: around.loop) { one() }

@@ -8,7 +8,7 @@ private typealias TypeURL = ResourceSet.TypeURL
 private func set(_ text: String) -> ResourceSet {
   let types = [
     "cds": TypeURL.cluster, "eds": TypeURL.endpoints, "lds": TypeURL.listener,
-    "rds": TypeURL.routes,
+    "rds": TypeURL.routes, "sds": TypeURL.secret,
   ]
   var resources: [String: [ServedResource]] = [:]
   var type = ""
@@ -28,7 +28,7 @@ private func set(_ text: String) -> ResourceSet {
 private func text(_ pushes: [Push]) -> [String] {
   let names = [
     TypeURL.cluster: "cds", TypeURL.endpoints: "eds", TypeURL.listener: "lds",
-    TypeURL.routes: "rds",
+    TypeURL.routes: "rds", TypeURL.secret: "sds",
   ]
   return pushes.map { push in
     ([(names[push.type] ?? push.type) + "#" + push.nonce] + push.resources.map(\.name)

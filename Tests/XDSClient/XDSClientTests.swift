@@ -26,6 +26,21 @@ struct XDSClientTests {
     #expect(control.connections == [true])
   }
 
+  @Test("one secret for several is asked for once, and named when it is refused")
+  func secrets() throws {
+    let control = try ControlPlane()
+    let watched = (0..<2).map { _ in Watched(control.client, .secrets, named: "own") }
+    control.client.start()
+    #expect(control.until { control.requests.count == 1 })
+    #expect(control.requests[0].typeURL == ResourceType.secrets.url)
+    #expect(control.requests[0].resourceNames == ["own"])
+    watched[1].refusals = [Refusal(name: "own", reasons: ["the key does not fit"])]
+    control.send(.secrets, version: "1", [.secret("own")])
+    #expect(control.until { control.requests.count == 2 })
+    #expect(control.requests[1].errorDetail.message == "own: the key does not fit")
+    #expect(watched.map(\.names) == [[["own"]], [["own"]]])
+  }
+
   @Test("the node is said once if the configuration says so", arguments: [true, false])
   func node(isSaidOnce: Bool) throws {
     let control = try ControlPlane(tellsNodeOnce: isSaidOnce)
@@ -190,6 +205,10 @@ extension Google_Protobuf_Any {
   fileprivate static func endpoints(_ name: String) -> Self {
     let message = Envoy_Config_Endpoint_V3_ClusterLoadAssignment.with { $0.clusterName = name }
     return pack(.endpoints, message)
+  }
+
+  fileprivate static func secret(_ name: String) -> Self {
+    pack(.secrets, Envoy_Extensions_TransportSockets_Tls_V3_Secret.with { $0.name = name })
   }
 
   private static func pack(_ type: ResourceType, _ message: some Message) -> Self {

@@ -9,16 +9,17 @@ struct CertificatesPage {
 
   /// `envoy.admin.v3.Certificates`.
   var document: AdminJSON {
-    let all = server.config.tls.all.map { _, source in
+    let all = server.config.tls.all.compactMap { _, source -> AdminJSON? in
+      guard let context = source.context else { return nil }
       let names = source.fileNames
-      let own = source.context.certificates.enumerated().map { index, certificate in
+      let own = context.certificates.enumerated().map { index, certificate in
         entry(
           certificate,
           path: names.certificates.indices.contains(index)
             ? names.certificates[index] ?? Self.inline : Self.inline)
       }
       // Envoy shows the first authority of a bundle.
-      let authorities = source.context.authorities.prefix(1).map {
+      let authorities = context.authorities.prefix(1).map {
         entry($0, path: names.authority ?? Self.inline)
       }
       return AdminJSON.object([("ca_cert", .array(authorities)), ("cert_chain", .array(own))])
@@ -55,7 +56,7 @@ struct CertificatesPage {
 
   /// Days until the first certificate of any expires; nil when there is none.
   static func daysUntilFirst(in sources: TLSSources) -> Int? {
-    sources.all.flatMap { $0.source.context.certificates + $0.source.context.authorities }
+    sources.all.compactMap(\.source.context).flatMap { $0.certificates + $0.authorities }
       .map { days(until: $0.notAfter) }.min()
   }
 

@@ -65,7 +65,8 @@ extension ConfigDump {
         var members = item
         if let mask {
           guard
-            let left = mask.trimmed(members, known: ["version_info", list.member, "last_updated"])
+            let left = mask.trimmed(
+              members, known: ["name", "version_info", list.member, "last_updated"])
           else {
             return AdminResponse(
               status: 400, text: "FieldMask \(mask.text) could not be successfully used.\n")

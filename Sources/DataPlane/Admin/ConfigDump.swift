@@ -17,6 +17,8 @@ struct ConfigDump {
   let clustersVersion: String
   let listeners: [DynamicListener]
   let listenersVersion: String
+  let activeSecrets: [Secret]
+  let warmingSecrets: [Secret]
 
   typealias Members = [(name: String, value: AdminJSON)]
 
@@ -43,6 +45,13 @@ struct ConfigDump {
     var resources: [ConfigNode] = []
     var dynamic: [Resource] = []
     var listeners: [DynamicListener] = []
+    var secrets: [Secret] = []
+  }
+
+  /// A secret that comes by itself; nil while it has not.
+  struct Secret {
+    let name: String
+    var resource: Resource?
   }
 
   /// A listener that has come while the process runs: what serves, what waits, and what was refused.
@@ -93,7 +102,23 @@ struct ConfigDump {
             name: "dynamic_route_configs", element: "DynamicRouteConfig",
             member: "route_config", dynamic: routes),
         ]),
-      Part(kind: "SecretsConfigDump"),
+      Part(
+        kind: "SecretsConfigDump",
+        lists: [
+          List(
+            name: "static_secrets", element: "StaticSecret", member: "secret",
+            secrets: resources("secrets").map { node in
+              Secret(
+                name: node.field("name")?.stringValue ?? "",
+                resource: Resource(node: node, version: "", lastUpdated: ""))
+            }),
+          List(
+            name: "dynamic_active_secrets", element: "DynamicSecret", member: "secret",
+            secrets: activeSecrets),
+          List(
+            name: "dynamic_warming_secrets", element: "DynamicSecret", member: "secret",
+            secrets: warmingSecrets),
+        ]),
     ]
   }
 
@@ -115,6 +140,29 @@ struct ConfigDump {
     return fixed + dynamic
       + list.listeners.filter { fits?($0.name) ?? true }
       .map { members(of: $0) }
+      + list.secrets.filter { fits?($0.name) ?? true }.map { members(of: $0) }
+  }
+
+  private func members(of secret: Secret) -> Members {
+    guard let resource = secret.resource else {
+      // Envoy's words.
+      return [
+        ("name", .string(secret.name)), ("version_info", .string("uninitialized")),
+        (
+          "secret",
+          .object([
+            ("@type", .string("type.googleapis.com/" + ResourceType.secrets.rawValue)),
+            ("name", .string(secret.name)),
+          ])
+        ),
+      ]
+    }
+    // As in Envoy, those of the bootstrap do not say since when.
+    let updated: Members =
+      resource.lastUpdated.isEmpty ? [] : [("last_updated", .string(resource.lastUpdated))]
+    return [("name", .string(secret.name))] + version(resource.version) + updated + [
+      ("secret", Self.json(resource.node, named: true))
+    ]
   }
 
   private func members(of listener: DynamicListener) -> Members {
@@ -205,6 +253,12 @@ extension ConfigDump {
     clustersVersion = server.clusterDiscovery?.version ?? ""
     listenersVersion = server.listenerDiscovery?.version ?? ""
     listeners = Self.listeners(of: server)
+    let secrets = server.secrets.all.map { subscription in
+      Secret(
+        name: subscription.key.name, resource: subscription.accepted.map { Resource($0) })
+    }
+    activeSecrets = secrets.filter { $0.resource != nil }
+    warmingSecrets = secrets.filter { $0.resource == nil }
     let all = (server.clusters?.active ?? []).compactMap(\.self)
     endpoints = all.compactMap { cluster in
       (cluster.follower as? EndpointSubscription)?.accepted.map(Resource.init)

@@ -22,9 +22,7 @@ struct ClusterResourceCompiler {
         diagnostics: context.diagnostics, bindConfig: context.bindConfig,
         runtime: context.layers.snapshot.integer
       ).compile(message, at: path)
-      TransportSocketCompiler(
-        diagnostics: context.diagnostics, store: context.store, sources: context.tls
-      ).compile(message, config: config, at: path)
+      TransportSocketCompiler(context).compile(message, config: config, at: path)
       return config
     }
     return CompiledCluster(name: message.name, config: config, memory: memory)

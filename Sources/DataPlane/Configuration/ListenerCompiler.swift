@@ -13,6 +13,8 @@ struct ListenerCompiler {
 
   let context: CompileContext
   private(set) var managers: [CompiledManager] = []
+  /// The numbers of the TLS configurations that its chains have.
+  private(set) var securities: [Int] = []
 
   init(context: CompileContext) { self.context = context }
 
@@ -93,6 +95,7 @@ struct ListenerCompiler {
       context: context, scope: scope, bufferLimit: bufferLimit)
     guard let result = compiler.compile(chain, at: path) else { return nil }
     if let manager = result.manager { managers.append(manager) }
+    if let security = result.chain.value.security { securities.append(security.place) }
     return result.chain
   }
 

@@ -35,9 +35,7 @@ struct NetworkChainCompiler {
       chain: .configured(
         NetworkChain(
           name: .configured(chain.name),
-          security: TransportSocketCompiler(
-            diagnostics: context.diagnostics, store: context.store, sources: context.tls
-          ).compile(chain, scope: scope, at: path),
+          security: TransportSocketCompiler(context).compile(chain, scope: scope, at: path),
           filters: NetworkFilters(
             others.indices.compactMap { compile(others[$0], at: filters.index($0)) }),
           terminal: terminal)),

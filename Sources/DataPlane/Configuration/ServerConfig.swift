@@ -133,6 +133,8 @@ extension ServerConfig {
     let context = CompileContext(
       loaded, store: store, registry: registry, places: ClusterPlaces(), tls: TLSSources(),
       logWriter: writer)
+    context.tls.statics = SecretCompiler(diagnostics: loaded.diagnostics).compile(
+      bootstrap.staticResources.secrets, at: resources.field("secrets"))
     let clusters = bootstrap.staticResources.clusters.enumerated().map { index, cluster in
       StaticCluster(
         message: cluster,

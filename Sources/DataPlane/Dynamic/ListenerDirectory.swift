@@ -6,11 +6,11 @@ import Telemetry
 /// The listeners of the process: opens those that come, lets a new version take over the sockets of the
 /// one before, and frees what was replaced when its last connection has gone. Main thread.
 ///
-/// A listener waits, *warming*, until the routes that its connection managers take by name are there;
-/// until then the version before it serves. A listener that was replaced or removed accepts nothing
+/// A listener waits, *warming*, until the routes that its connection managers take by name are there,
+/// and the secrets of its TLS; until then the version before it serves. A listener that was replaced or removed accepts nothing
 /// more; its clients are told to go by every answer, and closed when the drain time is over.
 final class ListenerDirectory {
-  /// A version that waits for its routes.
+  /// A version that waits for its routes and secrets.
   private final class Warming {
     let listener: OpenListener
     let replacing: OpenListener?
@@ -66,7 +66,7 @@ final class ListenerDirectory {
 
   private var counters: WorkerStats { server.config.store.main }
 
-  /// The names of those that wait for their routes.
+  /// The names of those that wait.
   var warmingNames: Set<String> { Set(warming.keys) }
 
   func listener(named name: String) -> OpenListener? { active.first { $0.name == name } }
@@ -148,7 +148,7 @@ final class ListenerDirectory {
     body()
   }
 
-  /// Waits for the listener's routes, then has it serve.
+  /// Waits for the listener's routes and secrets, then has it serve.
   private func warm(_ listener: OpenListener, replacing older: OpenListener?) {
     let entry = Warming(listener, replacing: older)
     warming[listener.name] = entry
@@ -163,6 +163,10 @@ final class ListenerDirectory {
     server.giveRoutes(to: listener) {
       left += 1
       $0.whenInitialized(ready)
+    }
+    for number in listener.securities {
+      left += 1
+      server.secrets.whenSettled(number, ready)
     }
     ready()
   }

@@ -99,7 +99,8 @@ final class ListenerDiscovery {
       }
       server.noteFields(of: managers)
       let problem = server.listeners.put(
-        CompiledListener(config: config, managers: managers, memory: memory))
+        CompiledListener(
+          config: config, managers: managers, securities: compiler.securities, memory: memory))
       if let problem { return [problem] }
       ProcessLog.shared.info(.config, "LDS: listener '\(message.name)' is taken over")
     }

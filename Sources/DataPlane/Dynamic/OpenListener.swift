@@ -9,6 +9,8 @@ final class OpenListener {
   /// Where it listens: for port 0, the kernel's choice.
   let address: SocketAddress
   let managers: [CompiledManager]
+  /// The numbers of its chains' TLS configurations.
+  let securities: [Int]
   /// By worker.
   let active: [Ref<ActiveListener>]
   /// What it is compiled into; nil for the static configuration's, which last as long as the process.
@@ -23,6 +25,7 @@ final class OpenListener {
   ) {
     config = compiled.config
     managers = compiled.managers
+    securities = compiled.securities
     memory = compiled.memory
     self.address = address
     self.active = active
@@ -39,6 +42,7 @@ final class OpenListener {
 struct CompiledListener {
   let config: Ref<ListenerConfig>
   let managers: [CompiledManager]
+  var securities: [Int] = []
   var memory: ResourceMemory?
 }
 

@@ -46,8 +46,10 @@ package final class Server {
   private(set) lazy var watcher = FileWatcher(on: loop)
   private(set) lazy var snapshots = SnapshotKeeper(self)
   private(set) lazy var routes = RouteDirectory(self)
+  private(set) lazy var secrets = SecretDirectory(self)
   /// The stream to the control plane, if the bootstrap names one.
   private(set) lazy var controlPlane = makeControlPlane()
+  private var isControlPlaneStarted = false
   private(set) var clusterDiscovery: ClusterDiscovery?
   private(set) var listenerDiscovery: ListenerDiscovery?
   /// The most fields that any connection manager allows in a head.
@@ -64,7 +66,7 @@ package final class Server {
   private var watchdog: Watchdog?
   private let overloadLevels = OverloadLevels()
   private var overloadMonitor: OverloadMonitor?
-  private var certificateWatcher: CertificateWatcher?
+  private(set) var certificateWatcher: CertificateWatcher?
   private var ownCertificate: OwnCertificate?
   lazy var gauges = ServerGauges(store: config.store)
 
@@ -104,7 +106,8 @@ package final class Server {
   deinit {
     // The configuration outlives the server, and its TLS configurations go with it.
     config.tls.onAdd = { _, _ in }
-    config.tls.onRemove = { _ in }
+    config.tls.onRemove = { _, _ in }
+    config.tls.find = { _ in nil }
   }
 
   /// Starts everything and runs until the end; the exit status.
@@ -112,6 +115,7 @@ package final class Server {
     fl_install_crash_report()
     fl_prepare_thread_for_crash()
     _ = fl_raise_descriptor_limit()
+    for (number, source) in config.tls.all { secrets.follow(source, number) }
     let count = max(1, options.concurrency ?? Int(sysconf(Int32(_SC_NPROCESSORS_ONLN))))
     makeWorkers(count)
     try openListeners()
@@ -126,6 +130,7 @@ package final class Server {
     ownCertificate?.start()
     stage = .initializing
     if let clusters { followChanges(of: clusters) }
+    startControlPlaneEarly()
     clusters?.start { [weak self] in self?.fetchEndpoints() }
     unsafe loop.atBatchEnd(context: Unmanaged.passUnretained(self).toOpaque()) { raw, _ in
       unsafe Unmanaged<Server>.fromOpaque(raw).takeUnretainedValue().handleSignals()
@@ -158,7 +163,10 @@ package final class Server {
     let manager = ClusterManager(
       config.clusters.map(\.compiled), places: config.context.places, on: loop,
       workers: zip(loops, stats).map { .init(mailbox: $0.mailbox, counters: $1) },
-      stats: config.store, checker: { [unowned self] in healthChecks.checker(of: $0) })
+      stats: config.store, checker: { [unowned self] in healthChecks.checker(of: $0) },
+      whenSettled: { [unowned self] cluster, body in
+        secrets.whenSettled(Int(cluster.value.security), body)
+      })
     clusters = manager
     for manager in config.managers {
       if case .fixed(let table) = manager.routes {
@@ -264,17 +272,36 @@ package final class Server {
             config.store, main: loop.mailbox, own: link.mailbox, worker: link.stats))
         link.mailbox.post { _ in handle.worker.value.tls.places.set(place.ref, at: number) }
       }
+      secrets.follow(source, number)
     }
-    config.tls.onRemove = { [unowned self] number in
+    config.tls.find = { [unowned self] in secrets.secret($0) }
+    config.tls.onRemove = { [unowned self] number, source in
+      secrets.leave(source, number)
       onEveryWorker { $0.value.tls.places.remove(number) }
     }
+  }
+
+  /// Clusters of the bootstrap may wait for secrets of the control plane: its stream begins when its own
+  /// cluster is warm then, whatever the others wait for.
+  private func startControlPlaneEarly() {
+    let isWanted = config.tls.all.contains { _, source in
+      source.secretKeys.contains { $0.source.configSourceSpecifier.map(\.isADS) ?? false }
+    }
+    guard isWanted, let name = config.controlPlane?.cluster else { return }
+    clusters?.cluster(named: name)?.onceWarm { [weak self] in self?.startControlPlane() }
+  }
+
+  private func startControlPlane() {
+    guard !isControlPlaneStarted else { return }
+    isControlPlaneStarted = true
+    controlPlane?.start()
   }
 
   /// Every cluster that resolves names knows its hosts, or has failed to learn them: those follow whose
   /// hosts are sent, then the clusters that come by themselves, as in Envoy.
   private func fetchEndpoints() {
     guard let clusters else { return }
-    controlPlane?.start()
+    startControlPlane()
     var left = 1
     let fetched = { [weak self] in
       left -= 1
@@ -311,6 +338,10 @@ package final class Server {
       subscription.whenInitialized(fetched)
     }
     for subscription in routes.all { subscription.start() }
+    for (number, source) in config.tls.all where source.isDownstream {
+      left += 1
+      secrets.whenSettled(number, fetched)
+    }
     if config.bootstrap.dynamicResources.hasLdsConfig {
       let discovery = ListenerDiscovery(config.bootstrap.dynamicResources.ldsConfig, for: self)
       listenerDiscovery = discovery

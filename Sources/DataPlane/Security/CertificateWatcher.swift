@@ -58,9 +58,10 @@ final class CertificateWatcher {
 
   private func reload() {
     timer = .none
-    for (number, source) in server.config.tls.all where source.hasChanged() {
+    for (number, source) in server.config.tls.all
+    where source.context != nil && source.hasChanged() {
       let diagnostics = Diagnostics(files: [])
-      guard let context = source.rebuild(diagnostics) else {
+      guard source.rebuild(diagnostics) != nil else {
         server.config.store.main.add(source.stats.value.refused)
         for problem in diagnostics.all {
           ProcessLog.shared.error(
@@ -70,12 +71,25 @@ final class CertificateWatcher {
         }
         continue
       }
-      source.publishExpiry(in: server.config.store)
       ProcessLog.shared.info(.secret, "changed certificate taken over: \(source.path)")
-      for (worker, link) in zip(server.workers, server.links) {
-        let handle = WorkerHandle(worker)
-        link.mailbox.post { _ in handle.worker.value.tls.places[number].value.adopt(context) }
-      }
+      server.publish(source, at: number)
+    }
+  }
+}
+
+extension Server {
+  /// Has new connections begin with the context that a TLS configuration has now; counted when every
+  /// worker knows it.
+  func publish(_ source: TLSSource, at number: Int) {
+    let store = config.store
+    let updated = source.stats.value.updated
+    guard let context = source.context else { return store.main.add(updated) }
+    certificateWatcher?.follow(source)
+    source.publishExpiry(in: store)
+    onEveryWorker { worker in
+      worker.value.tls.places[number].value.adopt(context)
+    } then: {
+      store.main.add(updated)
     }
   }
 }

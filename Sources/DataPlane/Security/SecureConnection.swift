@@ -54,7 +54,8 @@ struct SecureConnection: ~Copyable {
 typealias SecureHandle = Ref<SecureConnection>
 
 extension Ref where Value == SecureConnection {
-  /// A client's connection; nil when out of memory, or when a request's name is too long for TLS.
+  /// A client's connection; nil when out of memory, when a request's name is too long for TLS, or as
+  /// long as a secret is not there.
   /// - Parameters:
   ///   - asked: what the requests say that the connection is for.
   ///   - speaks: the HTTP that ALPN offers where the configuration names nothing; nil: something else.
@@ -64,11 +65,15 @@ extension Ref where Value == SecureConnection {
     _ place: Ref<TLSPlace>, fd: Int32, hostname: Bytes, asked: RequestedName = RequestedName(),
     speaks: UpstreamProtocol? = nil, protocols: [UInt8]? = nil, prelude: [UInt8] = []
   ) -> SecureHandle? {
+    guard let context = place.value.context else {
+      place.value.countNotReady(isClient: true)
+      return nil
+    }
     let names = place.value.client
     let name = names.serverName(of: hostname, asked: asked)
     guard
       let session = TLSSession.client(
-        place.value.context, fd: fd, name: name,
+        context, fd: fd, name: name,
         matchesName: names.matchesServerName && !name.isEmpty,
         required: asked.required.copy, offer: speaks?.offer ?? [], protocols: protocols,
         cache: place.value.sessions)
@@ -76,9 +81,13 @@ extension Ref where Value == SecureConnection {
     return .immortal(SecureConnection(session, place: place, fd: fd, prelude: prelude))
   }
 
-  /// A server's connection; nil when out of memory.
+  /// A server's connection; nil when out of memory, or as long as a secret is not there.
   static func server(_ place: Ref<TLSPlace>, fd: Int32) -> SecureHandle? {
-    guard let session = TLSSession.server(place.value.context, fd: fd) else { return nil }
+    guard let context = place.value.context else {
+      place.value.countNotReady(isClient: false)
+      return nil
+    }
+    guard let session = TLSSession.server(context, fd: fd) else { return nil }
     return .immortal(SecureConnection(session, place: place, fd: fd))
   }
 

@@ -21,15 +21,15 @@ struct TLSCompiler {
 
   // MARK: Roles
 
-  func options(_ message: Upstream, at path: ConfigPath) -> TLSOptions? {
+  /// - Parameter places: where the parts of its common context come from.
+  func options(_ message: Upstream, _ places: TLSPartPlaces) -> TLSOptions? {
     var client = TLSClientOptions()
     client.matchesServerName = message.autoSniSanValidation
     var options = TLSOptions(.client(client))
-    let common = path.field("common_tls_context")
-    guard fill(&options, message.commonTlsContext, at: common) else { return nil }
+    guard fill(&options, message.commonTlsContext, places) else { return nil }
     if options.certificates.count > 1 {
       diagnostics.error(
-        at: common.field("tls_certificates").index(1),
+        at: places.certificate(1),
         "a client presents one certificate; keep one")
       return nil
     }
@@ -37,7 +37,7 @@ struct TLSCompiler {
   }
 
   func options(
-    _ message: Downstream, ticketKeys: TicketKeys?, at path: ConfigPath
+    _ message: Downstream, ticketKeys: TicketKeys?, _ places: TLSPartPlaces
   ) -> TLSOptions? {
     var server = TLSServerOptions()
     server.requiresClientCertificate = message.requireClientCertificate.value
@@ -50,11 +50,10 @@ struct TLSCompiler {
       server.sessionTimeout = UInt32(clamping: message.sessionTimeout.seconds)
     }
     var options = TLSOptions(.server(server))
-    let common = path.field("common_tls_context")
-    guard fill(&options, message.commonTlsContext, at: common) else { return nil }
+    guard fill(&options, message.commonTlsContext, places) else { return nil }
     if options.certificates.isEmpty {
       diagnostics.error(
-        at: common.field("tls_certificates"), "missing; a server needs a certificate")
+        at: places.common.field("tls_certificates"), "missing; a server needs a certificate")
       return nil
     }
     return options
@@ -81,24 +80,26 @@ struct TLSCompiler {
 
   // MARK: Both
 
-  private func fill(_ options: inout TLSOptions, _ message: Common, at path: ConfigPath) -> Bool {
+  private func fill(
+    _ options: inout TLSOptions, _ message: Common, _ places: TLSPartPlaces
+  ) -> Bool {
     setAlgorithms(&options, message.tlsParams)
     for (index, name) in message.alpnProtocols.enumerated()
     where name.isEmpty || name.utf8.count > 255 {
       diagnostics.error(
-        at: path.field("alpn_protocols").index(index), "a protocol's name has 1 to 255 bytes")
+        at: places.common.field("alpn_protocols").index(index),
+        "a protocol's name has 1 to 255 bytes")
       return false
     }
     options.protocols = message.alpnProtocols
     for (index, certificate) in message.tlsCertificates.enumerated() {
-      let place = path.field("tls_certificates").index(index)
-      guard let pair = read(certificate, at: place) else { return false }
+      guard let pair = read(certificate, at: places.certificate(index)) else { return false }
       options.certificates.append(pair)
     }
     guard case .validationContext(let validation)? = message.validationContextType else {
       return true
     }
-    guard let rules = read(validation, at: path.field("validation_context")) else { return false }
+    guard let rules = read(validation, at: places.validation) else { return false }
     options.validation = rules
     return true
   }
@@ -117,7 +118,7 @@ struct TLSCompiler {
     options.signatureAlgorithms = message.signatureAlgorithms
   }
 
-  private func read(
+  func read(
     _ message: Envoy_Extensions_TransportSockets_Tls_V3_TlsCertificate, at path: ConfigPath
   ) -> TLSCertificate? {
     guard let chain = read(message.certificateChain, at: path.field("certificate_chain")),
@@ -140,7 +141,7 @@ struct TLSCompiler {
 
   // MARK: Validation
 
-  private func read(_ message: ValidationMessage, at path: ConfigPath) -> TLSValidation? {
+  func read(_ message: ValidationMessage, at path: ConfigPath) -> TLSValidation? {
     var rules = TLSValidation()
     if message.hasTrustedCa {
       guard let authorities = read(message.trustedCa, at: path.field("trusted_ca")) else {
@@ -214,13 +215,20 @@ struct TLSCompiler {
     _ kind: TLSNameMatcher.Kind, _ message: Envoy_Type_Matcher_V3_StringMatcher,
     at path: ConfigPath
   ) -> TLSNameMatcher? {
-    guard let compiled = StringMatcher(message, at: path, diagnostics) else { return nil }
-    // SAFETY: a compiled matcher never changes, and RE2's expressions may be shared by threads.
+    // Memory of its own: contexts are built anew, and each lasts as long as its connections.
+    let own = ResourceMemory()
+    guard let compiled = own.whileOpen({ StringMatcher(message, at: path, diagnostics) }) else {
+      return nil
+    }
+    // SAFETY: a compiled matcher never changes, RE2's expressions may be shared by threads, and their
+    // memory may be given back by any.
     nonisolated(unsafe) let rule = compiled
+    nonisolated(unsafe) let memory = own
     var exact: [UInt8]?
     if case .exact(let name)? = message.matchPattern { exact = Array(name.utf8) }
     return TLSNameMatcher(kind, exactName: exact) { name in
-      unsafe name.withUnsafeBufferPointer { buffer in
+      defer { unsafe withExtendedLifetime(memory) {} }
+      return unsafe name.withUnsafeBufferPointer { buffer in
         guard let base = buffer.baseAddress else { return unsafe rule.matches(.empty) }
         return unsafe rule.matches(unsafe Bytes(base: base, count: buffer.count))
       }

@@ -5,7 +5,8 @@ import Telemetry
 /// What one worker needs for the connections of one TLS configuration. Only that worker touches it:
 /// a newer context comes by its mailbox.
 struct TLSPlace {
-  private(set) var context: TLSContext
+  /// nil as long as a secret is not there: no connection can begin.
+  private(set) var context: TLSContext?
   let stats: Ref<TLSStats>
   let counters: NamedCounters
   /// Sessions that a client may resume.
@@ -30,7 +31,7 @@ struct TLSPlace {
   }
 
   init(
-    _ context: TLSContext, stats: Ref<TLSStats>, counters: NamedCounters, client: ClientNames,
+    _ context: TLSContext?, stats: Ref<TLSStats>, counters: NamedCounters, client: ClientNames,
     worker: WorkerStats
   ) {
     self.context = context
@@ -42,7 +43,7 @@ struct TLSPlace {
   }
 
   /// The same without counting it, for a place that looks by itself.
-  mutating func follow(_ newer: TLSContext) {
+  mutating func follow(_ newer: TLSContext?) {
     guard newer !== context else { return }
     context = newer
     sessions.removeAll()
@@ -53,7 +54,11 @@ struct TLSPlace {
     context = newer
     // Agreed upon under other rules.
     sessions.removeAll()
-    worker.add(stats.value.updated)
+  }
+
+  /// A connection cannot begin, since a secret is not there.
+  func countNotReady(isClient: Bool) {
+    worker.add(isClient ? stats.value.upstreamNotReady : stats.value.downstreamNotReady)
   }
 
   /// A handshake has succeeded.
@@ -98,7 +103,10 @@ struct TLSStats {
   let failVerifyError: CounterID
   let failVerifySAN: CounterID
   let failVerifyHash: CounterID
-  /// Contexts taken over from changed files, and changes that were refused.
+  /// Connections that could not begin, since a secret was not there.
+  let downstreamNotReady: CounterID
+  let upstreamNotReady: CounterID
+  /// Secrets and changed files that were taken over, and changed files that were refused.
   let updated: CounterID
   let refused: CounterID
 
@@ -115,6 +123,9 @@ struct TLSStats {
     failVerifyError = counter("fail_verify_error")
     failVerifySAN = counter("fail_verify_san")
     failVerifyHash = counter("fail_verify_cert_hash")
+    downstreamNotReady = store.counter(
+      "\(scope)\(factory).downstream_context_secrets_not_ready")
+    upstreamNotReady = store.counter("\(scope)\(factory).upstream_context_secrets_not_ready")
     updated = store.counter("\(scope)\(factory).ssl_context_update_by_sds")
     refused = store.counter("\(scope)\(factory).ssl_context_update_refused")
   }

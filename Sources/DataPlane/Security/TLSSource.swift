@@ -4,19 +4,53 @@ import Resources
 import TLS
 import Telemetry
 
-/// One TLS configuration on the main thread: what it was written as, and the context built of it.
+/// One TLS configuration on the main thread: what it was written as, the secrets that it takes by name,
+/// and the context built of both.
 final class TLSSource {
   enum Message {
     case upstream(TLSCompiler.Upstream)
     case downstream(TLSCompiler.Downstream)
+
+    var common: TLSCompiler.Common {
+      switch self {
+      case .upstream(let context): context.commonTlsContext
+      case .downstream(let context): context.commonTlsContext
+      }
+    }
+
+    fileprivate func with(_ common: TLSCompiler.Common) -> Message {
+      switch self {
+      case .upstream(var context):
+        context.commonTlsContext = common
+        return .upstream(context)
+      case .downstream(var context):
+        context.commonTlsContext = common
+        return .downstream(context)
+      }
+    }
   }
 
+  /// What other secrets would make of it.
+  enum Change {
+    /// Another one is not there yet.
+    case waits
+    case built(Message, TLSContext)
+  }
+
+  typealias Secret = Envoy_Extensions_TransportSockets_Tls_V3_Secret
+
   let message: Message
+  /// What it takes by name.
+  let secrets: [SecretReference]
   let path: ConfigPath
   /// Where its statistics are filed; ends with a dot.
   let scope: String
   let stats: Ref<TLSStats>
-  private(set) var context: TLSContext
+  /// nil as long as a secret is not there.
+  private(set) var context: TLSContext?
+  /// The message with its secrets in place.
+  private var whole: Message?
+  private let statics: [String: Secret]
   private let ticketKeys: TicketKeys?
   /// What the files held when they were last looked at.
   private var digest: [UInt8] = []
@@ -24,9 +58,11 @@ final class TLSSource {
   /// nil when it has a mistake, which is in the diagnostics.
   init?(
     _ message: Message, at path: ConfigPath, scope: String, _ diagnostics: Diagnostics,
-    in store: StatsStore
+    in store: StatsStore, secrets sources: TLSSources
   ) {
     self.message = message
+    secrets = message.common.secrets(at: path.field("common_tls_context"))
+    statics = sources.statics
     self.path = path
     self.scope = scope
     let compiler = TLSCompiler(diagnostics: diagnostics)
@@ -40,12 +76,43 @@ final class TLSSource {
       ticketKeys = keys
       factory = "server_ssl_socket_factory"
     }
-    let files = Self.fileNames(of: message)
-    digest = Self.digest(of: files)
-    guard let context = Self.build(message, ticketKeys, at: path, diagnostics) else { return nil }
-    self.context = context
     stats = .configured(TLSStats(scope: scope, factory: factory, in: store))
+    guard let change = change(diagnostics, sources.find) else { return nil }
+    adopt(change)
     publishExpiry(in: store)
+  }
+
+  /// Those of its secrets that come by themselves.
+  var secretKeys: Set<SecretKey> { Set(secrets.compactMap(\.key)) }
+
+  var isDownstream: Bool {
+    if case .downstream = message { true } else { false }
+  }
+
+  /// What it would become with these secrets; nil, with the reasons, when they do not fit.
+  func change(_ diagnostics: Diagnostics, _ find: (SecretKey) -> Secret?) -> Change? {
+    var found: [Secret] = []
+    for reference in secrets {
+      let secret = reference.key.map(find) ?? statics[reference.name]
+      guard let secret else { continue }
+      guard reference.fits(secret) else {
+        diagnostics.error(
+          at: reference.path, "the secret '\(reference.name)' is not \(reference.wanted)")
+        return nil
+      }
+      found.append(secret)
+    }
+    guard found.count == secrets.count else { return .waits }
+    let whole = message.with(message.common.filled(with: found))
+    return build(whole, diagnostics).map { .built(whole, $0) }
+  }
+
+  /// From now on it is that.
+  func adopt(_ change: Change) {
+    guard case .built(let whole, let context) = change else { return }
+    self.whole = whole
+    self.context = context
+    digest = Self.digest(of: fileNames)
   }
 
   /// `ssl.certificate.….expiration_unix_time_seconds`, under Envoy's names for what has none.
@@ -57,33 +124,33 @@ final class TLSSource {
           Int64(certificate.notAfter))
       }
     }
+    guard let context else { return }
     publish("unnamed_cert", context.certificates[...])
     // Of a bundle Envoy tells of the first.
     publish("unnamed_ca_cert", context.authorities.prefix(1))
   }
 
-  private static func build(
-    _ message: Message, _ ticketKeys: TicketKeys?, at path: ConfigPath, _ diagnostics: Diagnostics
-  ) -> TLSContext? {
+  private func build(_ whole: Message, _ diagnostics: Diagnostics) -> TLSContext? {
+    let places = TLSPartPlaces(message.common, at: path.field("common_tls_context"))
     let compiler = TLSCompiler(diagnostics: diagnostics)
     let options: TLSOptions?
-    switch message {
-    case .upstream(let context): options = compiler.options(context, at: path)
+    switch whole {
+    case .upstream(let context): options = compiler.options(context, places)
     case .downstream(let context):
-      options = compiler.options(context, ticketKeys: ticketKeys, at: path)
+      options = compiler.options(context, ticketKeys: ticketKeys, places)
     }
     guard let options else { return nil }
     do throws(TLSContextError) {
       return try TLSContext(options)
     } catch {
-      diagnostics.error(at: error.part.path(in: path.field("common_tls_context")), error.message)
+      diagnostics.error(at: error.part.path(in: places), error.message)
       return nil
     }
   }
 
   /// Whether the files hold something else than at the last look.
   func hasChanged() -> Bool {
-    let newer = Self.digest(of: Self.fileNames(of: message))
+    let newer = Self.digest(of: fileNames)
     defer { digest = newer }
     return newer != digest
   }
@@ -109,14 +176,8 @@ final class TLSSource {
     var directories: [String] = []
   }
 
-  var fileNames: FileNames { Self.fileNames(of: message) }
-
-  private static func fileNames(of message: Message) -> FileNames {
-    let common: TLSCompiler.Common =
-      switch message {
-      case .upstream(let context): context.commonTlsContext
-      case .downstream(let context): context.commonTlsContext
-      }
+  var fileNames: FileNames {
+    let common = (whole ?? message).common
     var names = FileNames()
     for certificate in common.tlsCertificates {
       names.certificates.append(certificate.certificateChain.file)
@@ -134,7 +195,7 @@ final class TLSSource {
 
   /// Reads everything again. The new context, or nil, with the reasons, when the old one stays.
   func rebuild(_ diagnostics: Diagnostics) -> TLSContext? {
-    guard let newer = Self.build(message, ticketKeys, at: path, diagnostics) else { return nil }
+    guard let whole, let newer = build(whole, diagnostics) else { return nil }
     context = newer
     return newer
   }
@@ -178,15 +239,14 @@ extension Envoy_Config_Core_V3_DataSource {
 
 extension TLSContextError.Part {
   /// Where the part stands in a common TLS context.
-  fileprivate func path(in common: ConfigPath) -> ConfigPath {
+  fileprivate func path(in places: TLSPartPlaces) -> ConfigPath {
+    let common = places.common
     let parameters = common.field("tls_params")
-    let validation = common.field("validation_context")
     return switch self {
-    case .certificate(let index):
-      common.field("tls_certificates").index(index).field("certificate_chain")
-    case .key(let index): common.field("tls_certificates").index(index).field("private_key")
-    case .trustedCA: validation.field("trusted_ca")
-    case .revocationLists: validation.field("crl")
+    case .certificate(let index): places.certificate(index).field("certificate_chain")
+    case .key(let index): places.certificate(index).field("private_key")
+    case .trustedCA: places.validation.field("trusted_ca")
+    case .revocationLists: places.validation.field("crl")
     case .ciphers: parameters.field("cipher_suites")
     case .curves: parameters.field("ecdh_curves")
     case .signatureAlgorithms: parameters.field("signature_algorithms")
@@ -203,7 +263,11 @@ final class TLSSources {
   private var free: [Int] = []
   /// Once workers run: gives them a place for a configuration that has come, or takes it away.
   var onAdd: (Int, TLSSource) -> Void = { _, _ in }
-  var onRemove: (Int) -> Void = { _ in }
+  var onRemove: (Int, TLSSource) -> Void = { _, _ in }
+  /// The bootstrap's secrets, by name.
+  var statics: [String: TLSSource.Secret] = [:]
+  /// Once the server runs: the secrets that have come.
+  var find: (SecretKey) -> TLSSource.Secret? = { _ in nil }
 
   /// With their numbers.
   var all: [(number: Int, source: TLSSource)] {
@@ -225,9 +289,10 @@ final class TLSSources {
   }
 
   private func remove(_ number: Int) {
+    guard let source = byNumber[number] else { return }
     byNumber[number] = nil
     free.append(number)
-    onRemove(number)
+    onRemove(number, source)
   }
 }
 

@@ -10,6 +10,15 @@ struct TransportSocketCompiler {
   let diagnostics: Diagnostics
   let store: StatsStore
   let sources: TLSSources
+  /// The bootstrap says where the control plane is.
+  let hasADS: Bool
+
+  init(_ context: CompileContext) {
+    diagnostics = context.diagnostics
+    store = context.store
+    sources = context.tls
+    hasADS = context.hasADS
+  }
 
   private typealias ProxyTransport =
     Envoy_Extensions_TransportSockets_ProxyProtocol_V3_ProxyProtocolUpstreamTransport
@@ -49,9 +58,8 @@ struct TransportSocketCompiler {
     if let check = config.value.healthCheck, check.value.protocols.isEmpty {
       check.value.protocols = HealthCheckConfig.protocolList(message.commonTlsContext.alpnProtocols)
     }
-    let source = TLSSource(
-      .upstream(message), at: place, scope: "cluster.\(config.value.statName.string).",
-      diagnostics, in: store)
+    let source = source(
+      .upstream(message), at: place, scope: "cluster.\(config.value.statName.string).")
     if let source { config.value.security = Int32(truncatingIfNeeded: sources.add(source)) }
   }
 
@@ -78,12 +86,39 @@ struct TransportSocketCompiler {
       diagnostics.error(at: place, "expected DownstreamTlsContext or RawBuffer")
       return nil
     }
-    guard
-      let source = TLSSource(.downstream(message), at: place, scope: scope, diagnostics, in: store)
-    else { return nil }
+    guard let source = source(.downstream(message), at: place, scope: scope) else { return nil }
     return ChainSecurity(
       place: sources.add(source),
       handshakeLimit: chain.transportSocketConnectTimeout.milliseconds)
+  }
+
+  /// nil after a mistake.
+  private func source(
+    _ message: TLSSource.Message, at path: ConfigPath, scope: String
+  ) -> TLSSource? {
+    guard checkSecrets(of: message.common, at: path.field("common_tls_context")) else { return nil }
+    return TLSSource(message, at: path, scope: scope, diagnostics, in: store, secrets: sources)
+  }
+
+  /// Whether the secrets that it names can be asked for.
+  private func checkSecrets(of common: TLSCompiler.Common, at path: ConfigPath) -> Bool {
+    let before = diagnostics.errorCount
+    if !common.tlsCertificates.isEmpty, !common.tlsCertificateSdsSecretConfigs.isEmpty {
+      // Envoy takes no notice of these then.
+      diagnostics.error(
+        at: path.field("tls_certificate_sds_secret_configs"), "goes without tls_certificates")
+    }
+    for secret in common.secrets(at: path) {
+      if let key = secret.key {
+        ConfigSourceChecker(diagnostics: diagnostics, hasADS: hasADS).check(
+          key.source, at: secret.path.field("sds_config"))
+      } else if sources.statics[secret.name] == nil {
+        diagnostics.error(
+          at: secret.path.field("name"),
+          "static_resources.secrets has no '\(secret.name)', and no sds_config says where it is")
+      }
+    }
+    return diagnostics.errorCount == before
   }
 
   /// nil for plain bytes, and after a mistake.

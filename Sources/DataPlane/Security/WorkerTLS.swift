@@ -1,3 +1,4 @@
+import CLinux
 import Engine
 import TLS
 
@@ -24,6 +25,12 @@ struct WorkerTLS {
     guard reasons.count < Self.reasonLimit else { return -Int32(Self.reasonLimit) - 1 }
     reasons.append(.immortal(text))
     return -Int32(reasons.count)
+  }
+
+  /// The error of a client's connection that `SecureHandle` did not make.
+  mutating func refusal(ofCluster security: Int32) -> Int32 {
+    guard let place = place(ofCluster: security), place.value.context == nil else { return ENOMEM }
+    return errorNumber(for: "Secret is not supplied by SDS")
   }
 
   /// The reason behind such a number.

@@ -311,7 +311,7 @@ extension Ref where Value == TCPSession {
     }
     if error == 0, !secureUpstream(config.value.security) {
       upstream.close(on: loop, reset: true)
-      error = ENOMEM
+      error = worker.value.tls.refusal(ofCluster: config.value.security)
     }
     guard error == 0 else {
       // Told later, so that whoever opened the session finds it as it was.

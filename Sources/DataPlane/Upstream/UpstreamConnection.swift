@@ -143,7 +143,7 @@ extension Ref where Value == UpstreamConnection {
     guard error == 0 else { return error }
     guard secure(config.value.security) else {
       connection.close(on: loop, reset: true)
-      return ENOMEM
+      return held.value.tls.refusal(ofCluster: config.value.security)
     }
     value.connection.highWatermark = config.value.connectionBufferLimit
     value.connection.tally = held.value.stats.tally(of: cluster)

@@ -52,9 +52,10 @@ struct ResourceSet {
     static let endpoints = "type.googleapis.com/envoy.config.endpoint.v3.ClusterLoadAssignment"
     static let listener = "type.googleapis.com/envoy.config.listener.v3.Listener"
     static let routes = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
+    static let secret = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
 
     /// Make before break: what is named by others comes before them. Other types come last.
-    static let pushOrder = [cluster, endpoints, listener, routes]
+    static let pushOrder = [cluster, endpoints, listener, routes, secret]
 
     /// Clients that name nothing get all of these.
     static let wildcard: Set<String> = [cluster, listener]
@@ -66,6 +67,7 @@ struct ResourceSet {
       case endpoints: "EDS"
       case listener: "LDS"
       case routes: "RDS"
+      case secret: "SDS"
       default: type.split(separator: ".").last.map(String.init) ?? type
       }
     }

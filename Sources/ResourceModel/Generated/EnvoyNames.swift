@@ -7,7 +7,6 @@ envoy.config.accesslog.v3.AccessLogFilter traceable_filter=4 extension_filter=11
 envoy.config.bootstrap.v3.Admin profile_path=2 socket_options=4 ignore_global_conn_limit=6 allow_paths=7
 envoy.config.bootstrap.v3.Bootstrap node_context_params=26 hds_config=14 flags_path=5 stats_sinks=6 deferred_stat_options=39 stats_flush_on_admin=29 stats_eviction_interval=42 watchdog=8 tracing=9 enable_dispatcher_stats=16 header_prefix=18 stats_server_version_override=19 use_tcp_for_dns_lookups=20 dns_resolution_config=30 bootstrap_extensions=21 fatal_actions=28 config_sources=22 default_config_source=23 default_socket_interface=24 certificate_provider_instances=25 inline_headers=32 perf_tracing_file_path=33 default_regex_engine=34 xds_delegate_extension=35 xds_config_tracker_extension=36 listener_manager=37 application_log_config=38 grpc_async_client_manager_config=40 memory_allocator_manager=41 enable_worker_cpu_affinity=43
 envoy.config.bootstrap.v3.Bootstrap.DynamicResources lds_resources_locator=5 cds_resources_locator=6
-envoy.config.bootstrap.v3.Bootstrap.StaticResources secrets=3
 envoy.config.bootstrap.v3.ClusterManager outlier_detection=2 load_stats_config=4 enable_deferred_cluster_creation=5
 envoy.config.bootstrap.v3.RuntimeLayer disk_layer=3 admin_layer=4 rtds_layer=5
 envoy.config.bootstrap.v3.Watchdog actions=7 max_kill_timeout_jitter=6 multikill_timeout=4 multikill_threshold=5
@@ -96,8 +95,10 @@ envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWe
 envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig use_resolvers_as_fallback=3 filter_unroutable_families=4 dns_resolver_options=2 udp_max_queries=5 rotate_nameservers=8 edns0_max_payload_size=9 max_udp_channel_duration=10 reinit_channel_on_timeout=11 qcache_max_ttl=12
 envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport allow_unspecified_address=3 tlv_as_pool_key=4
 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext ca_certificate_provider_instance=13 system_root_certs=17 require_signed_certificate_timestamp=6 custom_validator_config=12
-envoy.extensions.transport_sockets.tls.v3.CommonTlsContext tls_certificate_sds_secret_configs=6 tls_certificate_provider_instance=14 custom_tls_certificate_selector=16 tls_certificate_certificate_provider=9 tls_certificate_certificate_provider_instance=11 validation_context_sds_secret_config=7 combined_validation_context=8 validation_context_certificate_provider=10 validation_context_certificate_provider_instance=12 custom_handshaker=13 key_log=15
+envoy.extensions.transport_sockets.tls.v3.CommonTlsContext tls_certificate_provider_instance=14 custom_tls_certificate_selector=16 tls_certificate_certificate_provider=9 tls_certificate_certificate_provider_instance=11 validation_context_certificate_provider=10 validation_context_certificate_provider_instance=12 custom_handshaker=13 key_log=15
+envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext validation_context_certificate_provider=3 validation_context_certificate_provider_instance=4
 envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext require_sni=3 session_ticket_keys_sds_secret_config=5 ocsp_staple_policy=8
+envoy.extensions.transport_sockets.tls.v3.Secret session_ticket_keys=3 generic_secret=5
 envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher oid=3
 envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType OTHER_NAME=5
 envoy.extensions.transport_sockets.tls.v3.TlsCertificate pkcs12=8 private_key_provider=6 ocsp_staple=4 signed_certificate_timestamp=5
@@ -640,8 +641,6 @@ envoy.extensions.transport_sockets.tls.v3.CertificateProviderPluginInstance
 envoy.extensions.transport_sockets.tls.v3.GenericSecret
 envoy.extensions.transport_sockets.tls.v3.PrivateKeyProvider
 envoy.extensions.transport_sockets.tls.v3.SPIFFECertValidatorConfig
-envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig
-envoy.extensions.transport_sockets.tls.v3.Secret
 envoy.extensions.transport_sockets.tls.v3.TlsKeyLog
 envoy.extensions.udp_packet_writer.v3.UdpDefaultWriterFactory
 envoy.extensions.udp_packet_writer.v3.UdpGsoBatchWriterFactory

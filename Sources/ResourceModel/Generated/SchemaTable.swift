@@ -858,6 +858,57 @@ message envoy.config.overload.v3.OverloadManager
 1 google.protobuf.Duration refresh_interval
 2 []envoy.config.overload.v3.ResourceMonitor resource_monitors min_items=1
 3 []envoy.config.overload.v3.OverloadAction actions
+message envoy.extensions.transport_sockets.tls.v3.TlsParameters
+1 envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_minimum_protocol_version
+2 envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_maximum_protocol_version
+3 []string cipher_suites
+4 []string ecdh_curves
+5 []string signature_algorithms
+enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol
+0 TLS_AUTO
+1 TLSv1_0
+2 TLSv1_1
+3 TLSv1_2
+4 TLSv1_3
+message envoy.extensions.transport_sockets.tls.v3.TlsCertificate
+1 envoy.config.core.v3.DataSource certificate_chain
+2 envoy.config.core.v3.DataSource private_key
+3 envoy.config.core.v3.DataSource password
+7 envoy.config.core.v3.WatchedDirectory watched_directory
+message envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys
+1 []envoy.config.core.v3.DataSource keys min_items=1
+message envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher
+1 envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType san_type not_in=0
+2 envoy.type.matcher.v3.StringMatcher matcher required
+enum envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType
+0 SAN_TYPE_UNSPECIFIED
+1 EMAIL
+2 DNS
+3 URI
+4 IP_ADDRESS
+message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext
+1 envoy.config.core.v3.DataSource trusted_ca
+2 []string verify_certificate_hash items.max_bytes=95 items.min_len=64
+3 []string verify_certificate_spki items.max_bytes=44 items.min_len=44
+7 envoy.config.core.v3.DataSource crl
+8 bool allow_expired_certificate
+9 []envoy.type.matcher.v3.StringMatcher match_subject_alt_names deprecated
+10 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification trust_chain_verification
+11 envoy.config.core.v3.WatchedDirectory watched_directory
+14 bool only_verify_leaf_cert_crl
+15 []envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher match_typed_subject_alt_names
+16 google.protobuf.UInt32Value max_verify_depth lte=100
+enum envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification
+0 VERIFY_TRUST_CHAIN
+1 ACCEPT_UNTRUSTED
+message envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig
+1 string name min_len=1
+2 envoy.config.core.v3.ConfigSource sds_config
+message envoy.extensions.transport_sockets.tls.v3.Secret
+oneof type
+1 string name
+2 envoy.extensions.transport_sockets.tls.v3.TlsCertificate tls_certificate oneof=0
+4 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext validation_context oneof=0
 message envoy.config.bootstrap.v3.Bootstrap
 1 envoy.config.core.v3.Node node
 2 envoy.config.bootstrap.v3.Bootstrap.StaticResources static_resources
@@ -873,6 +924,7 @@ message envoy.config.bootstrap.v3.Bootstrap
 message envoy.config.bootstrap.v3.Bootstrap.StaticResources
 1 []envoy.config.listener.v3.Listener listeners
 2 []envoy.config.cluster.v3.Cluster clusters
+3 []envoy.extensions.transport_sockets.tls.v3.Secret secrets
 message envoy.config.bootstrap.v3.Bootstrap.DynamicResources
 1 envoy.config.core.v3.ConfigSource lds_config
 2 envoy.config.core.v3.ConfigSource cds_config
@@ -1221,49 +1273,6 @@ message envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstre
 1 envoy.config.core.v3.ProxyProtocolConfig config
 2 envoy.config.core.v3.TransportSocket transport_socket required
 message envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer
-message envoy.extensions.transport_sockets.tls.v3.TlsParameters
-1 envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_minimum_protocol_version
-2 envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol tls_maximum_protocol_version
-3 []string cipher_suites
-4 []string ecdh_curves
-5 []string signature_algorithms
-enum envoy.extensions.transport_sockets.tls.v3.TlsParameters.TlsProtocol
-0 TLS_AUTO
-1 TLSv1_0
-2 TLSv1_1
-3 TLSv1_2
-4 TLSv1_3
-message envoy.extensions.transport_sockets.tls.v3.TlsCertificate
-1 envoy.config.core.v3.DataSource certificate_chain
-2 envoy.config.core.v3.DataSource private_key
-3 envoy.config.core.v3.DataSource password
-7 envoy.config.core.v3.WatchedDirectory watched_directory
-message envoy.extensions.transport_sockets.tls.v3.TlsSessionTicketKeys
-1 []envoy.config.core.v3.DataSource keys min_items=1
-message envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher
-1 envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType san_type not_in=0
-2 envoy.type.matcher.v3.StringMatcher matcher required
-enum envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher.SanType
-0 SAN_TYPE_UNSPECIFIED
-1 EMAIL
-2 DNS
-3 URI
-4 IP_ADDRESS
-message envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext
-1 envoy.config.core.v3.DataSource trusted_ca
-2 []string verify_certificate_hash items.max_bytes=95 items.min_len=64
-3 []string verify_certificate_spki items.max_bytes=44 items.min_len=44
-7 envoy.config.core.v3.DataSource crl
-8 bool allow_expired_certificate
-9 []envoy.type.matcher.v3.StringMatcher match_subject_alt_names deprecated
-10 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification trust_chain_verification
-11 envoy.config.core.v3.WatchedDirectory watched_directory
-14 bool only_verify_leaf_cert_crl
-15 []envoy.extensions.transport_sockets.tls.v3.SubjectAltNameMatcher match_typed_subject_alt_names
-16 google.protobuf.UInt32Value max_verify_depth lte=100
-enum envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext.TrustChainVerification
-0 VERIFY_TRUST_CHAIN
-1 ACCEPT_UNTRUSTED
 message envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext
 1 envoy.extensions.transport_sockets.tls.v3.CommonTlsContext common_tls_context
 2 string sni max_bytes=255
@@ -1284,8 +1293,14 @@ message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext
 oneof validation_context_type
 1 envoy.extensions.transport_sockets.tls.v3.TlsParameters tls_params
 2 []envoy.extensions.transport_sockets.tls.v3.TlsCertificate tls_certificates
+6 []envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig tls_certificate_sds_secret_configs
 3 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext validation_context oneof=0
+7 envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig validation_context_sds_secret_config oneof=0
+8 envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext combined_validation_context oneof=0
 4 []string alpn_protocols
+message envoy.extensions.transport_sockets.tls.v3.CommonTlsContext.CombinedCertificateValidationContext
+1 envoy.extensions.transport_sockets.tls.v3.CertificateValidationContext default_validation_context required
+2 envoy.extensions.transport_sockets.tls.v3.SdsSecretConfig validation_context_sds_secret_config required
 message envoy.extensions.upstreams.http.v3.HttpProtocolOptions
 oneof upstream_protocol_options required
 1 envoy.config.core.v3.HttpProtocolOptions common_http_protocol_options

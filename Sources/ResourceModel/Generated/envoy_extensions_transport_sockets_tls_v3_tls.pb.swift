@@ -157,6 +157,11 @@ package nonisolated struct Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsCon
     set {_uniqueStorage()._tlsCertificates = newValue}
   }
 
+  package var tlsCertificateSdsSecretConfigs: [Envoy_Extensions_TransportSockets_Tls_V3_SdsSecretConfig] {
+    get {_storage._tlsCertificateSdsSecretConfigs}
+    set {_uniqueStorage()._tlsCertificateSdsSecretConfigs = newValue}
+  }
+
   package var validationContextType: OneOf_ValidationContextType? {
     get {return _storage._validationContextType}
     set {_uniqueStorage()._validationContextType = newValue}
@@ -170,6 +175,22 @@ package nonisolated struct Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsCon
     set {_uniqueStorage()._validationContextType = .validationContext(newValue)}
   }
 
+  package var validationContextSdsSecretConfig: Envoy_Extensions_TransportSockets_Tls_V3_SdsSecretConfig {
+    get {
+      if case .validationContextSdsSecretConfig(let v)? = _storage._validationContextType {return v}
+      return Envoy_Extensions_TransportSockets_Tls_V3_SdsSecretConfig()
+    }
+    set {_uniqueStorage()._validationContextType = .validationContextSdsSecretConfig(newValue)}
+  }
+
+  package var combinedValidationContext: Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext.CombinedCertificateValidationContext {
+    get {
+      if case .combinedValidationContext(let v)? = _storage._validationContextType {return v}
+      return Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext.CombinedCertificateValidationContext()
+    }
+    set {_uniqueStorage()._validationContextType = .combinedValidationContext(newValue)}
+  }
+
   package var alpnProtocols: [String] {
     get {_storage._alpnProtocols}
     set {_uniqueStorage()._alpnProtocols = newValue}
@@ -179,7 +200,39 @@ package nonisolated struct Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsCon
 
   package nonisolated enum OneOf_ValidationContextType: Equatable, Sendable {
     case validationContext(Envoy_Extensions_TransportSockets_Tls_V3_CertificateValidationContext)
+    case validationContextSdsSecretConfig(Envoy_Extensions_TransportSockets_Tls_V3_SdsSecretConfig)
+    case combinedValidationContext(Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext.CombinedCertificateValidationContext)
 
+  }
+
+  package nonisolated struct CombinedCertificateValidationContext: @unchecked Sendable {
+    // SwiftProtobuf.Message conformance is added in an extension below. See the
+    // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+    // methods supported on all messages.
+
+    package var defaultValidationContext: Envoy_Extensions_TransportSockets_Tls_V3_CertificateValidationContext {
+      get {_storage._defaultValidationContext ?? Envoy_Extensions_TransportSockets_Tls_V3_CertificateValidationContext()}
+      set {_uniqueStorage()._defaultValidationContext = newValue}
+    }
+    /// Returns true if `defaultValidationContext` has been explicitly set.
+    package var hasDefaultValidationContext: Bool {_storage._defaultValidationContext != nil}
+    /// Clears the value of `defaultValidationContext`. Subsequent reads from it will return its default value.
+    package mutating func clearDefaultValidationContext() {_uniqueStorage()._defaultValidationContext = nil}
+
+    package var validationContextSdsSecretConfig: Envoy_Extensions_TransportSockets_Tls_V3_SdsSecretConfig {
+      get {_storage._validationContextSdsSecretConfig ?? Envoy_Extensions_TransportSockets_Tls_V3_SdsSecretConfig()}
+      set {_uniqueStorage()._validationContextSdsSecretConfig = newValue}
+    }
+    /// Returns true if `validationContextSdsSecretConfig` has been explicitly set.
+    package var hasValidationContextSdsSecretConfig: Bool {_storage._validationContextSdsSecretConfig != nil}
+    /// Clears the value of `validationContextSdsSecretConfig`. Subsequent reads from it will return its default value.
+    package mutating func clearValidationContextSdsSecretConfig() {_uniqueStorage()._validationContextSdsSecretConfig = nil}
+
+    package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+    package init() {}
+
+    fileprivate var _storage = _StorageClass.defaultInstance
   }
 
   package init() {}
@@ -334,11 +387,12 @@ nonisolated extension Envoy_Extensions_TransportSockets_Tls_V3_DownstreamTlsCont
 
 nonisolated extension Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".CommonTlsContext"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}tls_params\0\u{3}tls_certificates\0\u{3}validation_context\0\u{3}alpn_protocols\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}tls_params\0\u{3}tls_certificates\0\u{3}validation_context\0\u{3}alpn_protocols\0\u{4}\u{2}tls_certificate_sds_secret_configs\0\u{3}validation_context_sds_secret_config\0\u{3}combined_validation_context\0")
 
   fileprivate class _StorageClass {
     var _tlsParams: Envoy_Extensions_TransportSockets_Tls_V3_TlsParameters? = nil
     var _tlsCertificates: [Envoy_Extensions_TransportSockets_Tls_V3_TlsCertificate] = []
+    var _tlsCertificateSdsSecretConfigs: [Envoy_Extensions_TransportSockets_Tls_V3_SdsSecretConfig] = []
     var _validationContextType: Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext.OneOf_ValidationContextType?
     var _alpnProtocols: [String] = []
 
@@ -353,6 +407,7 @@ nonisolated extension Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext:
     init(copying source: _StorageClass) {
       _tlsParams = source._tlsParams
       _tlsCertificates = source._tlsCertificates
+      _tlsCertificateSdsSecretConfigs = source._tlsCertificateSdsSecretConfigs
       _validationContextType = source._validationContextType
       _alpnProtocols = source._alpnProtocols
     }
@@ -389,6 +444,33 @@ nonisolated extension Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext:
           }
         }()
         case 4: try { try decoder.decodeRepeatedStringField(value: &_storage._alpnProtocols) }()
+        case 6: try { try decoder.decodeRepeatedMessageField(value: &_storage._tlsCertificateSdsSecretConfigs) }()
+        case 7: try {
+          var v: Envoy_Extensions_TransportSockets_Tls_V3_SdsSecretConfig?
+          var hadOneofValue = false
+          if let current = _storage._validationContextType {
+            hadOneofValue = true
+            if case .validationContextSdsSecretConfig(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._validationContextType = .validationContextSdsSecretConfig(v)
+          }
+        }()
+        case 8: try {
+          var v: Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext.CombinedCertificateValidationContext?
+          var hadOneofValue = false
+          if let current = _storage._validationContextType {
+            hadOneofValue = true
+            if case .combinedValidationContext(let m) = current {v = m}
+          }
+          try decoder.decodeSingularMessageField(value: &v)
+          if let v = v {
+            if hadOneofValue {try decoder.handleConflictingOneOf()}
+            _storage._validationContextType = .combinedValidationContext(v)
+          }
+        }()
         default: break
         }
       }
@@ -413,6 +495,20 @@ nonisolated extension Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext:
       if !_storage._alpnProtocols.isEmpty {
         try visitor.visitRepeatedStringField(value: _storage._alpnProtocols, fieldNumber: 4)
       }
+      if !_storage._tlsCertificateSdsSecretConfigs.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._tlsCertificateSdsSecretConfigs, fieldNumber: 6)
+      }
+      switch _storage._validationContextType {
+      case .validationContextSdsSecretConfig?: try {
+        guard case .validationContextSdsSecretConfig(let v)? = _storage._validationContextType else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      }()
+      case .combinedValidationContext?: try {
+        guard case .combinedValidationContext(let v)? = _storage._validationContextType else { preconditionFailure() }
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 8)
+      }()
+      default: break
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
@@ -424,8 +520,86 @@ nonisolated extension Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext:
         let rhs_storage = _args.1
         if _storage._tlsParams != rhs_storage._tlsParams {return false}
         if _storage._tlsCertificates != rhs_storage._tlsCertificates {return false}
+        if _storage._tlsCertificateSdsSecretConfigs != rhs_storage._tlsCertificateSdsSecretConfigs {return false}
         if _storage._validationContextType != rhs_storage._validationContextType {return false}
         if _storage._alpnProtocols != rhs_storage._alpnProtocols {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext.CombinedCertificateValidationContext: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext.protoMessageName + ".CombinedCertificateValidationContext"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}default_validation_context\0\u{3}validation_context_sds_secret_config\0")
+
+  fileprivate class _StorageClass {
+    var _defaultValidationContext: Envoy_Extensions_TransportSockets_Tls_V3_CertificateValidationContext? = nil
+    var _validationContextSdsSecretConfig: Envoy_Extensions_TransportSockets_Tls_V3_SdsSecretConfig? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _defaultValidationContext = source._defaultValidationContext
+      _validationContextSdsSecretConfig = source._validationContextSdsSecretConfig
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._defaultValidationContext) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._validationContextSdsSecretConfig) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._defaultValidationContext {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._validationContextSdsSecretConfig {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext.CombinedCertificateValidationContext, rhs: Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext.CombinedCertificateValidationContext) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._defaultValidationContext != rhs_storage._defaultValidationContext {return false}
+        if _storage._validationContextSdsSecretConfig != rhs_storage._validationContextSdsSecretConfig {return false}
         return true
       }
       if !storagesAreEqual {return false}

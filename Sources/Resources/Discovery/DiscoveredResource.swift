@@ -59,6 +59,7 @@ package enum ResourceType: String, CaseIterable {
   case endpoints = "envoy.config.endpoint.v3.ClusterLoadAssignment"
   case listeners = "envoy.config.listener.v3.Listener"
   case routes = "envoy.config.route.v3.RouteConfiguration"
+  case secrets = "envoy.extensions.transport_sockets.tls.v3.Secret"
 }
 
 /// One answer of whoever sends resources: everything that it sent, of one kind.

@@ -117,6 +117,8 @@ ELSEWHERE = (
     r"|\.(Rds|ConfigSource|PathConfigSource|WatchedDirectory|DiscoveryResponse)\."
     r"|Cluster\.ignore_health_on_host_removal|HttpConnectionManager\.rds|Cluster\.(eds_cluster_config|EdsClusterConfig\.)"
     r"|Bootstrap\.(dynamic_resources|DynamicResources\.)"
+    r"|tls\.v3\.(Secret|SdsSecretConfig)\.|\.CommonTlsContext\.(tls_certificate_sds|validation_context_sds)"
+    r"|\.CommonTlsContext\.(combined_validation|CombinedCert)"
     # What control plane and client say to each other: mesh/.
     r"|envoy\.service\.discovery\.|^google\.rpc\.Status\."
     # The rest of a cookie hash needs a hashing balancer.

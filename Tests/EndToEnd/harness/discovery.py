@@ -71,3 +71,22 @@ def eds_cluster(name, source, **more):
 
 
 LISTENERS = TYPES + "listener.v3.Listener"
+SECRETS = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+
+
+def certificate_secret(name, identity):
+    """A secret with a certificate and its key, written out."""
+    return {"name": name, "tls_certificate": {
+        "certificate_chain": {"inline_string": identity.certificate.read_text()},
+        "private_key": {"inline_string": identity.key.read_text()}}}
+
+
+def trust_secret(name, authority, **more):
+    """A secret that says whom to believe."""
+    return {"name": name, "validation_context": {
+        "trusted_ca": {"inline_string": authority.certificate.read_text()}, **more}}
+
+
+def named_secret(name, source):
+    """An `SdsSecretConfig`."""
+    return {"name": name, "sds_config": source} if source else {"name": name}
