@@ -112,7 +112,7 @@ let package = Package(
       "MeshIdentity",
       ["CLinux", "Engine", "TLS", "Telemetry", "ResourceModel", "Resources", "GRPC", protobuf]),
 
-    floor("ControlTool", ["CLinux", "TLS", arguments]),
+    floor("ControlTool", ["CLinux", "TLS", "Resources", "MeshMessages", "MeshModel", arguments]),
 
     // Floor 7
     floor(
@@ -164,7 +164,7 @@ let package = Package(
     tests(
       "XDSClient",
       ["XDSClient", "GRPC", "Engine", "HTTPCodec", "ResourceModel", "Resources", protobuf]),
-    tests("ControlTool", ["ControlTool"], exclude: ["Dumps"]),
+    tests("ControlTool", ["ControlTool", "MeshModel"], exclude: ["Dumps"]),
     tests("GRPC", ["GRPC", "Engine", "HTTPCodec", "TLS", "CLinux"]),
     tests(
       "IdentityClient",

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """A small upstream that answers with its name.
 
-    upstream.py NAME PORT
+    upstream.py NAME PORT [ADDRESS]
 
     GET /          its name
     GET /flaky     503 and its name, by turns
@@ -75,7 +75,8 @@ class Upstream(BaseHTTPRequestHandler):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 3:
+    if len(sys.argv) not in (3, 4):
         sys.exit(__doc__)
     Upstream.name = sys.argv[1]
-    ThreadingHTTPServer(("127.0.0.1", int(sys.argv[2])), Upstream).serve_forever()
+    address = sys.argv[3] if len(sys.argv) > 3 else "127.0.0.1"
+    ThreadingHTTPServer((address, int(sys.argv[2])), Upstream).serve_forever()

@@ -5,7 +5,8 @@ package struct FairleadCtl: ParsableCommand {
   package static let version = "0.1.0"
 
   package static let configuration = CommandConfiguration(
-    commandName: "fairleadctl", abstract: "Looks into proxies and their control plane.",
+    commandName: "fairleadctl",
+    abstract: "Runs a mesh on this machine; looks into proxies and their control plane.",
     discussion: """
       Exit codes: 0 done; 1 it could not be done, and the message says what would help; \
       2 what was compared differs; \
@@ -13,7 +14,8 @@ package struct FairleadCtl: ParsableCommand {
       """,
     version: "fairleadctl  version: \(version)",
     subcommands: [
-      ProxyConfigCommand.self, ProxyStatusCommand.self, VersionCommand.self, CompletionCommand.self,
+      UpCommand.self, DownCommand.self, ProxyConfigCommand.self, ProxyStatusCommand.self,
+      VersionCommand.self, CompletionCommand.self,
     ])
 
   package init() {}

@@ -118,3 +118,10 @@ package enum Refusal {
     }
   }
 }
+
+extension SyncStatus {
+  /// It has answered to everything that it was sent.
+  var hasAnswered: Bool {
+    !kinds.isEmpty && kinds.allSatisfy { $0.state != "STALE" }
+  }
+}

@@ -1,0 +1,72 @@
+import CLinux
+
+/// Makes the processes of a mesh: what each is started with.
+struct LocalProcesses {
+  private let options: LocalMesh.Options
+  private let runtime: RuntimeDirectory
+  private let environment: [String]
+  private let proxy: String
+  private let control: String
+
+  init(
+    _ options: LocalMesh.Options, _ runtime: RuntimeDirectory, mark: String
+  ) throws(ToolError) {
+    self.options = options
+    self.runtime = runtime
+    environment = Self.inherited + ["\(RuntimeDirectory.variable)=\(mark)"]
+    let own = FileText.target(of: "/proc/self/exe").map { FilePath.directory(of: $0) } ?? "."
+    let folder = options.binaries ?? own
+    proxy = try Self.program("fairlead", in: folder)
+    control = try Self.program("fairlead-control", in: folder)
+  }
+
+  private static func program(_ name: String, in folder: String) throws(ToolError) -> String {
+    guard let path = FilePath.absolute(folder + "/" + name) else {
+      throw ToolError(
+        "there is no '\(name)' in \(folder)", remedy: "scripts/build makes it; or say --binaries.")
+    }
+    return path
+  }
+
+  private static var inherited: [String] {
+    let all = (try? FileText.read("/proc/self/environ")) ?? []
+    return all.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+      .filter { !$0.hasPrefix(RuntimeDirectory.variable + "=") }
+  }
+
+  var controlPlane: LocalProcess {
+    LocalProcess(
+      name: "control plane",
+      words: [
+        control, "--config-dir", runtime.config, "--grpc-addr", options.discovery.description,
+        "--http-addr", options.control.description,
+      ], environment: environment, directory: "/", log: runtime.logs + "/control-plane.log",
+      check: .page(options.control, "/debug/connections"))
+  }
+
+  /// The programs of a workload, and its proxy; writes what the proxy starts with.
+  func processes(of workload: LocalWorkload) throws(ToolError) -> [LocalProcess] {
+    let addresses = workload.addresses
+    var all = workload.programs.map { program in
+      let command = workload.command(of: program, inherited: environment)
+      let name = "\(workload.fullName) \(program.name)"
+      return LocalProcess(
+        name: name, words: command.words, environment: command.environment,
+        directory: workload.directory,
+        log: "\(runtime.logs)/\(workload.fullName).\(program.name).log",
+        check: program.port.flatMap { UInt16(exactly: $0) }
+          .map { .listening(address: addresses.application, port: $0) } ?? .running)
+    }
+    let file = "\(runtime.bootstraps)/\(workload.fullName).json"
+    let text = JSONWriter.write(LocalDocuments.bootstrap(workload, control: options.discovery))
+    try FilePath.write(Array(text.utf8), to: file)
+    all.append(
+      LocalProcess(
+        name: "\(workload.fullName) proxy", words: [proxy, "-c", file, "--concurrency", "1"],
+        environment: environment, directory: "/",
+        log: "\(runtime.logs)/\(workload.fullName).proxy.log",
+        check: .page(
+          HTTPAddress(host: addresses.proxy, port: LocalWorkload.adminPort), "/ready")))
+    return all
+  }
+}
