@@ -18,7 +18,8 @@ struct GatewayListeners {
   private var settings: MeshSettings { scope.snapshot.settings }
   private var filters: NetworkFilters {
     NetworkFilters(
-      settings: settings, profile: profile)
+      settings: settings, profile: profile,
+      authorization: AuthorizationFilters(scope.snapshot, for: scope.node, notes: notes))
   }
 
   func build() -> [Listener] {

@@ -29,7 +29,8 @@ struct InboundListeners {
   private var isCaptured: Bool { node.interception != .none }
   private var filters: NetworkFilters {
     NetworkFilters(
-      settings: settings, profile: profile)
+      settings: settings, profile: profile,
+      authorization: AuthorizationFilters(scope.snapshot, for: node, notes: notes))
   }
 
   /// The workload's ports: those a Sidecar names, or else those of its services.

@@ -12,6 +12,8 @@ struct NetworkFilters {
 
   let settings: MeshSettings
   let profile: ClientProfile
+  /// Who may speak to the workload; nil for its own connections.
+  var authorization: AuthorizationFilters?
 
   /// Which way requests go through the proxy.
   enum Direction {
@@ -95,7 +97,7 @@ struct NetworkFilters {
   }
 
   private func httpFilters(_ direction: Direction) -> [HTTPFilter] {
-    var filters: [HTTPFilter] = []
+    var filters = authorization?.http ?? []
     filters.append(
       Self.http(
         "envoy.filters.http.fault", Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault().packed))
@@ -145,7 +147,7 @@ struct NetworkFilters {
       $0.name = "envoy.filters.network.tcp_proxy"
       $0.typedConfig = proxy.packed
     }
-    return [last]
+    return (authorization?.network ?? []) + [last]
   }
 
   // MARK: Logs
