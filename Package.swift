@@ -160,7 +160,11 @@ let package = Package(
     tests(
       "MeshTranslation",
       ["MeshTranslation", "MeshModel", "MeshMessages", "ResourceModel", protobuf]),
-    tests("MeshServer", ["MeshServer", "GRPC", "Engine", "ResourceModel", protobuf]),
+    tests(
+      "MeshServer",
+      [
+        "MeshServer", "MeshTranslation", "MeshModel", "GRPC", "Engine", "ResourceModel", protobuf,
+      ]),
     tests(
       "XDSClient",
       ["XDSClient", "GRPC", "Engine", "HTTPCodec", "ResourceModel", "Resources", protobuf]),

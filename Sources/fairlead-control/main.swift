@@ -53,6 +53,13 @@ struct FairleadControl: ParsableCommand {
   var domain = "cluster.local"
 
   @Option(
+    help: "Milliseconds without a change of files after which changes are taken over together.")
+  var debounceAfter: UInt64 = 50
+
+  @Option(help: "Milliseconds after which changes are taken over, even if there are more and more.")
+  var debounceMax: UInt64 = 1000
+
+  @Option(
     help: """
       What is spoken on a port whose name says no protocol: tcp, or auto to find out, as Istio does.
       """)
@@ -102,6 +109,8 @@ struct FairleadControl: ParsableCommand {
       let http = httpAddr ?? (configDir != nil ? "127.0.0.1:15014" : nil)
       options.httpAddress = http.flatMap(Self.address)
       options.registry.domain = domain
+      options.debounce.quietMilliseconds = min(debounceAfter, debounceMax)
+      options.debounce.longestMilliseconds = debounceMax
       options.registry.unnamedPorts = protocolDetection == .auto ? .auto : .tcp
       let plane = ControlPlane(options)
       let server = try identity.serve(on: plane)

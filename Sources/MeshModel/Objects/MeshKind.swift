@@ -77,6 +77,14 @@ package enum MeshKind: String, Sendable, CaseIterable, Comparable {
     }
   }
 
+  /// Objects of the kind say where workloads are, and nothing else.
+  package var isAboutEndpoints: Bool {
+    switch self {
+    case .pod, .endpointSlice, .workloadEntry, .node: true
+    default: false
+    }
+  }
+
   /// Whether the kind is one of Istio's.
   package var isIstio: Bool { group.hasSuffix("istio.io") }
 

@@ -50,6 +50,28 @@ package struct Registry: Sendable {
     return index.flatMap { endpoints[$0][port] } ?? []
   }
 
+  /// The services of which endpoints are not what they were, and the addresses of those that have come,
+  /// gone or changed; nil when more than endpoints differs.
+  package func changes(
+    since older: Registry
+  ) -> (services: [MeshService], addresses: Set<String>)? {
+    guard services.count == older.services.count else { return nil }
+    var changed: [MeshService] = []
+    var addresses: Set<String> = []
+    for (index, service) in services.enumerated() {
+      guard service.origin == older.services[index].origin,
+        service.hostname == older.services[index].hostname
+      else { return nil }
+      let (now, before) = (endpoints[index], older.endpoints[index])
+      guard now != before else { continue }
+      changed.append(service)
+      for list in Array(now.values) + Array(before.values) {
+        addresses.formUnion(list.map { $0.address })
+      }
+    }
+    return (changed, addresses)
+  }
+
   /// The services that a workload is part of, with the port on which it serves each of theirs.
   package func services(
     of labels: [String: String], namespace: String, addresses: [String]

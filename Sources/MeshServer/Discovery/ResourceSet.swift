@@ -1,47 +1,6 @@
 import ResourceModel
 import Resources
 import SwiftProtobuf
-import Telemetry
-
-/// A resource as clients get it. Its version is the hash of its content, so that whoever has it already
-/// is not sent it again, whoever read the file that it is from.
-struct ServedResource: Equatable {
-  let name: String
-  let version: String
-  let message: Google_Protobuf_Any
-
-  init(type: String, name: String, bytes: [UInt8]) {
-    self.name = name
-    version = XXHash64.hexadecimal(bytes)
-    message = .with {
-      $0.typeURL = type
-      $0.value = .init(bytes)
-    }
-  }
-}
-
-/// Resources that several clients may share. Immutable.
-final class ResourceLayer {
-  fileprivate struct Kind {
-    /// In the order of their names.
-    let sorted: [ServedResource]
-    let indices: [String: Int]
-  }
-
-  fileprivate let kinds: [String: Kind]
-
-  /// - Parameter resources: by type's URL; of a name, the first counts.
-  init(_ resources: [String: [ServedResource]]) {
-    kinds = resources.mapValues { list in
-      var seen: Set<String> = []
-      let sorted = list.filter { seen.insert($0.name).inserted }.sorted { $0.name < $1.name }
-      return Kind(
-        sorted: sorted,
-        indices: Dictionary(
-          sorted.enumerated().map { ($1.name, $0) }, uniquingKeysWith: { first, _ in first }))
-    }
-  }
-}
 
 /// Everything that is served to one client at one time. Immutable; clients that are behind need nothing
 /// older.
@@ -89,24 +48,60 @@ struct ResourceSet {
 
   /// All of a type, in the order of their names.
   func all(of type: String) -> [ServedResource] {
-    let found = layers.compactMap { $0.kinds[type] }
-    guard found.count > 1 else { return found.first?.sorted ?? [] }
-    var all = found[0].sorted
-    for (position, kind) in found.enumerated().dropFirst() {
-      all += kind.sorted.filter { resource in
-        !found[..<position].contains { $0.indices[resource.name] != nil }
+    let found = layers.compactMap { $0.kinds[type] }.filter { !$0.sorted.isEmpty }
+    guard var all = found.first?.sorted else { return [] }
+    for kind in found.dropFirst() { all = Self.merge(all, kind.sorted) }
+    return all
+  }
+
+  /// Both, in the order of their names; of one name, the first list's counts.
+  private static func merge(
+    _ first: [ServedResource], _ second: [ServedResource]
+  ) -> [ServedResource] {
+    var merged: [ServedResource] = []
+    merged.reserveCapacity(first.count + second.count)
+    var left = first[...]
+    for resource in second {
+      while let next = left.first, next.name < resource.name {
+        merged.append(next)
+        left = left.dropFirst()
       }
+      if left.first?.name != resource.name { merged.append(resource) }
     }
-    return all.sorted { $0.name < $1.name }
+    return merged + left
+  }
+
+  /// The resource of a name.
+  func resource(of type: String, _ name: String) -> ServedResource? {
+    for layer in layers {
+      if let found = layer.kinds[type]?[name] { return found }
+    }
+    return nil
+  }
+
+  /// What all resources of a type come to: as long as that is the same, so are they.
+  func digests(of type: String) -> [UInt64] { layers.map { $0.kinds[type]?.digest ?? 0 } }
+
+  /// The names of what may differ from what it was at these digests; nil when nobody remembers.
+  func changes(of type: String, since digests: [UInt64]) -> [String]? {
+    guard digests.count == layers.count else { return nil }
+    var names: [String] = []
+    for (layer, digest) in zip(layers, digests) {
+      guard let kind = layer.kinds[type] else {
+        if digest != 0 { return nil }
+        continue
+      }
+      guard let changed = kind.changes(since: digest) else { return nil }
+      names += changed
+    }
+    return names
   }
 
   /// What a client that asked for a name is answered. Endpoints and routes that do not exist are
   /// answered with empty ones: a proxy does not take a cluster or a listener into use before it knows
   /// them, and would wait for its `initial_fetch_timeout` otherwise.
   func answer(of type: String, for name: String) -> ServedResource? {
-    for layer in layers {
-      if let kind = layer.kinds[type], let index = kind.indices[name] { return kind.sorted[index] }
-    }
+    if let found = resource(of: type, name) { return found }
     switch type {
     case TypeURL.endpoints:
       let empty = Envoy_Config_Endpoint_V3_ClusterLoadAssignment.with { $0.clusterName = name }

@@ -1,5 +1,3 @@
-import Telemetry
-
 /// One stream's side of the xDS protocol, in either variant: told what the client says and what there
 /// is to serve, it says what to send. It knows no connection and no clock.
 ///
@@ -31,7 +29,7 @@ struct StreamState {
     let countBefore = subscription.names.count
     let meaning =
       variant == .delta
-      ? takeDelta(request, &subscription, set) : takeWorld(request, &subscription)
+      ? takeDelta(request, &subscription) : takeWorld(request, &subscription)
     nameCount += subscription.names.count - countBefore
     guard nameCount <= MeshLimits.namesPerStream else {
       throw StreamViolation(description: "more than \(MeshLimits.namesPerStream) names")
@@ -57,11 +55,11 @@ struct StreamState {
     let isNew = isFirst || request.nonce.isEmpty
     // Whoever names nothing at first wants all; later, nothing (unless all is what it wanted).
     if request.names.contains("*") {
-      subscription.isWildcard = true
+      subscription.setWildcard(true)
     } else if isFirst, ResourceSet.TypeURL.wildcard.contains(request.type) {
-      subscription.isWildcard = wanted.isEmpty
+      subscription.setWildcard(wanted.isEmpty)
     } else if !wanted.isEmpty {
-      subscription.isWildcard = false
+      subscription.setWildcard(false)
     }
     let added = wanted.subtracting(subscription.names)
     subscription.remove(subscription.names.subtracting(wanted))
@@ -69,7 +67,7 @@ struct StreamState {
     subscription.isAwaitingAnswer = false
     if !isNew { subscription.noteAnswer(request.refusal) }
     if isNew {
-      subscription.sent = [:]
+      subscription.forget()
       subscription.owesResponse = subscription.isWildcard || !wanted.isEmpty
       return .subscription
     }
@@ -79,19 +77,19 @@ struct StreamState {
   }
 
   private func takeDelta(
-    _ request: StreamRequest, _ subscription: inout Subscription, _ set: ResourceSet
+    _ request: StreamRequest, _ subscription: inout Subscription
   ) -> RequestMeaning {
     let isFirst = subscriptions[request.type] == nil
     let wanted = request.names.filter { $0 != "*" }
-    if isFirst { subscription.isWildcard = wanted.isEmpty && isWildcard(request.type) }
-    if request.names.contains("*") { subscription.isWildcard = true }
-    if request.unwanted.contains("*") { subscription.isWildcard = false }
+    if isFirst { subscription.setWildcard(wanted.isEmpty && isWildcard(request.type)) }
+    if request.names.contains("*") { subscription.setWildcard(true) }
+    if request.unwanted.contains("*") { subscription.setWildcard(false) }
     // What the client does not want any more it forgets by itself; names asked for are always
     // answered, even if they have been before.
     subscription.remove(request.unwanted)
     subscription.add(wanted)
     if isFirst {
-      subscription.sent = remembered(request, subscription, set)
+      subscription.forget(keeping: remembered(request, subscription))
       subscription.owesResponse = subscription.isWildcard || !wanted.isEmpty
       return .subscription
     }
@@ -110,12 +108,13 @@ struct StreamState {
   /// nothing: a proxy that has been sent a cluster or listener again waits for them, though it has
   /// them (https://github.com/envoyproxy/envoy/issues/13009).
   private func remembered(
-    _ request: StreamRequest, _ subscription: Subscription, _ set: ResourceSet
-  ) -> [String: String] {
-    guard isWildcard(request.type) else { return [:] }
-    return request.known.filter { name, _ in
-      subscription.isWildcard || subscription.names.contains(name)
-    }
+    _ request: StreamRequest, _ subscription: Subscription
+  ) -> SentVersions {
+    guard isWildcard(request.type) else { return SentVersions() }
+    return SentVersions(
+      request.known.filter { name, _ in
+        subscription.isWildcard || subscription.names.contains(name)
+      })
   }
 
   private func isWildcard(_ type: String) -> Bool { ResourceSet.TypeURL.wildcard.contains(type) }
@@ -131,15 +130,17 @@ struct StreamState {
     {
       guard var subscription = subscriptions[type] else { continue }
       let mayPush = !subscription.isAwaitingAnswer && !(holdsBack && type != TypeURL.endpoints)
-      if mayPush || subscription.owesResponse,
-        let found = response(type, subscription, set) ?? owed(type, subscription)
-      {
-        pushes.append(send(found, type, &subscription))
+      if mayPush || subscription.owesResponse {
+        let lack = lack(of: type, subscription, set)
+        var sent: [ServedResource] = []
+        if !lack.isNothing || subscription.owesResponse {
+          let push = send(lack, type, &subscription, set)
+          sent = push.resources
+          pushes.append(push)
+        }
+        subscription.reach(set.digests(of: type))
         subscriptions[type] = subscription
-        // A proxy waits for the endpoints of every cluster that it was sent, and for the routes of
-        // every listener, whether it had them before or not.
-        if type == TypeURL.cluster { subscriptions[TypeURL.endpoints]?.sent = [:] }
-        if type == TypeURL.listener { subscriptions[TypeURL.routes]?.sent = [:] }
+        if !sent.isEmpty { resend(after: lack, sent, type) }
       }
       // What names these must not come before they can be used: a proxy that has been sent clusters
       // asks for their endpoints, and accepts them then.
@@ -148,48 +149,81 @@ struct StreamState {
     return pushes
   }
 
-  private typealias Response = (resources: [ServedResource], removed: [String])
+  /// What a client has not, or not as it is.
+  private struct Lack {
+    /// Resources that are new to it, or have changed.
+    var changed: [ServedResource] = []
+    /// Names that it has, or has asked for, and that there are not.
+    var gone: [String] = []
 
-  /// What the client lacks of a type; nil when that is nothing.
-  private func response(
-    _ type: String, _ subscription: Subscription, _ set: ResourceSet
-  ) -> Response? {
-    let wanted = subscription.wanted(type, in: set)
-    let changed = wanted.filter { subscription.sent[$0.name] != $0.version }
-    let there = Set(wanted.map(\.name))
-    // A name that was asked for and is not there is told once: it is then sent, with no version.
-    let missing = subscription.isWildcard ? [] : subscription.names.subtracting(there)
-    let gone = Set(subscription.sent.filter { $0.value != Self.absent }.keys).subtracting(there)
-      .union(missing.filter { subscription.sent[$0] != Self.absent })
-    guard !changed.isEmpty || !gone.isEmpty else { return nil }
-    // State of the world: of these two types a response is all there is (and what it lacks is gone).
-    let isWhole = variant == .stateOfTheWorld && ResourceSet.TypeURL.wildcard.contains(type)
-    return (isWhole ? wanted : changed, gone.sorted())
+    var isNothing: Bool { changed.isEmpty && gone.isEmpty }
   }
 
-  private static let absent = ""
+  /// A proxy waits for the endpoints of every cluster that it was sent anew, and for the routes of every
+  /// listener, whether it had them before or not.
+  private mutating func resend(after lack: Lack, _ sent: [ServedResource], _ type: String) {
+    if type == ResourceSet.TypeURL.listener {
+      subscriptions[ResourceSet.TypeURL.routes]?.forget()
+    }
+    guard type == ResourceSet.TypeURL.cluster else { return }
+    if sent.contains(where: { $0.awaited == nil }) {
+      subscriptions[ResourceSet.TypeURL.endpoints]?.forget()
+    } else {
+      let names = lack.changed.flatMap { $0.awaited ?? [] }
+      subscriptions[ResourceSet.TypeURL.endpoints]?.forget(names)
+    }
+  }
 
-  private func owed(_ type: String, _ subscription: Subscription) -> Response? {
-    subscription.owesResponse ? ([], []) : nil
+  private func lack(of type: String, _ subscription: Subscription, _ set: ResourceSet) -> Lack {
+    guard let reached = subscription.reached, let changes = set.changes(of: type, since: reached)
+    else { return wholeLack(of: type, subscription, set) }
+    guard !changes.isEmpty || !subscription.unsure.isEmpty else { return Lack() }
+    var lack = Lack()
+    for name in subscription.unsure.union(changes).sorted()
+    where subscription.isWildcard || subscription.names.contains(name) {
+      let sent = subscription.sent[name]
+      let resource =
+        subscription.isWildcard
+        ? set.resource(of: type, name) : set.answer(of: type, for: name)
+      if let resource {
+        if resource.hash != sent { lack.changed.append(resource) }
+      } else if sent != SentVersions.absent, sent != nil || !subscription.isWildcard {
+        lack.gone.append(name)
+      }
+    }
+    return lack
+  }
+
+  /// By looking at everything.
+  private func wholeLack(
+    of type: String, _ subscription: Subscription, _ set: ResourceSet
+  ) -> Lack {
+    let wanted = subscription.wanted(type, in: set)
+    let sent = subscription.sent
+    let there = Set(wanted.map(\.name))
+    // A name that was asked for and is not there is told once: it is then sent, with no version.
+    var gone = subscription.isWildcard ? [] : subscription.names.subtracting(there)
+    gone.formUnion(sent.names.filter { !there.contains($0) })
+    return Lack(
+      changed: wanted.filter { sent[$0.name] != $0.hash },
+      gone: gone.filter { sent[$0] != SentVersions.absent }.sorted())
   }
 
   private mutating func send(
-    _ response: Response, _ type: String, _ subscription: inout Subscription
+    _ lack: Lack, _ type: String, _ subscription: inout Subscription, _ set: ResourceSet
   ) -> Push {
+    // State of the world: of these two types a response is all there is (and what it lacks is gone).
+    let isWhole = variant == .stateOfTheWorld && ResourceSet.TypeURL.wildcard.contains(type)
+    let resources =
+      isWhole && !lack.isNothing ? subscription.wanted(type, in: set) : lack.changed
     lastNonce += 1
-    for resource in response.resources { subscription.sent[resource.name] = resource.version }
-    for name in response.removed {
-      subscription.sent[name] = subscription.names.contains(name) ? Self.absent : nil
-    }
+    subscription.note(lack.changed, removed: lack.gone)
     subscription.nonce = String(lastNonce)
     subscription.isAwaitingAnswer = true
     subscription.owesResponse = false
-    let versions = subscription.sent.sorted { $0.key < $1.key }.map { $0.key + "\0" + $0.value }
-    subscription.sentVersion = XXHash64.hexadecimal(
-      Array(versions.joined(separator: "\n").utf8))
+    subscription.sentVersion = SentVersions.text(subscription.sent.digest)
     return Push(
       type: type, nonce: subscription.nonce, version: subscription.sentVersion,
-      resources: response.resources,
-      removed: variant == .delta ? response.removed : [])
+      resources: resources, removed: variant == .delta ? lack.gone : [])
   }
 }

@@ -1,12 +1,16 @@
 /// What one stream wants of one type of resource, and what it has been sent.
 struct Subscription {
   /// All resources of the type, and not by name.
-  var isWildcard = false
+  private(set) var isWildcard = false
   /// Those named.
   private(set) var names: Set<String> = []
-  /// Name to version, of what the client has or is about to have. A version that it refused stays
-  /// here, so that it is not sent again before it has changed.
-  var sent: [String: String] = [:]
+  /// What the client has or is about to have. A version that it refused stays here, so that it is not
+  /// sent again before it has changed.
+  private(set) var sent = SentVersions()
+  /// The digests of everything there was when the client had all of it; nil: it has to be compared.
+  private(set) var reached: [UInt64]?
+  /// Names that may be missing in what the client has, whether they have changed since or not.
+  private(set) var unsure: Set<String> = []
   /// The nonce of the last response; empty before the first.
   var nonce = ""
   /// The last response has been neither accepted nor refused: changes wait until it has, so that a slow
@@ -30,12 +34,46 @@ struct Subscription {
     acceptedVersion = sentVersion
   }
 
+  // MARK: What it has
+
+  /// The client may have nothing of this any more, or what it says that it has.
+  mutating func forget(keeping known: SentVersions = SentVersions()) {
+    sent = known
+    reached = nil
+  }
+
+  /// Some of it is to be sent again.
+  mutating func forget(_ names: some Sequence<String>) {
+    for name in names where sent[name] != nil {
+      sent[name] = nil
+      unsure.insert(name)
+    }
+  }
+
+  /// A response is on its way.
+  mutating func note(_ resources: [ServedResource], removed: [String]) {
+    for resource in resources { sent.note(resource) }
+    for name in removed { sent[name] = names.contains(name) ? SentVersions.absent : nil }
+  }
+
+  /// With what was sent, the client has all of this.
+  mutating func reach(_ digests: [UInt64]) {
+    reached = digests
+    unsure = []
+  }
+
+  mutating func setWildcard(_ isWildcard: Bool) {
+    if isWildcard != self.isWildcard { reached = nil }
+    self.isWildcard = isWildcard
+  }
+
   /// The client names what it wants besides what it has named before; names that are new to us have
   /// not been sent.
   mutating func add(_ wanted: some Sequence<String>) {
     for name in wanted {
       names.insert(name)
       sent[name] = nil
+      unsure.insert(name)
     }
   }
 

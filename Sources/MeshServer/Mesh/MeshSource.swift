@@ -13,10 +13,14 @@ final class MeshSource: ResourceSource {
   private let options: RegistryOptions
   /// By what a part of a client's configuration depends on.
   private var cache: [ProxyNode.Key: Made] = [:]
+  /// What was made from an earlier mesh: what is made in its place says what has changed.
+  private var outdated: [ProxyNode.Key: ResourceLayer] = [:]
+  /// What somebody has asked for since the last change, after which everybody who is connected does.
+  private var used: Set<ProxyNode.Key> = []
 
   /// What was made for clients of one kind.
   private struct Made {
-    let layer: ResourceLayer
+    var layer: ResourceLayer
     let omissions: [Omission]
   }
 
@@ -30,9 +34,57 @@ final class MeshSource: ResourceSource {
   func update(_ files: [String: [UInt8]]) -> Set<ObjectID> {
     let changed = store.update(files)
     guard !changed.isEmpty else { return changed }
-    snapshot = MeshSnapshot(objects: store.objects, options: options)
-    cache = [:]
+    // Of clients that have gone nothing is kept.
+    cache = cache.filter { used.contains($0.key) }
+    outdated = [:]
+    used = []
+    if !changed.allSatisfy(\.kind.isAboutEndpoints) || !updateEndpoints() {
+      snapshot = MeshSnapshot(objects: store.objects, options: options)
+      for (key, made) in cache { outdated[key] = made.layer }
+      cache = [:]
+    }
     return changed
+  }
+
+  /// Nothing but workloads has changed, and where they are: the rules stand, and of what was made only
+  /// the assignments of some services are made anew. False when that is not all there is to do.
+  private func updateEndpoints() -> Bool {
+    let registry = Registry(objects: store.objects, options: options)
+    // Of others the addresses stand in clusters and listeners.
+    guard let changes = registry.changes(since: snapshot.registry),
+      changes.services.allSatisfy({ $0.resolution == .endpoints })
+    else { return false }
+    snapshot = snapshot.replacing(registry)
+    for (key, made) in cache {
+      let layer = key.isInbound ? nil : adapt(made.layer, for: key.node, changes.services)
+      if let layer {
+        cache[key]?.layer = layer
+      } else if !key.isInbound || !changes.addresses.isDisjoint(with: key.node.addresses) {
+        outdated[key] = made.layer
+        cache[key] = nil
+      }
+    }
+    return true
+  }
+
+  /// A layer with the present endpoints of some services; nil when it has to be made anew.
+  private func adapt(
+    _ layer: ResourceLayer, for node: ProxyNode, _ services: [MeshService]
+  ) -> ResourceLayer? {
+    // A gateway's configuration depends on more than what is known here.
+    guard node.role == .sidecar else { return nil }
+    let type = ResourceSet.TypeURL.endpoints
+    let made = ProxyConfiguration.endpoints(of: services, snapshot, for: node)
+    return layer.replacing(
+      made.compactMap { Self.served(type, $0.clusterName, $0) }, of: type)
+  }
+
+  private static func served(
+    _ type: String, _ name: String, _ message: some Message, awaited: [String]? = nil
+  ) -> ServedResource? {
+    // Messages that were made here; only a defect could make one that is not written.
+    guard let bytes = try? message.steadyBytes() else { return nil }
+    return ServedResource(type: type, name: name, bytes: bytes, awaited: awaited)
   }
 
   // MARK: Clients
@@ -57,20 +109,23 @@ final class MeshSource: ResourceSource {
   }
 
   private func cached(_ key: ProxyNode.Key, _ make: () -> ProxyConfiguration) -> Made {
+    used.insert(key)
     if let known = cache[key] { return known }
     typealias TypeURL = ResourceSet.TypeURL
     let configuration = make()
     var resources: [String: [ServedResource]] = [:]
-    func add(_ type: String, _ name: String, _ message: some Message) {
-      // Messages that were made here; only a defect could make one that is not written.
-      guard let bytes: [UInt8] = try? message.serializedBytes() else { return }
-      resources[type, default: []].append(ServedResource(type: type, name: name, bytes: bytes))
+    func add(_ type: String, _ name: String, _ message: some Message, awaited: [String]? = nil) {
+      guard let made = Self.served(type, name, message, awaited: awaited) else { return }
+      resources[type, default: []].append(made)
     }
-    for one in configuration.clusters { add(TypeURL.cluster, one.name, one) }
+    for one in configuration.clusters {
+      add(TypeURL.cluster, one.name, one, awaited: one.awaitedEndpoints)
+    }
     for one in configuration.endpoints { add(TypeURL.endpoints, one.clusterName, one) }
     for one in configuration.listeners { add(TypeURL.listener, one.name, one) }
     for one in configuration.routes { add(TypeURL.routes, one.name, one) }
-    let made = Made(layer: ResourceLayer(resources), omissions: configuration.omissions)
+    let layer = ResourceLayer(resources, after: outdated.removeValue(forKey: key))
+    let made = Made(layer: layer, omissions: configuration.omissions)
     cache[key] = made
     return made
   }

@@ -22,6 +22,8 @@ package final class ControlPlane {
     package var httpAddress: SocketAddress?
     package var version: String
     package var registry = RegistryOptions()
+    /// How changes of files that come together are taken as one.
+    package var debounce = FileWatch.Debounce()
 
     package init(source: Source, address: SocketAddress, version: String) {
       self.source = source
@@ -70,7 +72,7 @@ package final class ControlPlane {
     ProcessLog.shared.info(
       .main, "fairlead-control \(options.version) (pid \(getpid())) is starting")
     ControlSignals.install(on: loop.mailbox)
-    watch = FileWatch(on: loop) { [unowned self] in reload() }
+    watch = FileWatch(on: loop, debounce: options.debounce) { [unowned self] in reload() }
     try configuration.start()
     watchAll()
     let address: SocketAddress

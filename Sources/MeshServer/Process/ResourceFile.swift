@@ -1,4 +1,6 @@
+import ResourceModel
 import Resources
+import SwiftProtobuf
 
 /// Reads what is to be served from a file: `resources:` and a list of v3 resources, in YAML or JSON.
 enum ResourceFile {
@@ -29,9 +31,27 @@ enum ResourceFile {
       reasons += resource.problems
       let type = "type.googleapis.com/" + resource.type
       resources[type, default: []].append(
-        ServedResource(type: type, name: resource.name, bytes: resource.bytes))
+        ServedResource(
+          type: type, name: resource.name, bytes: resource.bytes,
+          awaited: type == ResourceSet.TypeURL.cluster ? awaited(by: resource.bytes) : nil))
     }
     guard found.resources.allSatisfy(\.isFit) else { throw Unfit(reasons: reasons) }
     return ResourceSet(resources)
+  }
+
+  /// The endpoints that a cluster gets from the control plane.
+  private static func awaited(by bytes: [UInt8]) -> [String]? {
+    guard let cluster = try? Envoy_Config_Cluster_V3_Cluster(serializedBytes: bytes) else {
+      return nil
+    }
+    return cluster.awaitedEndpoints
+  }
+}
+
+extension Envoy_Config_Cluster_V3_Cluster {
+  /// The assignments without which a proxy does not take the cluster into use.
+  var awaitedEndpoints: [String] {
+    guard hasEdsClusterConfig else { return [] }
+    return [edsClusterConfig.serviceName.isEmpty ? name : edsClusterConfig.serviceName]
   }
 }

@@ -11,9 +11,12 @@ struct EndpointAssignments {
   let profile: ClientProfile
 
   /// One for each cluster that asks for its endpoints.
-  func build() -> [Assignment] {
+  func build() -> [Assignment] { build(scope.services) }
+
+  /// Those of some services.
+  func build(_ services: [MeshService]) -> [Assignment] {
     var found: [Assignment] = []
-    for service in scope.services where service.resolution == .endpoints {
+    for service in services where service.resolution == .endpoints {
       let rule = scope.destinationRule(for: service)
       for port in service.ports where port.spoken != .udp {
         found.append(

@@ -87,12 +87,7 @@ struct OutboundListeners {
     for service: MeshService, _ port: MeshPort, isShared: Bool
   ) -> [ListenerDraft.TCPChain] {
     var chains: [ListenerDraft.TCPChain] = []
-    let rules = scope.virtualServices.filter { rule in
-      rule.spec.hosts.contains {
-        HostPattern.matches(scope.snapshot.fullName($0, in: rule.namespace), service.hostname)
-      }
-    }
-    for rule in rules {
+    for rule in scope.virtualServices(for: service.hostname) {
       if port.spoken.isTLS || port.spoken == .tcp { chains += tlsChains(of: rule, port) }
       if let chain = tcpChain(of: rule, port) {
         chains.append(chain)

@@ -62,11 +62,18 @@ final class OmissionNotes {
 }
 
 extension Message {
+  /// The message with its maps in the order of their keys: the same content always gives the same bytes,
+  /// and what has not changed has the same version.
+  package func steadyBytes() throws -> [UInt8] {
+    var options = BinaryEncodingOptions()
+    options.useDeterministicOrdering = true
+    return try serializedBytes(options: options)
+  }
+
   /// The same message with another's fields besides: those that our model of Envoy's does not have.
   func adding(_ more: some Message) -> Self {
-    guard let mine: [UInt8] = try? serializedBytes(),
-      let others: [UInt8] = try? more.serializedBytes(),
-      !others.isEmpty, let whole = try? Self(serializedBytes: mine + others)
+    guard let mine = try? steadyBytes(), let others = try? more.steadyBytes(), !others.isEmpty,
+      let whole = try? Self(serializedBytes: mine + others)
     else { return self }
     return whole
   }
@@ -76,7 +83,7 @@ extension Message {
 
   /// The message in an `Any` of another name: that of which it is a part.
   func packed(as name: String) -> Google_Protobuf_Any {
-    let bytes: [UInt8] = (try? serializedBytes()) ?? []
+    let bytes = (try? steadyBytes()) ?? []
     return .with {
       $0.typeURL = "type.googleapis.com/" + name
       $0.value = .init(bytes)

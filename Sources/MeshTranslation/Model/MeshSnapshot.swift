@@ -13,7 +13,7 @@ package struct Rule<Spec: Sendable>: Sendable {
 /// from it and from the proxy's node alone.
 package struct MeshSnapshot: Sendable {
   package let settings: MeshSettings
-  package let registry: Registry
+  package private(set) var registry: Registry
   /// All of these with the oldest first.
   package private(set) var virtualServices: [Rule<VirtualService>] = []
   package private(set) var destinationRules: [Rule<DestinationRule>] = []
@@ -24,6 +24,9 @@ package struct MeshSnapshot: Sendable {
   package private(set) var requestAuthentications: [Rule<RequestAuthentication>] = []
   package private(set) var telemetries: [Rule<Telemetry>] = []
   package private(set) var envoyFilters: [Rule<EnvoyFilter>] = []
+  /// Destination rules by namespace and host, and those with `*` by namespace: places in the list.
+  private(set) var destinationRulesByHost: [String: [Int]] = [:]
+  private(set) var destinationPatterns: [String: [Int]] = [:]
   package let domain: String
   /// What a proxy gets may depend on its workload's labels, and not on its namespace alone.
   package let dependsOnLabels: Bool
@@ -67,6 +70,30 @@ package struct MeshSnapshot: Sendable {
       || destinationRules.contains { Self.prefersByLabels($0.spec) }
       || !(settings.localityLB?.failoverPriority.isEmpty ?? true)
     dependsOnAddresses = registry.services.contains(where: \.isHeadless)
+    for (place, rule) in destinationRules.enumerated() {
+      let host = fullName(rule.spec.host, in: rule.namespace)
+      if host.hasPrefix("*") {
+        destinationPatterns[rule.namespace, default: []].append(place)
+      } else {
+        destinationRulesByHost[rule.namespace + "/" + host, default: []].append(place)
+      }
+    }
+  }
+
+  /// The same mesh with other endpoints: its services are the same.
+  package func replacing(_ registry: Registry) -> MeshSnapshot {
+    var snapshot = self
+    snapshot.registry = registry
+    return snapshot
+  }
+
+  /// The destination rules of a namespace that cover a host, the oldest first.
+  func destinationRules(in namespace: String, covering host: String) -> [Rule<DestinationRule>] {
+    let exact = destinationRulesByHost[namespace + "/" + host] ?? []
+    let patterns = (destinationPatterns[namespace] ?? []).filter {
+      HostPattern.matches(fullName(destinationRules[$0].spec.host, in: namespace), host)
+    }
+    return (patterns.isEmpty ? exact : (exact + patterns).sorted()).map { destinationRules[$0] }
   }
 
   private static func prefersByLabels(_ rule: DestinationRule) -> Bool {

@@ -11,6 +11,7 @@ struct OutboundScope {
   let services: [MeshService]
   /// Of the mesh's own gateway, that is, of sidecars; the oldest first.
   let virtualServices: [Rule<VirtualService>]
+  private let index = ScopeIndex()
 
   init(_ snapshot: MeshSnapshot, for node: ProxyNode) {
     self.snapshot = snapshot
@@ -104,7 +105,37 @@ struct OutboundScope {
   }
 
   /// The service of a hostname, if the proxy sees one.
-  func service(named host: String) -> MeshService? { services.first { $0.hostname == host } }
+  func service(named host: String) -> MeshService? {
+    index.places(services)[host].map { services[$0] }
+  }
+
+  /// Whether the proxy sees a service that a host, perhaps with `*`, covers.
+  func hasService(coveredBy host: String) -> Bool {
+    guard host.hasPrefix("*") else { return service(named: host) != nil }
+    return services.contains { HostPattern.matches(host, $0.hostname) }
+  }
+
+  /// The virtual services that name a host, in full or with `*`; the oldest first.
+  func virtualServices(for host: String) -> [Rule<VirtualService>] {
+    let found = index.rules(virtualServices, in: snapshot)
+    let exact = found.byHost[host] ?? []
+    let patterns = found.patterns.filter { HostPattern.matches($0.host, host) }.map(\.place)
+    guard !patterns.isEmpty else { return exact.map { virtualServices[$0] } }
+    return Set(exact + patterns).sorted().map { virtualServices[$0] }
+  }
+
+  /// The virtual service that counts for a host: one that names it in full before one with `*`, the
+  /// longest of those; the oldest of the same.
+  func virtualService(for host: String) -> Rule<VirtualService>? {
+    let found = index.rules(virtualServices, in: snapshot)
+    if let place = found.byHost[host]?.first { return virtualServices[place] }
+    var best: (place: Int, length: Int)?
+    for pattern in found.patterns where HostPattern.matches(pattern.host, host) {
+      let length = pattern.host == host ? Int.max : pattern.host.utf8.count
+      if best.map({ length > $0.length }) ?? true { best = (pattern.place, length) }
+    }
+    return best.map { virtualServices[$0.place] }
+  }
 
   // MARK: Rules for a service
 
@@ -112,15 +143,18 @@ struct OutboundScope {
   /// else of the root namespace (Istio's order). Of several for one host in one namespace, the oldest
   /// one's policy counts, with the subsets of all.
   func destinationRule(for service: MeshService) -> EffectiveRule? {
+    index.destinationRule(of: service) { effectiveRule(for: service) }
+  }
+
+  private func effectiveRule(for service: MeshService) -> EffectiveRule? {
     var looked: Set<String> = []
     for namespace in [node.namespace, service.namespace, snapshot.settings.rootNamespace]
     where looked.insert(namespace).inserted {
-      let rules = snapshot.destinationRules.filter { rule in
-        rule.namespace == namespace
-          && HostPattern.matches(snapshot.fullName(rule.spec.host, in: namespace), service.hostname)
-          && snapshot.isVisible(
-            rule.spec.exportTo, default: snapshot.settings.destinationRuleExportTo,
-            of: namespace, from: node.namespace)
+      let covering = snapshot.destinationRules(in: namespace, covering: service.hostname)
+      let rules = covering.filter { rule in
+        snapshot.isVisible(
+          rule.spec.exportTo, default: snapshot.settings.destinationRuleExportTo,
+          of: namespace, from: node.namespace)
           && (!rule.spec.hasWorkloadSelector
             || (namespace == node.namespace
               && node.labels.contains(labels: rule.spec.workloadSelector.matchLabels)))

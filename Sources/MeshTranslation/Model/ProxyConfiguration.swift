@@ -41,6 +41,18 @@ package struct ProxyConfiguration: Sendable {
     return made
   }
 
+  /// What changes for a workload's own connections when only endpoints have changed: the assignments of
+  /// those services that it sees.
+  package static func endpoints(
+    of services: [MeshService], _ snapshot: MeshSnapshot, for node: ProxyNode
+  ) -> [Envoy_Config_Endpoint_V3_ClusterLoadAssignment] {
+    let scope = OutboundScope(snapshot, for: node)
+    let seen = services.filter { service in
+      scope.service(named: service.hostname)?.namespace == service.namespace
+    }
+    return EndpointAssignments(scope: scope, profile: .of(node.client)).build(seen)
+  }
+
   /// For connections to the workload.
   package static func inbound(_ snapshot: MeshSnapshot, for node: ProxyNode) -> Self {
     let profile = ClientProfile.of(node.client)

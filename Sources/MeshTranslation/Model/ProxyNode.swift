@@ -125,8 +125,9 @@ package struct ProxyNode: Sendable, Hashable {
 extension ProxyNode {
   /// What a part of a client's configuration depends on: clients with the same are served the same.
   package struct Key: Hashable, Sendable {
-    fileprivate var node: ProxyNode
-    fileprivate var isInbound: Bool
+    /// With what does not matter left out.
+    package fileprivate(set) var node: ProxyNode
+    package fileprivate(set) var isInbound: Bool
   }
 
   /// What all depends on but names that only people read.

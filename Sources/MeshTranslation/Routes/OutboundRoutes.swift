@@ -130,7 +130,7 @@ struct OutboundRoutes {
 
   /// The routes of a service: those of the rule for it, or else one to its cluster.
   func routes(for service: MeshService, _ port: UInt32) -> [Route] {
-    if let rule = rule(for: service.hostname) { return routes(of: rule, port) }
+    if let rule = scope.virtualService(for: service.hostname) { return routes(of: rule, port) }
     var action = Envoy_Config_Route_V3_RouteAction()
     action.cluster = ClusterName.outbound(service.hostname, port)
     action.timeout = .init()
@@ -155,20 +155,6 @@ struct OutboundRoutes {
     ]
   }
 
-  /// The rule of a host: one that names it in full before one with `*`, the longest of those; the oldest
-  /// of the same.
-  private func rule(for host: String) -> Rule<VirtualService>? {
-    var best: (rule: Rule<VirtualService>, length: Int)?
-    for rule in scope.virtualServices {
-      for pattern in rule.spec.hosts.map({ snapshot.fullName($0, in: rule.namespace) })
-      where HostPattern.matches(pattern, host) {
-        let length = pattern == host ? Int.max : pattern.utf8.count
-        if best.map({ length > $0.length }) ?? true { best = (rule, length) }
-      }
-    }
-    return best?.rule
-  }
-
   /// Hosts of rules that no service has; Istio gives them a virtual host on port 80.
   private func unregistered(
     port: UInt32, withPorts: Bool, _ taken: inout Set<String>
@@ -177,7 +163,7 @@ struct OutboundRoutes {
     var hosts: [VirtualHost] = []
     for rule in scope.virtualServices where !rule.spec.http.isEmpty {
       for host in rule.spec.hosts.map({ snapshot.fullName($0, in: rule.namespace) }) {
-        guard !scope.services.contains(where: { HostPattern.matches(host, $0.hostname) }),
+        guard !scope.hasService(coveredBy: host),
           taken.insert(host).inserted
         else { continue }
         let made = routes(of: rule, port)
