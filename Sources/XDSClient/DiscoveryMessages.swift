@@ -57,10 +57,32 @@ struct DiscoveryRequest: Equatable {
 struct DiscoveryAnswer {
   /// One resource as it came.
   struct Entry {
-    /// Delta: as the answer calls it. Otherwise only the resource itself knows.
+    /// As the answer calls it: always in delta, elsewhere only if it is wrapped. Otherwise only the
+    /// resource itself knows.
     var name = ""
     var version = ""
     let resource: Google_Protobuf_Any
+
+    init(name: String = "", version: String = "", resource: Google_Protobuf_Any) {
+      self.name = name
+      self.version = version
+      self.resource = resource
+    }
+
+    /// State of the world: a resource, or one in the wrapper that carries its name and its version
+    /// (`xds.config.resource-in-sotw`). A wrapper in a wrapper, or one that cannot be read, stays what
+    /// it is: no resource of any kind that is asked for, so that the answer is refused.
+    init(unwrapping resource: Google_Protobuf_Any) {
+      guard resource.typeURL == Self.wrapper,
+        let wire = try? Envoy_Service_Discovery_V3_Resource(serializedBytes: resource.value)
+      else {
+        self.init(resource: resource)
+        return
+      }
+      self.init(name: wire.name, version: wire.version, resource: wire.resource)
+    }
+
+    private static let wrapper = "type.googleapis.com/envoy.service.discovery.v3.Resource"
   }
 
   var typeURL = ""
@@ -81,7 +103,7 @@ struct DiscoveryAnswer {
       typeURL = wire.typeURL
       version = wire.versionInfo
       nonce = wire.nonce
-      entries = wire.resources.map { Entry(resource: $0) }
+      entries = wire.resources.map(Entry.init(unwrapping:))
       identifier = wire.controlPlane.identifier
     case .delta:
       let wire = try Envoy_Service_Discovery_V3_DeltaDiscoveryResponse(serializedBytes: bytes)

@@ -203,7 +203,7 @@ package final class XDSClient {
           typeURL: type.url, value: Array(entry.resource.value), origin: "xDS")
         if resource.name.isEmpty {
           problems += ["a resource without a name"] + resource.problems
-        } else if variant == .delta, entry.name != resource.name {
+        } else if variant == .delta || !entry.name.isEmpty, entry.name != resource.name {
           problems.append("'\(resource.name)' is announced as '\(entry.name)'")
         }
         resources.append(resource)

@@ -88,6 +88,58 @@ struct XDSClientTests {
     #expect(control.requests[1].errorDetail.message.contains(reason))
   }
 
+  @Test("a resource may come in a wrapper that tells its name, beside others that do not")
+  func wrapped() throws {
+    let control = try ControlPlane()
+    let seen = Watched(control.client, .clusters)
+    control.client.start()
+    #expect(control.until { control.requests.count == 1 })
+    control.send(
+      .clusters, version: "1",
+      [.wrapped("a", .cluster("a")), .cluster("b"), .wrapped("", .cluster("c"))])
+    #expect(control.until { control.requests.count == 2 })
+    #expect(seen.names == [["a", "b", "c"]])
+    #expect(control.requests[1].versionInfo == "1")
+    #expect(!control.requests[1].hasErrorDetail)
+  }
+
+  @Test(
+    "what a wrapper holds has to be what it says, and of the kind that was asked for",
+    arguments: [
+      (Google_Protobuf_Any.wrapped("b", .cluster("a")), "'a' is announced as 'b'"),
+      (.wrapped("a", .endpoints("a")), "found '\(ResourceType.endpoints.url)'"),
+      (.wrapped("a", .wrapped("a", .cluster("a"))), "found '\(Google_Protobuf_Any.wrapper)'"),
+      (.wrapped("a", .init()), "found ''"),
+    ])
+  func wronglyWrapped(bad: Google_Protobuf_Any, reason: String) throws {
+    let control = try ControlPlane()
+    let seen = Watched(control.client, .clusters)
+    control.client.start()
+    #expect(control.until { control.requests.count == 1 })
+    control.send(.clusters, version: "1", [bad])
+    #expect(control.until { control.requests.count == 2 })
+    #expect(seen.names == [])
+    #expect(control.requests[1].errorDetail.message.contains(reason))
+  }
+
+  @Test("a wrapper whose bytes are none ends nothing")
+  func brokenWrapper() throws {
+    let control = try ControlPlane()
+    let seen = Watched(control.client, .clusters)
+    control.client.start()
+    #expect(control.until { control.requests.count == 1 })
+    let broken = Google_Protobuf_Any.with {
+      $0.typeURL = Google_Protobuf_Any.wrapper
+      $0.value = .init([0xFF])
+    }
+    control.send(.clusters, version: "1", [.cluster("a"), broken])
+    #expect(control.until { control.requests.count == 2 })
+    #expect(seen.names == [])
+    #expect(control.requests[1].versionInfo == "")
+    #expect(control.requests[1].responseNonce == "1")
+    #expect(control.requests[1].hasErrorDetail)
+  }
+
   @Test("an answer that nobody asked for is told and not answered")
   func stranger() throws {
     let control = try ControlPlane()
@@ -197,6 +249,19 @@ struct XDSClientTests {
 }
 
 extension Google_Protobuf_Any {
+  fileprivate static let wrapper = "type.googleapis.com/envoy.service.discovery.v3.Resource"
+
+  fileprivate static func wrapped(_ name: String, _ resource: Self) -> Self {
+    let message = Envoy_Service_Discovery_V3_Resource.with {
+      $0.name = name
+      $0.resource = resource
+    }
+    return .with {
+      $0.typeURL = wrapper
+      $0.value = (try? message.serializedBytes()) ?? .init()
+    }
+  }
+
   fileprivate static func cluster(_ name: String) -> Self {
     let message = Envoy_Config_Cluster_V3_Cluster.with { $0.name = name }
     return pack(.clusters, message)

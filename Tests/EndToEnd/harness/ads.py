@@ -13,6 +13,20 @@ SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 WILDCARD = (CLUSTER, LISTENER)
 
 
+WRAPPER = "type.googleapis.com/envoy.service.discovery.v3.Resource"
+
+
+class Wrapped:
+    """A resource in the message that carries its name and version besides."""
+
+    def __init__(self, type_url, name, resource, version="w"):
+        self.message = field(1, version) + field(2, field(1, type_url) + field(2, resource)) \
+            + field(3, name)
+
+    def __bytes__(self):
+        return self.message
+
+
 class Request:
     """One `DiscoveryRequest`, taken apart."""
 
@@ -81,9 +95,11 @@ class ScriptedControl:
         yield from iter(self.answers.get, None)
 
     def send(self, type_url, version, *resources, url=None):
-        """Sends resources, each a message's bytes."""
+        """Sends resources, each a message's bytes, or that of a wrapper."""
         self.nonce += 1
-        packed = [field(1, url or type_url) + field(2, one) for one in resources]
+        packed = [
+            field(1, WRAPPER if isinstance(one, Wrapped) else url or type_url) + field(2, bytes(one))
+            for one in resources]
         self.answers.put(
             field(1, version) + fields(2, packed) + field(4, type_url)
             + field(5, str(self.nonce)) + field(6, field(1, "scripted")))
@@ -124,5 +140,5 @@ def route_configuration(name, cluster, prefix="/"):
     return field(1, name) + field(2, host)
 
 
-__all__ = ["CLUSTER", "ENDPOINTS", "LISTENER", "ROUTES", "ScriptedControl", "assignment",
-           "eds_cluster", "route_configuration"]
+__all__ = ["CLUSTER", "ENDPOINTS", "LISTENER", "ROUTES", "ScriptedControl", "Wrapped",
+           "assignment", "eds_cluster", "route_configuration"]

@@ -3,13 +3,14 @@
 import pytest
 
 from harness.ads import (
-    CLUSTER, ENDPOINTS, LISTENER, ROUTES, ScriptedControl, assignment, eds_cluster,
+    CLUSTER, ENDPOINTS, LISTENER, ROUTES, ScriptedControl, Wrapped, assignment, eds_cluster,
     route_configuration)
 from harness.client import fetch
 from harness.control import ADS, ads_listener, proxy_bootstrap
 from harness.ports import free_port
 from harness.proxy import Proxy
 from harness.upstream import Upstream, reply
+from harness.waiting import until
 
 
 @pytest.fixture
@@ -117,6 +118,34 @@ def test_one_bad_cluster_of_two(served, scripted, upstream):
         scripted.wait(ENDPOINTS, lambda one: one.names == ["a", "b"])
     assert fetch(served.port).body == b"one"
     assert served.proxy.stat("cluster_manager.cds.update_rejected") == 1
+
+
+def test_resources_in_wrappers(served, scripted, upstream):
+    """Each is what it would be without; others may come beside it."""
+    served.start()
+    served.serve(upstream)
+    nonce = scripted.send(CLUSTER, "c2", Wrapped(CLUSTER, "a", eds_cluster("a")), eds_cluster("b"))
+    accepted = scripted.answered(CLUSTER, nonce)
+    assert (accepted.version, accepted.error) == ("c2", None)
+    scripted.wait(ENDPOINTS, lambda one: one.names == ["a", "b"])
+    other = Upstream(reply(body=b"other"))
+    try:
+        nonce = scripted.send(
+            ENDPOINTS, "e2", Wrapped(ENDPOINTS, "a", assignment("a", other.port)),
+            assignment("b", other.port))
+        assert scripted.answered(ENDPOINTS, nonce).version == "e2"
+        until(lambda: fetch(served.port).body == b"other", 10, "the new endpoint")
+    finally:
+        other.stop()
+
+
+def test_a_wrapper_of_another_type_changes_nothing(served, scripted, upstream):
+    served.start()
+    served.serve(upstream)
+    nonce = scripted.send(CLUSTER, "c2", Wrapped(LISTENER, "a", eds_cluster("a")))
+    refusal = scripted.answered(CLUSTER, nonce)
+    assert refusal.version == "c1" and "Listener" in refusal.error
+    assert fetch(served.port).body == b"one"
 
 
 def test_an_answer_of_another_type_changes_nothing(served, scripted, upstream):
