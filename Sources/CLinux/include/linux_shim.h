@@ -81,7 +81,9 @@ static inline int fl_watch_directory(int fd, const char *path) {
 // Tells also of files that went away, and of directories.
 static inline int fl_watch_everything(int fd, const char *path) {
   int watch = inotify_add_watch(
-      fd, path, IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_MOVED_FROM);
+      fd, path,
+      IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_DELETE_SELF |
+          IN_MOVE_SELF);
   return watch >= 0 ? watch : -errno;
 }
 

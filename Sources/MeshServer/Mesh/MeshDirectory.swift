@@ -13,6 +13,18 @@ struct MeshDirectory {
     var directories: [String] = []
     /// What could not be read, a line each.
     var problems: [String] = []
+    /// The paths of files and directories that could not be read.
+    var unreadable: [String] = []
+
+    /// Keeps what an earlier look has found where this one could not look: that something cannot be read
+    /// does not mean that it is gone.
+    mutating func keep(_ earlier: [String: [UInt8]]) {
+      for path in unreadable {
+        for (file, bytes) in earlier where file == path || file.hasPrefix(path + "/") {
+          files[file] = bytes
+        }
+      }
+    }
   }
 
   /// A bound on directories within directories, so that a link to a parent ends.
@@ -33,6 +45,7 @@ struct MeshDirectory {
     guard depth < Self.depth else { return }
     guard let names = Self.names(in: directory) else {
       content.problems.append("\(directory): cannot be read")
+      content.unreadable.append(directory)
       return
     }
     content.directories.append(directory)
@@ -49,7 +62,9 @@ struct MeshDirectory {
   private func take(_ path: String, _ content: inout Content) {
     switch FileReader.read(path, atMost: YAMLLimits.bytes) {
     case .success(let bytes): content.files[path] = bytes
-    case .failure(let error): content.problems.append("\(path): \(error.message)")
+    case .failure(let error):
+      content.problems.append("\(path): \(error.message)")
+      content.unreadable.append(path)
     }
   }
 

@@ -7,6 +7,9 @@ final class MeshFolder: ConfigurationSource {
   private let directory: MeshDirectory
   private let made: MeshSource
   private(set) var directories: [String] = []
+  /// What stood in the files when they could be read last.
+  private var files: [String: [UInt8]] = [:]
+  private(set) var isIncomplete = false
   /// What was said of the files last: the same is not said again.
   private var lastProblems: [String] = []
 
@@ -49,6 +52,10 @@ final class MeshFolder: ConfigurationSource {
 
   @discardableResult
   private func take(_ content: MeshDirectory.Content) -> Set<ObjectID> {
+    var content = content
+    content.keep(files)
+    files = content.files
+    isIncomplete = !content.unreadable.isEmpty
     directories = content.directories
     let changed = made.update(content.files)
     let problems = content.problems + made.store.diagnostics.map(\.description)

@@ -47,10 +47,14 @@ package final class ControlPlane {
   let server: MeshServer
   private let configuration: ConfigurationSource
   private var watch: FileWatch?
+  /// Looks again for what could not be read: nobody tells when a directory is back.
+  private let retry: LoopTimer
+  private static let retryMilliseconds: UInt64 = 1000
   private var pages: ControlPages?
 
   package init(_ options: Options) {
     self.options = options
+    retry = LoopTimer(on: loop)
     switch options.source {
     case .mesh(let directory):
       configuration = MeshFolder(directory, options: options.registry)
@@ -133,7 +137,11 @@ package final class ControlPlane {
 
   private func reload() {
     let started = fl_monotonic_ns()
-    guard configuration.reload() else { return watchAll() }
+    let hasChanged = configuration.reload()
+    if configuration.isIncomplete {
+      retry.set(milliseconds: Self.retryMilliseconds) { [unowned self] in reload() }
+    }
+    guard hasChanged else { return watchAll() }
     server.metrics.triggers["config", default: 0] += 1
     server.metrics.contextInit.observe(Double(fl_monotonic_ns() - started) / 1e9)
     watchAll()
@@ -150,6 +158,8 @@ protocol ConfigurationSource: AnyObject {
   var source: ResourceSource { get }
   /// The mesh, where that is what is configured.
   var mesh: MeshSource? { get }
+  /// Something could not be read; what stood there before is served, and it is looked for again.
+  var isIncomplete: Bool { get }
   /// Directories of which changes matter.
   var directories: [String] { get }
   /// What is served, in words.

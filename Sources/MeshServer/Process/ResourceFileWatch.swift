@@ -12,6 +12,7 @@ final class ResourceFileWatch: ConfigurationSource {
 
   var source: ResourceSource { shared }
   var mesh: MeshSource? { nil }
+  var isIncomplete: Bool { false }
 
   var directories: [String] {
     let slash = path.lastIndex(of: "/")

@@ -63,7 +63,7 @@ def test_proxies(folder, kind, delta):
         states = json.loads(folder.get("/debug/syncz"))
         assert [one["client"] for one in states] == [kind]
         assert {one["type"]: one["state"] for one in states[0]["types"]} == {
-            "CDS": "SYNCED", "EDS": "SYNCED", "LDS": "SYNCED", "RDS": "SYNCED"}
+            "CDS": "SYNCED", "EDS": "SYNCED", "LDS": "SYNCED", "RDS": "SYNCED", "SDS": "IGNORED"}
         assert sum(proxy.stats("update_rejected").values()) == 0
 
         # All to the second version, without a restart.

@@ -37,14 +37,14 @@ def test_a_file_is_validated(control):
 - {"@type": type.googleapis.com/envoy.config.cluster.v3.Cluster, nam: b}
 - {"@type": type.googleapis.com/envoy.config.listener.v3.Listener, name: c}
 - {"@type": type.googleapis.com/envoy.config.listener.v3.Listener, name: c}
-- {"@type": type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret, name: d}
+- {"@type": type.googleapis.com/envoy.extensions.access_loggers.file.v3.FileAccessLog, name: d}
 """)
     done = run("-c", str(one.file), "--mode", "validate")
     assert done.returncode == 1
     lines = done.stderr.splitlines()
     assert any(line.startswith(f"{one.file}:2:") and "EDDS" in line for line in lines)
     assert any(line.startswith(f"{one.file}:3:") and "'name'" in line for line in lines)
-    assert any(line.startswith(f"{one.file}:6:") and "Secret" in line for line in lines)
+    assert any(line.startswith(f"{one.file}:6:") and "FileAccessLog" in line for line in lines)
 
 
 def test_two_resources_of_one_name_are_one_too_many(control):

@@ -373,7 +373,21 @@ def test_a_bad_rule_changes_nothing(town):
     assert "rules.yaml:" in bad[0]["messages"][0]
 
 
-def test_gateway(town, tmp_path):
+def test_a_directory_that_is_gone_takes_nothing_along(town):
+    """What cannot be read stands as it was, until it can be read again."""
+    town.apply(SUBSETS + rule("- route: [{destination: {host: reviews, subset: v1}}]"))
+    until(lambda: town.answers() == {"v1"}, 10, "all to go to v1")
+    folder = town.control.folder
+    away = folder.rename(folder.with_name("away"))
+    town.control.wait_log("config: ")
+    assert town.answers() == {"v1"}
+    assert len(json.loads(town.control.get("/debug/configz"))["objects"]) > 5
+    away.rename(folder)
+    town.apply(SUBSETS + rule("- route: [{destination: {host: reviews, subset: v2}}]"))
+    until(lambda: town.answers() == {"v2"}, 10, "the directory to be followed again")
+
+
+def test_gateway(town):
     """A proxy at the mesh's edge, with rules of its own."""
     address = f"{town.net}.20"
     town.apply(SUBSETS + """

@@ -128,7 +128,8 @@ def test_secrets_of_the_control_plane_make_mutual_tls(pair):
     pair.serve().start()
     pair.becomes(b"URI=spiffe://mesh/front/0")
     for proxy in (pair.front, pair.back):
-        assert proxy.stat("sds.roots.update_success") == 1
+        # Who asks again for a name, of another cluster or listener, may be told again.
+        assert proxy.stat("sds.roots.update_success") >= 1
 
 
 def test_rotation_under_load_fails_no_request(pair):
