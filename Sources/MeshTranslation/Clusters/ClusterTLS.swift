@@ -28,7 +28,10 @@ struct ClusterTLS {
     switch policy.tls.mode {
     case .disable, .UNRECOGNIZED: return
     case .istioMutual:
-      notes.note(origin, "trafficPolicy.tls.mode", "the client connects without TLS")
+      // Without a certificate to show, the other side refuses; in the clear would be against the rule.
+      notes.note(
+        origin, "trafficPolicy.tls.mode", "connections fail: proxies are sent no certificates yet")
+      cluster.transportSocket = socket(.init(), &cluster)
     case .simple, .mutual: cluster.transportSocket = socket(originated(policy.tls), &cluster)
     }
   }

@@ -19,11 +19,7 @@ package struct MeshSnapshot: Sendable {
   package private(set) var destinationRules: [Rule<DestinationRule>] = []
   package private(set) var gateways: [Rule<Gateway>] = []
   package private(set) var sidecars: [Rule<Sidecar>] = []
-  package private(set) var peerAuthentications: [Rule<PeerAuthentication>] = []
   package private(set) var authorizationPolicies: [Rule<AuthorizationPolicy>] = []
-  package private(set) var requestAuthentications: [Rule<RequestAuthentication>] = []
-  package private(set) var telemetries: [Rule<Telemetry>] = []
-  package private(set) var envoyFilters: [Rule<EnvoyFilter>] = []
   /// Destination rules by namespace and host, and those with `*` by namespace: places in the list.
   private(set) var destinationRulesByHost: [String: [Int]] = [:]
   private(set) var destinationPatterns: [String: [Int]] = [:]
@@ -46,14 +42,8 @@ package struct MeshSnapshot: Sendable {
       case .destinationRule(let spec): destinationRules.append(.init(object: object, spec: spec))
       case .gateway(let spec): gateways.append(.init(object: object, spec: spec))
       case .sidecar(let spec): sidecars.append(.init(object: object, spec: spec))
-      case .peerAuthentication(let spec):
-        peerAuthentications.append(.init(object: object, spec: spec))
       case .authorizationPolicy(let spec):
         authorizationPolicies.append(.init(object: object, spec: spec))
-      case .requestAuthentication(let spec):
-        requestAuthentications.append(.init(object: object, spec: spec))
-      case .telemetry(let spec): telemetries.append(.init(object: object, spec: spec))
-      case .envoyFilter(let spec): envoyFilters.append(.init(object: object, spec: spec))
       default: break
       }
     }
