@@ -97,6 +97,10 @@ class Town:
             one.stop()
 
 
+# What a proxy does with each is the sanitizers' business elsewhere.
+pytestmark = pytest.mark.unsanitized("many rules, each waited for")
+
+
 @pytest.fixture(scope="module", params=["fairlead", "envoy"])
 def town(request, tmp_path_factory):
     """One for all tests of a kind of proxy."""
