@@ -2,8 +2,9 @@
 
 import base64
 import json
-import os
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -11,13 +12,13 @@ import yaml
 from ctl import sidecar
 from ctl.sidecar import NODE, POD, WEB
 from harness.certificates import Authority
+from harness.client import wait_listening
 from harness.control import LISTENER
 from harness.ports import free_port
 from harness.proxy import Proxy, bootstrap
 from harness.simple import cluster, listener
 from harness.tls import downstream_tls
 from harness.tool import ControlPages, tool
-from harness.upstream import Upstream, reply
 from harness.waiting import until
 
 
@@ -121,9 +122,16 @@ def test_a_process_is_found_by_its_number(one_sidecar):
 
 
 def test_a_process_without_an_admin_port_is_told():
-    with Upstream(reply(body=b"no admin")) as upstream:
-        done = tool("pc", "c", f"pid:{os.getpid()}", code=1)
-        assert "has no admin port" in done.err and f":{upstream.port}" in done.err
+    # A process of its own: this one may have anything open.
+    port = free_port()
+    with subprocess.Popen([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"],
+                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
+        try:
+            wait_listening(port)
+            done = tool("pc", "c", f"pid:{server.pid}", code=1)
+            assert "has no admin port" in done.err and f":{port}" in done.err
+        finally:
+            server.kill()
     assert "can be seen" in tool("pc", "c", "pid:4194305", code=1).err
 
 

@@ -192,6 +192,12 @@ def test_a_bad_secret_is_refused_by_name_and_the_old_one_stays(alike, how):
         assert client.read_response().status == 200
 
 
+def listed(proxy, state):
+    """The secrets of a state that the proxy shows."""
+    body = proxy.admin(f"/config_dump?resource=dynamic_{state}_secrets").body
+    return json.loads(body).get("configs", [])
+
+
 def test_a_late_secret_is_waited_for_and_then_gone_without(alike):
     """Until `initial_fetch_timeout` nothing is served; then connections end, until the secret is there."""
     alike.serve("front", "back")
@@ -204,8 +210,8 @@ def test_a_late_secret_is_waited_for_and_then_gone_without(alike):
         assert client.ends_within(5)
     name = f"listener.127.0.0.1_{alike.secure}.server_ssl_socket_factory."
     back.wait_stat(name + "downstream_context_secrets_not_ready", 1)
-    dump = json.loads(front.admin("/config_dump?resource=dynamic_warming_secrets").body)["configs"]
-    assert [(one["name"], one["version_info"]) for one in dump] == [("roots", "uninitialized")]
+    until(lambda: [(one["name"], one["version_info"]) for one in listed(front, "warming")]
+          == [("roots", "uninitialized")], 5, "all but one secret")
     alike.serve()
     alike.becomes(b"front/0")
 
@@ -213,8 +219,8 @@ def test_a_late_secret_is_waited_for_and_then_gone_without(alike):
 def test_keys_are_not_shown(alike):
     """`/config_dump` has everything of a secret but what is secret, `/certs` tells of it."""
     alike.serve().start()
-    body = alike.front.admin("/config_dump?resource=dynamic_active_secrets").body
-    dump = {one["name"]: one for one in json.loads(body)["configs"]}
+    until(lambda: len(listed(alike.front, "active")) == 2, 5, "both secrets")
+    dump = {one["name"]: one for one in listed(alike.front, "active")}
     assert sorted(dump) == ["front", "roots"]
     shown = dump["front"]["secret"]["tls_certificate"]
     assert shown["private_key"] == {"inline_string": "[redacted]"}
