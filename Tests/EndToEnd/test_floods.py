@@ -14,6 +14,8 @@ from harness.proxy import Proxy, bootstrap, free_port
 from harness.simple import cluster, listener
 from harness.upstream import Upstream, on_head, raw, reply
 
+pytestmark = pytest.mark.alone("how long another client waits meanwhile")
+
 MEMORY_KIB = 64 * 1024
 LONGEST_SECONDS = 0.3
 # How long each flood lasts.

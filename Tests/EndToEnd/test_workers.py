@@ -127,6 +127,7 @@ def test_a_local_rate_limit_is_one_bucket_for_all_workers(start):
     assert proxy.stat("limit.http_local_rate_limit.rate_limited") == CLIENTS - 5
 
 
+@pytest.mark.alone("delays that overlap")
 def test_max_active_faults_holds_for_all_workers(start):
     """Two delays at a time."""
     fault = {"name": "envoy.filters.http.fault", "typed_config": {

@@ -19,6 +19,8 @@ from .model import CASES, cluster_config, listener_config, resolved
 from .runner import observe
 from .schema import Schema
 
+pytestmark = pytest.mark.alone("two proxies' timers are to have done the same")
+
 
 @pytest.fixture(scope="session")
 def observations(request):

@@ -11,6 +11,8 @@ from harness.waiting import settled, until
 
 from .site import ABORT_SECONDS, CHUNKED, HEADER_TIMEOUT, LENGTH, OK
 
+pytestmark = pytest.mark.alone("how soon a client that left is missed")
+
 # Count each time that an upstream is not read because the client does not read, and the other way
 # round.
 PAUSED = "cluster.up.upstream_flow_control_paused_reading_total"

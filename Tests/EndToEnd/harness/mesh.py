@@ -8,16 +8,17 @@ import threading
 
 from .client import fetch
 from .control import Control, control_binary, proxy_bootstrap
-from .ports import free_port
+from .ports import WORKER, free_port
 from .proxy import Proxy
 
-_subnets = itertools.count(os.getpid() % 200 + 20)
+_subnets = itertools.count(WORKER * 5000 + os.getpid() % 200)
 
 
 def subnet():
     """`127.x.y`: addresses of loopback that no other test of this machine uses."""
     number = next(_subnets)
     return f"127.{number // 250 % 100 + 10}.{number % 250}"
+
 
 DECK = """
 apiVersion: networking.istio.io/v1alpha3

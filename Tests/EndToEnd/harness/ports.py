@@ -1,16 +1,21 @@
 """Ports for proxies to listen on.
 
 A proxy has to be told its port, so a free one is looked for beforehand. The range lies below the
-kernel's ephemeral ports: nobody's outgoing connection takes one between the look and the bind.
+kernel's ephemeral ports: nobody's outgoing connection takes one between the look and the bind. Test
+processes that run side by side share it out among them.
 """
 
+import os
 import random
 import socket
 import threading
 
 _LOWEST, _HIGHEST = 12_000, 31_999
 _lock = threading.Lock()
-_candidates = list(range(_LOWEST, _HIGHEST))
+# As pytest-xdist tells its workers: which of how many this is.
+WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+_candidates = list(range(_LOWEST + WORKER, _HIGHEST, _WORKERS))
 random.Random().shuffle(_candidates)
 
 

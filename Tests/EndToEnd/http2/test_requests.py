@@ -127,6 +127,7 @@ def test_h2load(run):
     assert "10000 succeeded, 0 failed, 0 errored" in done.stdout
 
 
+@pytest.mark.alone("how much is in flight at once")
 @pytest.mark.unsanitized("keeps freed memory")
 @pytest.mark.skipif(not shutil.which("h2load"), reason="apt install nghttp2-client")
 def test_h2load_leaves_nothing_behind(run):

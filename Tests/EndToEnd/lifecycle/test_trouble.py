@@ -100,6 +100,7 @@ def test_a_crash_report_names_the_thread_and_its_stream(proxy):
 # --- the end of a drain ---
 
 
+@pytest.mark.alone("the time of a drain")
 def test_a_drain_ends_with_its_time(proxy):
     """Whoever has not finished by then is cut off; the exit code is 0 all the same."""
     proxy.upstream.behaviour = stall()
