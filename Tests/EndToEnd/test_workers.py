@@ -40,9 +40,9 @@ def breakers(**thresholds):
     return {"circuit_breakers": {"thresholds": [thresholds]}}
 
 
-def many(port):
+def many(port, count=CLIENTS):
     """So many connections that every worker has some, a request on each."""
-    connections = [Connection(port) for _ in range(CLIENTS)]
+    connections = [Connection(port) for _ in range(count)]
     for connection in connections:
         connection.send(request_bytes())
     return connections
@@ -127,16 +127,17 @@ def test_a_local_rate_limit_is_one_bucket_for_all_workers(start):
     assert proxy.stat("limit.http_local_rate_limit.rate_limited") == CLIENTS - 5
 
 
-@pytest.mark.alone("delays that overlap")
 def test_max_active_faults_holds_for_all_workers(start):
-    """Two delays at a time."""
+    """Once two are delayed, no worker delays another. Those that look at the same time may both."""
     fault = {"name": "envoy.filters.http.fault", "typed_config": {
         "@type": f"{_EXTENSION}.fault.v3.HTTPFault", "max_active_faults": 2,
         "delay": {"fixed_delay": "30s", "percentage": ALWAYS}}}
     proxy, port, upstream = start(filters=[fault])
-    connections = many(port)
-    upstream.wait_requests(CLIENTS - 2)
-    proxy.wait_stat("http.main.fault.faults_overflow", CLIENTS - 2)
+    connections = many(port, 2)
+    proxy.wait_stat("http.main.fault.active_faults", 2)
+    connections += many(port)
+    upstream.wait_requests(CLIENTS)
+    proxy.wait_stat("http.main.fault.faults_overflow", CLIENTS)
     assert proxy.stat("http.main.fault.active_faults") == 2
     for connection in connections:
         connection.reset()

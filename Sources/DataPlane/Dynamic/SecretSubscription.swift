@@ -75,7 +75,7 @@ final class SecretSubscription {
     guard let resource = set.resources.first else {
       // A control plane says that there is none, or none any more: the last good one stays. A file has
       // to hold one.
-      guard case .pathConfigSource? = key.source.configSourceSpecifier else { return [] }
+      guard key.isFile else { return [] }
       return [Refusal(name: key.name, reasons: ["the file holds no secret"])]
     }
     let reasons = set.resources.count > 1 ? ["expected one resource"] : take(resource, set.version)
@@ -131,17 +131,21 @@ final class SecretDirectory {
   private unowned let server: Server
   private var subscriptions: [SecretKey: SecretSubscription] = [:]
   private var isStartPlanned = false
-  /// Where a secret comes from: from the control plane or from a file, as its key says. Whoever has a
-  /// secret from elsewhere gives a subscription of its own for it.
-  var makeSubscription: (SecretKey, Subscriber) -> any Subscription
 
-  init(_ server: Server) {
-    self.server = server
-    makeSubscription = { [unowned server] key, subscriber in
-      server.subscribe(
-        to: key.source, .secrets, named: key.name, of: "SDS for '\(key.name)'",
-        scope: Self.scope(key.name), subscriber)
+  init(_ server: Server) { self.server = server }
+
+  /// Where a secret comes from: from a file or from the control plane, as its key says, unless the
+  /// process has a certificate of its own, and the secret is that.
+  fileprivate func makeSubscription(
+    _ key: SecretKey, _ subscriber: Subscriber
+  ) -> any Subscription {
+    if let own = server.ownCertificate, let secret = OwnSecret(rawValue: key.name), !key.isFile {
+      let stats = SubscriptionStats(scope: Self.scope(key.name), in: server.config.store)
+      return OwnSecretSubscription(secret, of: own, stats: stats, subscriber: subscriber)
     }
+    return server.subscribe(
+      to: key.source, .secrets, named: key.name, of: "SDS for '\(key.name)'",
+      scope: Self.scope(key.name), subscriber)
   }
 
   private static func scope(_ name: String) -> String { "sds.\(name)." }

@@ -67,7 +67,7 @@ package final class Server {
   private let overloadLevels = OverloadLevels()
   private var overloadMonitor: OverloadMonitor?
   private(set) var certificateWatcher: CertificateWatcher?
-  private var ownCertificate: OwnCertificate?
+  private(set) var ownCertificate: OwnCertificate?
   lazy var gauges = ServerGauges(store: config.store)
 
   /// Envoy's names and numbers (`server.state`).

@@ -5,8 +5,9 @@ import IdentityClient
 import Resources
 import Telemetry
 
-/// The process's own certificate: asked for of a certificate authority, renewed in time, and kept in a
-/// directory, whose files the configuration names like any others. Belongs to one loop.
+/// The process's own certificate: asked for of a certificate authority, renewed in time, kept in a
+/// directory, whose files the configuration names like any others, and told to those who follow it as a
+/// secret (`OwnSecretSubscription`). Belongs to one loop.
 package final class OwnCertificate {
   /// What the command line says.
   package struct Options: Sendable {
@@ -41,6 +42,10 @@ package final class OwnCertificate {
   private var isThere = false
   /// Why one that was issued does not.
   private var flaw: FileError?
+
+  /// Who is told of each certificate, by their numbers.
+  private var followers: [Int: (IdentityClient.Issued) -> Void] = [:]
+  private var followerCount = 0
 
   /// A file of certificates or a key.
   private static let fileBytes = 1024 * 1024
@@ -78,6 +83,16 @@ package final class OwnCertificate {
     client.start(with: known)
   }
 
+  /// Has `body` told of the certificate there is, and of each that comes, until `leave`.
+  func follow(_ body: @escaping (IdentityClient.Issued) -> Void) -> Int {
+    followerCount += 1
+    followers[followerCount] = body
+    if let issued = client.issued { body(issued) }
+    return followerCount
+  }
+
+  func leave(_ number: Int) { followers[number] = nil }
+
   private var known: IdentityClient.Issued? {
     func read(_ name: String) -> [UInt8]? {
       try? FileReader.read("\(options.directory)/\(name)", atMost: Self.fileBytes).get()
@@ -102,5 +117,6 @@ package final class OwnCertificate {
       flaw = error
       ProcessLog.shared.error(.secret, "the certificate cannot be kept: \(error.message)")
     }
+    for (_, body) in followers.sorted(by: { $0.key < $1.key }) { body(issued) }
   }
 }

@@ -6,6 +6,11 @@ import Resources
 struct SecretKey: Hashable {
   let name: String
   let source: Envoy_Config_Core_V3_ConfigSource
+
+  /// It comes from a file.
+  var isFile: Bool {
+    if case .pathConfigSource? = source.configSourceSpecifier { true } else { false }
+  }
 }
 
 /// A secret that a TLS configuration takes by name.

@@ -1,5 +1,6 @@
 """The proxy that asks for its own certificate, and speaks with it."""
 
+import json
 import pathlib
 import re
 import ssl
@@ -11,6 +12,7 @@ import pytest
 from harness.certificates import Identity
 from harness.client import request_bytes
 from harness.control import ADS, ads_cluster, proxy_bootstrap
+from harness.discovery import named_secret
 from harness.identity import Workload, join_token, names, openssl
 from harness.ports import free_port
 from harness.proxy import Proxy, StartFailure, fairlead_binary
@@ -31,8 +33,8 @@ class Trusted:
 class Own:
     """A control plane with an authority, and a proxy that has its certificate from it."""
 
-    def __init__(self, control, directory):
-        self.directory = directory
+    def __init__(self, control, directory, by_name):
+        self.directory, self.by_name = directory, by_name
         self.ca, self.certs = directory / "ca", directory / "certs"
         self.control = control(ads_cluster("a"), start=False)
         self.control.start("--ca-dir", str(self.ca), "--secure-grpc-addr", "127.0.0.1:0")
@@ -53,7 +55,13 @@ class Own:
                 str(self.token), "--cert-dir", str(self.certs), "--cert-ttl-s", str(lasting))
 
     def common(self):
-        """Its certificate, and whom it believes."""
+        """Its certificate, and whom it believes: files, or secrets as Istio names them."""
+        if self.by_name:
+            return {
+                "tls_certificate_sds_secret_configs": [named_secret("default", ADS)],
+                "combined_validation_context": {
+                    "default_validation_context": {},
+                    "validation_context_sds_secret_config": named_secret("ROOTCA", ADS)}}
         return {
             "tls_certificates": [{
                 "certificate_chain": {"filename": str(self.certs / "cert-chain.pem")},
@@ -104,13 +112,23 @@ class Own:
 
 
 @pytest.fixture
-def own(control, tmp_path):
+def by_name():
+    """Whether the configuration names secrets, in place of files."""
+    return False
+
+
+@pytest.fixture
+def own(control, tmp_path, by_name):
     """One, with the proxy not started yet."""
-    made = Own(control, tmp_path)
+    made = Own(control, tmp_path, by_name)
     yield made
     made.stop()
 
 
+named = pytest.mark.parametrize("by_name", [False, True], ids=["files", "secrets"])
+
+
+@named
 def test_it_serves_and_asks_with_its_own_certificate(own):
     """From the token alone: discovery over mutual TLS, and a listener that demands it."""
     own.start()
@@ -123,9 +141,15 @@ def test_it_serves_and_asks_with_its_own_certificate(own):
     shown, status = own.shown(other)
     assert status == 200 and names(shown.encode()) == (f"URI:{CART}", True)
     assert "PRIVATE" not in own.proxy.output()
+    if own.by_name:
+        assert own.proxy.stat("sds.default.update_success") == 1
+        shown = json.loads(own.proxy.admin("/config_dump?resource=dynamic_active_secrets").body)
+        assert sorted(one["name"] for one in shown["configs"]) == ["ROOTCA", "default"]
+        assert "PRIVATE KEY" not in json.dumps(shown)
     assert own.token.read_text().strip() not in own.proxy.output()
 
 
+@named
 @pytest.mark.unsanitized("certificates that live for seconds need a quick program")
 def test_it_renews_before_the_end(own):
     """With the certificate itself: the token was good once. Clients see the newer one."""
