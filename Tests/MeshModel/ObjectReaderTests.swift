@@ -106,7 +106,6 @@ struct ObjectReaderTests {
     "a kind from which nothing would follow is refused by name",
     arguments: [
       ("security.istio.io/v1", "PeerAuthentication"),
-      ("security.istio.io/v1", "RequestAuthentication"),
       ("networking.istio.io/v1alpha3", "EnvoyFilter"), ("telemetry.istio.io/v1", "Telemetry"),
       ("networking.istio.io/v1beta1", "ProxyConfig"), ("networking.istio.io/v1", "WorkloadGroup"),
     ])

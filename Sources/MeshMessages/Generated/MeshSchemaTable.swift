@@ -3,6 +3,56 @@
 
 /// Every message and enum of the mesh's model, for `SchemaCatalog`.
 package let meshSchemaTable: StaticString = #"""
+message fairlead.mesh.envoy.v1.JwtAuthentication
+1 map<string,fairlead.mesh.envoy.v1.JwtProvider> providers
+2 []fairlead.mesh.envoy.v1.RequirementRule rules
+4 bool bypassCorsPreflight
+message fairlead.mesh.envoy.v1.JwtProvider
+oneof jwks_source_specifier
+1 string issuer
+2 []string audiences
+3 fairlead.mesh.envoy.v1.RemoteJwks remoteJwks oneof=0
+4 fairlead.mesh.envoy.v1.InlineJwks localJwks oneof=0
+5 bool forward
+6 []fairlead.mesh.envoy.v1.JwtHeader fromHeaders
+7 []string fromParams
+8 string forwardPayloadHeader
+9 string payloadInMetadata
+13 []string fromCookies
+15 []fairlead.mesh.envoy.v1.JwtClaimToHeader claimToHeaders
+18 fairlead.mesh.envoy.v1.JwtProvider.NormalizePayload normalizePayloadInMetadata
+message fairlead.mesh.envoy.v1.JwtProvider.NormalizePayload
+1 []string spaceDelimitedClaims
+message fairlead.mesh.envoy.v1.RemoteJwks
+1 fairlead.mesh.envoy.v1.HttpUri httpUri
+2 google.protobuf.Duration cacheDuration
+3 fairlead.mesh.envoy.v1.JwksAsyncFetch asyncFetch
+message fairlead.mesh.envoy.v1.JwksAsyncFetch
+1 bool fastListener
+message fairlead.mesh.envoy.v1.HttpUri
+1 string uri
+2 string cluster
+3 google.protobuf.Duration timeout
+message fairlead.mesh.envoy.v1.InlineJwks
+3 string inlineString
+message fairlead.mesh.envoy.v1.JwtHeader
+1 string name
+2 string valuePrefix
+message fairlead.mesh.envoy.v1.JwtClaimToHeader
+1 string headerName
+2 string claimName
+message fairlead.mesh.envoy.v1.RequirementRule
+1 bytes match
+2 fairlead.mesh.envoy.v1.JwtRequirement requires
+message fairlead.mesh.envoy.v1.JwtRequirement
+oneof requires_type
+1 string providerName oneof=0
+3 fairlead.mesh.envoy.v1.JwtRequirementList requiresAny oneof=0
+4 fairlead.mesh.envoy.v1.JwtRequirementList requiresAll oneof=0
+6 fairlead.mesh.envoy.v1.JwtRequirement.Nothing allowMissing oneof=0
+message fairlead.mesh.envoy.v1.JwtRequirement.Nothing
+message fairlead.mesh.envoy.v1.JwtRequirementList
+1 []fairlead.mesh.envoy.v1.JwtRequirement requirements
 message fairlead.mesh.envoy.v1.ClientNode
 8 fairlead.mesh.envoy.v1.ClientNode.BuildVersion userAgentBuildVersion
 10 []string clientFeatures

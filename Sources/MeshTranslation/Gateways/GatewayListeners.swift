@@ -19,7 +19,8 @@ struct GatewayListeners {
   private var filters: NetworkFilters {
     NetworkFilters(
       settings: settings, profile: profile,
-      authorization: AuthorizationFilters(scope.snapshot, for: scope.node, notes: notes))
+      authorization: AuthorizationFilters(scope.snapshot, for: scope.node, notes: notes),
+      tokens: TokenFilters(scope, profile: profile, notes: notes))
   }
 
   func build() -> [Listener] {

@@ -30,8 +30,11 @@ struct InboundListeners {
   private var filters: NetworkFilters {
     NetworkFilters(
       settings: settings, profile: profile,
-      authorization: AuthorizationFilters(scope.snapshot, for: node, notes: notes))
+      authorization: AuthorizationFilters(scope.snapshot, for: node, notes: notes),
+      tokens: tokens)
   }
+
+  private var tokens: TokenFilters { TokenFilters(scope, profile: profile, notes: notes) }
 
   /// The workload's ports: those a Sidecar names, or else those of its services.
   var ports: [Port] {
@@ -114,15 +117,16 @@ struct InboundListeners {
   private func http(_ port: UInt32) -> Envoy_Config_Listener_V3_Filter {
     filters.http(
       .inbound, statPrefix: "inbound_0.0.0.0_\(port)",
-      inline: Self.routes(to: ClusterName.inbound(port), name: "inbound|http|\(port)"))
+      inline: routes(to: ClusterName.inbound(port), name: "inbound|http|\(port)"))
   }
 
-  private static func routes(
+  private func routes(
     to cluster: String, name: String
   ) -> Envoy_Config_Route_V3_RouteConfiguration {
     .with {
       $0.name = cluster
       $0.validateClusters = .init(false)
+      if !profile.checksTokens { $0.requestHeadersToRemove = tokens.claimedFields }
       $0.virtualHosts = [
         .with {
           $0.name = name
@@ -173,7 +177,7 @@ struct InboundListeners {
         $0.filters = [
           filters.http(
             .inbound, statPrefix: passthrough,
-            inline: Self.routes(to: passthrough, name: "inbound|http|0"))
+            inline: routes(to: passthrough, name: "inbound|http|0"))
         ]
       },
       .with {

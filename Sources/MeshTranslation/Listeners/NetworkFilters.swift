@@ -14,6 +14,8 @@ struct NetworkFilters {
   let profile: ClientProfile
   /// Who may speak to the workload; nil for its own connections.
   var authorization: AuthorizationFilters?
+  /// Whose tokens it believes; nil for its own connections.
+  var tokens: TokenFilters?
 
   /// Which way requests go through the proxy.
   enum Direction {
@@ -97,7 +99,7 @@ struct NetworkFilters {
   }
 
   private func httpFilters(_ direction: Direction) -> [HTTPFilter] {
-    var filters = authorization?.http ?? []
+    var filters = (tokens?.http ?? []) + (authorization?.http ?? [])
     filters.append(
       Self.http(
         "envoy.filters.http.fault", Envoy_Extensions_Filters_Http_Fault_V3_HTTPFault().packed))

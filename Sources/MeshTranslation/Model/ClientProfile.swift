@@ -15,6 +15,8 @@ struct ClientProfile: Sendable {
   /// Metadata of clusters and endpoints; TLS by what an endpoint's says.
   var readsMetadata = true
   var answersCORS = true
+  /// JSON web tokens.
+  var checksTokens = true
   /// Listeners, addresses, filters: it is a proxy, and not a library in a program.
   var isProxy = true
 
@@ -22,12 +24,12 @@ struct ClientProfile: Sendable {
 
   static let fairlead = ClientProfile(
     balancesByHash: false, detectsOutliers: false, weighsLocalities: false, readsMetadata: false,
-    answersCORS: false)
+    answersCORS: false, checksTokens: false)
 
   /// gRPC's library; seen with grpcio 1.85.
   static let grpc = ClientProfile(
     balancesByLeastRequest: false, balancesByRandom: false, detectsOutliers: true,
-    readsMetadata: false, answersCORS: false, isProxy: false)
+    readsMetadata: false, answersCORS: false, checksTokens: false, isProxy: false)
 
   static func of(_ client: ProxyNode.Client) -> ClientProfile {
     switch client {

@@ -20,6 +20,7 @@ package struct MeshSnapshot: Sendable {
   package private(set) var gateways: [Rule<Gateway>] = []
   package private(set) var sidecars: [Rule<Sidecar>] = []
   package private(set) var authorizationPolicies: [Rule<AuthorizationPolicy>] = []
+  package private(set) var requestAuthentications: [Rule<RequestAuthentication>] = []
   /// Destination rules by namespace and host, and those with `*` by namespace: places in the list.
   private(set) var destinationRulesByHost: [String: [Int]] = [:]
   private(set) var destinationPatterns: [String: [Int]] = [:]
@@ -44,6 +45,8 @@ package struct MeshSnapshot: Sendable {
       case .sidecar(let spec): sidecars.append(.init(object: object, spec: spec))
       case .authorizationPolicy(let spec):
         authorizationPolicies.append(.init(object: object, spec: spec))
+      case .requestAuthentication(let spec):
+        requestAuthentications.append(.init(object: object, spec: spec))
       default: break
       }
     }
