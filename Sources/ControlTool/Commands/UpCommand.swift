@@ -44,6 +44,9 @@ struct UpCommand: ParsableCommand {
   @Option(help: "Where the control plane serves discovery.")
   var discovery = "127.0.0.1:15010"
 
+  @Option(help: "Where the control plane issues certificates.")
+  var identity = "127.0.0.1:15012"
+
   @Option(
     help: ArgumentHelp(
       "The directory of fairlead and fairlead-control; by default that of fairleadctl.",
@@ -67,7 +70,7 @@ struct UpCommand: ParsableCommand {
     guard numbers.count == 2, numbers[0] == "127", UInt8(numbers[1]) != nil else {
       throw ValidationError("'\(subnet)' is none of 127.0 to 127.255")
     }
-    for address in [control, discovery] where HTTPAddress(address) == nil {
+    for address in [control, discovery, identity] where HTTPAddress(address) == nil {
       throw ValidationError("'\(address)' is no address; expected one such as 127.0.0.1:15014")
     }
     guard (1...3600).contains(timeout) else {
@@ -95,6 +98,7 @@ struct UpCommand: ParsableCommand {
     options.patience = timeout
     if let address = HTTPAddress(control) { options.control = address }
     if let address = HTTPAddress(discovery) { options.discovery = address }
+    if let address = HTTPAddress(identity) { options.identity = address }
     let runtime = place.runtime
     let lock = try runtime.take()
     let left = runtime.endProcesses()

@@ -8,7 +8,12 @@ enum LocalDocuments {
         "metadata",
         object([
           ("name", .string(workload.name)), ("namespace", .string(workload.namespace)),
-          ("labels", texts(workload.labels)),
+          // Its proxy takes mutual TLS.
+          (
+            "labels",
+            texts(
+              workload.labels.merging(["security.istio.io/tlsMode": "istio"]) { own, _ in own })
+          ),
         ])
       ),
       (

@@ -12,6 +12,8 @@ struct LocalMesh {
     var prefix = "127.77"
     var control = HTTPAddress(host: "127.0.0.1", port: 15014)
     var discovery = HTTPAddress(host: "127.0.0.1", port: 15010)
+    /// Where the control plane issues certificates.
+    var identity = HTTPAddress(host: "127.0.0.1", port: 15012)
     /// Where the other programs are; nil for beside this one.
     var binaries: String?
     var showsLogs = false
@@ -22,6 +24,7 @@ struct LocalMesh {
   let options: Options
   let runtime: RuntimeDirectory
   private var files: LocalFiles
+  private let tokens: LocalTokens
   private let workloads: [LocalWorkload]
   private var processes: [LocalProcess]
   /// For each workload, which of the processes are its own; the proxy is the last of them.
@@ -35,7 +38,7 @@ struct LocalMesh {
   init(_ options: Options, in runtime: RuntimeDirectory, mark: String) throws(ToolError) {
     self.options = options
     self.runtime = runtime
-    for directory in [runtime.config, runtime.bootstraps, runtime.logs] {
+    for directory in runtime.directories {
       try FilePath.makeDirectory(directory)
     }
     files = try LocalFiles(options.files, target: runtime.config)
@@ -51,6 +54,7 @@ struct LocalMesh {
         remedy: "examples/deck/mesh.yaml has some.")
     }
     let builder = try LocalProcesses(options, runtime, mark: mark)
+    tokens = builder.tokens(for: workloads)
     processes = [builder.controlPlane]
     var owned: [Range<Int>] = []
     for workload in workloads {
@@ -75,10 +79,13 @@ struct LocalMesh {
   mutating func run() throws(ToolError) {
     fl_hold_signals()
     let began = Self.now
+    try tokens.make()
     Console.say(
       "Starting a control plane, and \(workloads.count) workloads with a proxy before each ...")
     while true {
       for index in processes.indices {
+        // Proxies ask the control plane for their certificates before anything else.
+        if index > 0, !isAnnounced, !processes[0].isLive { break }
         if let problem = processes[index].startIfDue(at: Self.now) { Console.say(problem) }
         processes[index].look()
       }

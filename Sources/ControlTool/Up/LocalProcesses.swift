@@ -39,9 +39,15 @@ struct LocalProcesses {
       name: "control plane",
       words: [
         control, "--config-dir", runtime.config, "--grpc-addr", options.discovery.description,
-        "--http-addr", options.control.description,
+        "--http-addr", options.control.description, "--ca-dir", runtime.authority,
+        "--secure-grpc-addr", options.identity.description,
       ], environment: environment, directory: "/", log: runtime.logs + "/control-plane.log",
       check: .page(options.control, "/debug/connections"))
+  }
+
+  /// What proxies show when they ask for their first certificate.
+  func tokens(for workloads: [LocalWorkload]) -> LocalTokens {
+    LocalTokens(control: control, environment: environment, runtime: runtime, workloads: workloads)
   }
 
   /// The programs of a workload, and its proxy; writes what the proxy starts with.
@@ -62,7 +68,13 @@ struct LocalProcesses {
     try FilePath.write(Array(text.utf8), to: file)
     all.append(
       LocalProcess(
-        name: "\(workload.fullName) proxy", words: [proxy, "-c", file, "--concurrency", "1"],
+        name: "\(workload.fullName) proxy",
+        words: [
+          proxy, "-c", file, "--concurrency", "1", "--ca-address", options.identity.description,
+          "--ca-root-path", runtime.authority + "/root-cert.pem", "--ca-token-path",
+          LocalTokens.file(of: workload, in: runtime), "--cert-dir",
+          "\(runtime.certificates)/\(workload.fullName)",
+        ],
         environment: environment, directory: "/",
         log: "\(runtime.logs)/\(workload.fullName).proxy.log",
         check: .page(

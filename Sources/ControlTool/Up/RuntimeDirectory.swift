@@ -12,7 +12,9 @@ struct RuntimeDirectory {
 
   static let variable = "FAIRLEAD_UP"
   /// All that there is in it.
-  private static let names: Set<String> = ["state", "live", "config", "bootstrap", "logs"]
+  private static let names: Set<String> = [
+    "state", "live", "config", "bootstrap", "logs", "ca", "tokens", "certificates",
+  ]
 
   /// - Parameter path: nil for the user's own place.
   init(_ path: String?) {
@@ -24,6 +26,13 @@ struct RuntimeDirectory {
   var config: String { path + "/config" }
   var bootstraps: String { path + "/bootstrap" }
   var logs: String { path + "/logs" }
+  /// Of the control plane.
+  var authority: String { path + "/ca" }
+  var tokens: String { path + "/tokens" }
+  /// Of the proxies, a directory for each.
+  var certificates: String { path + "/certificates" }
+  /// All that a mesh needs from the start.
+  var directories: [String] { [config, bootstraps, logs, authority, tokens, certificates] }
   /// Of a mesh in the background: what `up` has to say.
   var ownLog: String { logs + "/up.log" }
   /// There once everything is live.
@@ -109,8 +118,9 @@ struct RuntimeDirectory {
   /// Removes what `up` has made, and nothing else.
   /// - Parameter andState: also the state, and with it the directory.
   func remove(keepingLogs: Bool, andState: Bool = true) {
-    for directory in [config, bootstraps] { FilePath.remove(directory) }
-    if !keepingLogs { FilePath.remove(logs) }
+    for directory in directories where directory != logs || !keepingLogs {
+      FilePath.remove(directory)
+    }
     unlink(live)
     guard andState else { return }
     unlink(state)

@@ -99,6 +99,10 @@ extension Server {
     var node = config.bootstrap.node
     // Whoever sends configuration may choose what a program of this kind understands.
     node.userAgentName = "fairlead"
+    // Who sends it clusters has to know whether it can show a certificate of the mesh.
+    if options.ownCertificate != nil {
+      node.metadata.fields["OWN_CERTIFICATE"] = .with { $0.stringValue = "true" }
+    }
     let client = XDSClient(
       channel, control.variant, node: node,
       tellsNodeOnce: control.tellsNodeOnce, metadata: control.metadata, on: loop)

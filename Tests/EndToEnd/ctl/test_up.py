@@ -41,7 +41,8 @@ class LocalMesh:
     def options(self):
         """Where it is, so that other tests' meshes may be up as well."""
         return ["--directory", str(self.place), "--subnet", self.prefix, "--control",
-                f"127.0.0.1:{self.control}", "--discovery", f"127.0.0.1:{free_port()}"]
+                f"127.0.0.1:{self.control}", "--discovery", f"127.0.0.1:{free_port()}", "--identity",
+                f"127.0.0.1:{free_port()}"]
 
     def down(self, *extra):
         """Takes it down."""

@@ -1,10 +1,9 @@
 """The control plane is killed and comes back while clients ask: nobody notices, and little is sent."""
 
-import threading
-
 import pytest
 
-from harness.client import Connection, fetch, request_bytes
+from harness.client import fetch
+from harness.load import Load
 from harness.mesh import DECK, MeshControl, Workload, pod, service, sidecar, subnet
 from harness.waiting import until
 
@@ -16,46 +15,6 @@ def folder(tmp_path):
     yield control
     if control.process:
         control.stop()
-
-
-class Load:
-    """Two clients of one proxy that ask all the time."""
-
-    def __init__(self, address):
-        self.address, self.over = address, threading.Event()
-        self.count, self.wrong = 0, []
-        self.threads = [threading.Thread(target=self._guarded) for _ in range(2)]
-        for thread in self.threads:
-            thread.start()
-
-    def _guarded(self):
-        try:
-            while not self.over.is_set():
-                self._ask()
-        except Exception as error:  # pylint: disable=broad-exception-caught
-            self.wrong.append(error)
-
-    def _ask(self):
-        with Connection(80, self.address) as client:
-            while not self.over.is_set():
-                client.send(request_bytes(host="service-go"))
-                response = client.read_response()
-                self.count += 1
-                if response.status != 200:
-                    self.wrong.append((response.status, response.body))
-                if response.value("connection") == "close":
-                    return
-
-    def grows(self):
-        """Waits until clients have been answered for a while from now on."""
-        before = self.count
-        until(lambda: self.count > before + 50 or self.wrong, 20, "requests to be answered")
-
-    def stop(self):
-        """Ends the clients."""
-        self.over.set()
-        for thread in self.threads:
-            thread.join()
 
 
 KINDS = [("fairlead", True), ("fairlead", False), ("envoy", True), ("envoy", False)]
@@ -75,7 +34,7 @@ def test_a_restart_under_load(folder, kind, delta):
     folder.apply("deck.yaml", DECK)
     folder.start()
     proxy = sidecar(kind, folder, delta, f"{net}.9")
-    load = Load(f"{net}.9")
+    load = Load(f"{net}.9", 80, "service-go")
     try:
         load.grows()
         clusters = proxy.stat("cluster_manager.active_clusters")
