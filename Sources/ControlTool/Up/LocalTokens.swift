@@ -22,7 +22,8 @@ struct LocalTokens {
       guard made.insert(file).inserted else { continue }
       let words = [
         control, "--mode", "token", "--ca-dir", runtime.authority, "--token-for",
-        "\(workload.namespace)/\(workload.serviceAccount)", "--token-reusable", "--token-ttl", "24h",
+        "\(workload.namespace)/\(workload.serviceAccount)", "--token-reusable", "--token-ttl",
+        "24h",
       ]
       // Nobody reads it before it is whole: what is to read it is started later.
       let text = (words + environment).map { $0 + "\0" }.joined()
