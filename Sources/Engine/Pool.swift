@@ -13,6 +13,8 @@ package protocol Pooled: ~Copyable {
 package struct Pool<Value: Pooled & ~Copyable>: ~Copyable {
   private var free: Ref<Value>?
   private var pageCount: Int
+  /// The first slot of each page.
+  private var pages: [Ref<Value>] = []
   /// Slots in use.
   package private(set) var live = 0
 
@@ -39,8 +41,17 @@ package struct Pool<Value: Pooled & ~Copyable>: ~Copyable {
     live &-= 1
   }
 
+  /// Calls `body` with every slot, in use or not.
+  package func withEach(_ body: (Ref<Value>) -> Void) {
+    for page in pages {
+      // SAFETY: a page has this many slots, and its pool never moves or frees them.
+      for index in 0..<pageCount { body(unsafe Ref(page.pointer + index)) }
+    }
+  }
+
   private mutating func grow() {
     let page = UnsafeMutablePointer<Value>.allocate(capacity: pageCount)
+    pages.append(unsafe Ref(page))
     for index in (0..<pageCount).reversed() {
       // SAFETY: `index` is inside the page just allocated.
       let slot = unsafe page + index

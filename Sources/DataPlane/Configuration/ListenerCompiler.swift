@@ -12,11 +12,30 @@ struct ListenerCompiler {
   typealias Listener = Envoy_Config_Listener_V3_Listener
 
   let context: CompileContext
-  private(set) var managers: [CompiledManager] = []
-  /// The numbers of the TLS configurations that its chains have.
-  private(set) var securities: [Int] = []
+  /// The filter chains of all listeners so far.
+  private(set) var chains: [ChainVersion] = []
+  /// The last listener's bound.
+  private(set) var bound: ListenerBound?
+  /// Chains that need not be compiled again.
+  private let known: [ChainVersion.Message: ChainVersion]
+  /// Each chain gets memory of its own, so that it can outlast its listener's version.
+  private let separatesChains: Bool
 
-  init(context: CompileContext) { self.context = context }
+  /// - Parameters:
+  ///   - replacing: the version before, of which the new one takes over what is the same; nil for none.
+  ///   - separatesChains: whether the listeners may be replaced.
+  init(
+    context: CompileContext, replacing older: OpenListener? = nil, separatesChains: Bool = false
+  ) {
+    self.context = context
+    self.separatesChains = separatesChains
+    bound = older?.bound
+    known = Dictionary(
+      (older?.chains ?? []).map { ($0.message, $0) }, uniquingKeysWith: { first, _ in first })
+  }
+
+  /// Of all chains.
+  var managers: [CompiledManager] { chains.compactMap(\.manager) }
 
   /// nil when it has a mistake, which is in the diagnostics.
   mutating func compile(_ listener: Listener, at path: ConfigPath) -> Ref<ListenerConfig>? {
@@ -51,7 +70,7 @@ struct ListenerCompiler {
         acceptsPerTurn: listener.hasMaxConnectionsToAcceptPerSocketEvent
           ? Int(clamping: listener.maxConnectionsToAcceptPerSocketEvent.value)
           : Defaults.acceptsPerTurn,
-        bound: bound(listener), ignoresGlobalBound: listener.ignoreGlobalConnLimit,
+        bound: makeBound(listener), ignoresGlobalBound: listener.ignoreGlobalConnLimit,
         stats: .configured(ListenerStats(scope: "listener.\(scope).", in: context.store)),
         accessLogs: .configured(
           AccessLogCompiler(context: context).compile(
@@ -59,12 +78,17 @@ struct ListenerCompiler {
   }
 
   /// `envoy.resource_limits.listener.<name>.connection_limit` of the runtime.
-  private func bound(_ listener: Listener) -> ConnectionBound {
+  private mutating func makeBound(_ listener: Listener) -> ConnectionBound {
+    if let bound {
+      ResourceMemory.keep(bound)
+      return bound.bound
+    }
     let key = "envoy.resource_limits.listener.\(listener.name).connection_limit"
     let limit = context.layers.numbers[key].flatMap { $0 >= 0 ? UInt64(min($0, 1e18)) : nil }
-    let bound = ConnectionBound(limit: limit ?? .max)
-    ResourceMemory.atEnd { bound.deallocate() }
-    return bound
+    let made = ListenerBound(limit: limit ?? .max)
+    ResourceMemory.keep(made)
+    if separatesChains { bound = made }
+    return made.bound
   }
 
   private mutating func compileChains(
@@ -91,11 +115,16 @@ struct ListenerCompiler {
   private mutating func compile(
     _ chain: NetworkChainCompiler.Chain, at path: ConfigPath, scope: String, bufferLimit: Int
   ) -> Ref<NetworkChain>? {
+    if let version = known[chain] {
+      chains.append(version)
+      return version.chain
+    }
     let compiler = NetworkChainCompiler(
       context: context, scope: scope, bufferLimit: bufferLimit)
-    guard let result = compiler.compile(chain, at: path) else { return nil }
-    if let manager = result.manager { managers.append(manager) }
-    if let security = result.chain.value.security { securities.append(security.place) }
+    let memory = separatesChains ? ResourceMemory() : nil
+    let compile = { compiler.compile(chain, at: path) }
+    guard let result = memory.map({ $0.whileOpen(compile) }) ?? compile() else { return nil }
+    chains.append(ChainVersion(chain, result.chain, result.manager, in: memory))
     return result.chain
   }
 

@@ -7,8 +7,10 @@ import Telemetry
 /// one before, and frees what was replaced when its last connection has gone. Main thread.
 ///
 /// A listener waits, *warming*, until the routes that its connection managers take by name are there,
-/// and the secrets of its TLS; until then the version before it serves. A listener that was replaced or removed accepts nothing
-/// more; its clients are told to go by every answer, and closed when the drain time is over.
+/// and the secrets of its TLS; until then the version before it serves. A listener that was replaced or
+/// removed accepts nothing more; its clients are told to go by every answer, and closed when the drain
+/// time is over. A version that differs from the one before in its filter chains alone takes over the
+/// connections of those that are the same.
 final class ListenerDirectory {
   /// A version that waits for its routes and secrets.
   private final class Warming {
@@ -39,9 +41,11 @@ final class ListenerDirectory {
     let stopped: CounterID
     let created: CounterID
     let failed: CounterID
+    let updatedInPlace: CounterID
     let active: GaugeID
     let warming: GaugeID
     let draining: GaugeID
+    let chainsDraining: GaugeID
 
     init(in store: StatsStore) {
       func counter(_ name: String) -> CounterID {
@@ -53,9 +57,11 @@ final class ListenerDirectory {
       stopped = counter("stopped")
       created = counter("create_success")
       failed = counter("create_failure")
+      updatedInPlace = counter("in_place_updated")
       active = store.gauge("listener_manager.total_listeners_active")
       warming = store.gauge("listener_manager.total_listeners_warming")
       draining = store.gauge("listener_manager.total_listeners_draining")
+      chainsDraining = store.gauge("listener_manager.total_filter_chains_draining")
     }
   }
 
@@ -93,9 +99,18 @@ final class ListenerDirectory {
 
   // MARK: Changes
 
+  /// The version that serves, if one that says this can take over its connections.
+  func replaceable(by message: ListenerCompiler.Listener) -> OpenListener? {
+    guard isLive, let older = listener(named: message.name),
+      older.differsInChainsAlone(from: message)
+    else { return nil }
+    return older
+  }
+
   /// Takes over a listener that is new, or another version of one that there is. The reason when that
   /// is not possible.
-  func put(_ compiled: CompiledListener) -> String? {
+  /// - Parameter inPlace: it has what is unchanged from the version that serves.
+  func put(_ compiled: CompiledListener, inPlace: Bool) -> String? {
     let name = compiled.config.value.name.string
     let older = listener(named: name)
     let address = compiled.config.value.address
@@ -118,7 +133,9 @@ final class ListenerDirectory {
     }
     let isKnown = older != nil || warming[name] != nil
     counters.add(isKnown ? stats.modified : stats.added)
+    if inPlace { counters.add(stats.updatedInPlace) }
     if let waiting = warming.removeValue(forKey: name) { discard(waiting.listener) }
+    older?.isReplacedInPlace = inPlace
     warm(listener, replacing: older)
     return nil
   }
@@ -129,6 +146,7 @@ final class ListenerDirectory {
     counters.add(stats.removed)
     if let index = active.firstIndex(where: { $0.name == name }) {
       let older = active.remove(at: index)
+      older.isReplacedInPlace = false
       post(nil, replacing: older)
       drain(older)
     }
@@ -160,11 +178,12 @@ final class ListenerDirectory {
       warming[entry.listener.name] = nil
       activate(entry.listener, replacing: entry.replacing)
     }
-    server.giveRoutes(to: listener) {
+    let chains = ownChains(of: listener)
+    server.giveRoutes(to: chains.compactMap(\.manager)) {
       left += 1
       $0.whenInitialized(ready)
     }
-    for number in listener.securities {
+    for number in chains.compactMap(\.security) {
       left += 1
       server.secrets.whenSettled(number, ready)
     }
@@ -178,21 +197,43 @@ final class ListenerDirectory {
       active.append(listener)
     }
     for _ in listener.active { counters.add(stats.created) }
+    let chains = ownChains(of: listener, besides: older)
     // Routes first: what is posted first is done first.
     server.snapshots.publishNow()
-    post(listener, replacing: older)
-    if let older { drain(older) }
+    post(listener, replacing: older, managers: chains.compactMap(\.manager))
+    if let older {
+      if older.isReplacedInPlace {
+        let kept = Set(listener.chains.map(ObjectIdentifier.init))
+        older.chains.removeAll { kept.contains(ObjectIdentifier($0)) }
+      }
+      drain(older)
+    }
     tell()
     tellIfWarm()
   }
 
+  /// The chains that no other version has.
+  private func ownChains(
+    of listener: OpenListener, besides another: OpenListener? = nil
+  ) -> [ChainVersion] {
+    var others = active + warming.values.map(\.listener) + draining
+    if let another { others.append(another) }
+    let taken = Set(
+      others.filter { $0 !== listener }.flatMap(\.chains).map(ObjectIdentifier.init))
+    return listener.chains.filter { !taken.contains(ObjectIdentifier($0)) }
+  }
+
   /// Tells every worker.
-  private func post(_ newer: OpenListener?, replacing older: OpenListener?) {
+  /// - Parameter managers: those of the newer version's own chains.
+  private func post(
+    _ newer: OpenListener?, replacing older: OpenListener?, managers: [CompiledManager] = []
+  ) {
     let starts = isLive
+    let kept = older?.isReplacedInPlace == true ? newer?.chains.map(\.chain) : nil
     for (index, link) in server.links.enumerated() {
       let change = ListenerChange(
         worker: server.workers[index], newer: newer?.active[index], older: older?.active[index],
-        managers: newer?.managers ?? [], starts: starts)
+        managers: managers, kept: kept ?? [], movesPending: kept != nil, starts: starts)
       link.mailbox.post { _ in change.apply() }
     }
   }
@@ -202,11 +243,11 @@ final class ListenerDirectory {
   /// It never served: only its sockets are to be closed.
   private func discard(_ listener: OpenListener) {
     for active in listener.active where active.value.fd >= 0 { _ = CLinux.close(active.value.fd) }
-    server.takeRoutes(from: listener)
+    server.takeRoutes(from: ownChains(of: listener).compactMap(\.manager))
   }
 
   private func drain(_ listener: OpenListener) {
-    counters.add(stats.stopped)
+    if !listener.isReplacedInPlace { counters.add(stats.stopped) }
     draining.append(listener)
     tell()
     for (index, link) in server.links.enumerated() {
@@ -233,7 +274,8 @@ final class ListenerDirectory {
   func released(_ listener: OpenListener) {
     listener.holders -= 1
     guard listener.holders == 0 else { return }
-    let places = listener.managers.map(\.place)
+    let managers = ownChains(of: listener).compactMap(\.manager)
+    let places = managers.map(\.place)
     server.onEveryWorker { worker in
       for place in places { worker.value.filterPlaces.remove(place) }
     } then: { [weak self] in
@@ -241,14 +283,17 @@ final class ListenerDirectory {
       draining.removeAll { $0 === listener }
       tell()
       // Whatever a stream may still look into is kept by its snapshot.
-      server.takeRoutes(from: listener)
+      server.takeRoutes(from: managers)
     }
   }
 
   private func tell() {
     counters.gaugeSet(stats.active, Int64(active.count))
     counters.gaugeSet(stats.warming, Int64(warming.count))
-    counters.gaugeSet(stats.draining, Int64(draining.count))
+    let whole = draining.count { !$0.isReplacedInPlace }
+    counters.gaugeSet(stats.draining, Int64(whole))
+    let chains = draining.filter(\.isReplacedInPlace).reduce(0) { $0 + $1.chains.count }
+    counters.gaugeSet(stats.chainsDraining, Int64(chains))
   }
 }
 
@@ -271,6 +316,10 @@ private struct ListenerChange: @unchecked Sendable {
   let newer: Ref<ActiveListener>?
   let older: Ref<ActiveListener>?
   let managers: [CompiledManager]
+  /// Chains whose connections go from the older version to the newer one.
+  let kept: [Ref<NetworkChain>]
+  /// Connections whose chain is not chosen yet go there too.
+  let movesPending: Bool
   let starts: Bool
 
   /// The worker's thread.
@@ -283,6 +332,7 @@ private struct ListenerChange: @unchecked Sendable {
     if let older, newer.value.fd < 0, newer.value.config.value.bindsToPort {
       newer.takeSocket(of: older)
     }
+    if let older, movesPending { newer.takeConnections(of: older, through: kept) }
     if starts { newer.start() }
   }
 }

@@ -87,20 +87,19 @@ final class ListenerDiscovery {
       ResourceValidator(diagnostics: diagnostics).validate(
         message, at: resource.path, clusters: server.clusterNames)
       let memory = ResourceMemory()
+      let older = server.listeners.replaceable(by: message)
       var compiler = ListenerCompiler(
         context: CompileContext(
-          server.config.context, tree: resource.tree, diagnostics: diagnostics))
+          server.config.context, tree: resource.tree, diagnostics: diagnostics),
+        replacing: older, separatesChains: true)
       let config = memory.whileOpen { compiler.compile(message, at: resource.path) }
       guard !diagnostics.hasErrors, let config else { return diagnostics.rendered }
-      let managers = compiler.managers.map {
-        var manager = $0
-        manager.memory = memory
-        return manager
-      }
-      server.noteFields(of: managers)
+      server.noteFields(of: compiler.managers)
       let problem = server.listeners.put(
         CompiledListener(
-          config: config, managers: managers, securities: compiler.securities, memory: memory))
+          config: config, message: message, chains: compiler.chains, bound: compiler.bound,
+          memory: memory),
+        inPlace: older != nil)
       if let problem { return [problem] }
       ProcessLog.shared.info(.config, "LDS: listener '\(message.name)' is taken over")
     }

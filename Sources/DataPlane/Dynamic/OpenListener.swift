@@ -8,9 +8,13 @@ final class OpenListener {
   let config: Ref<ListenerConfig>
   /// Where it listens: for port 0, the kernel's choice.
   let address: SocketAddress
-  let managers: [CompiledManager]
-  /// The numbers of its chains' TLS configurations.
-  let securities: [Int]
+  /// What it says; nil for one of the static configuration.
+  let message: ListenerCompiler.Listener?
+  /// Its filter chains; those that went to a newer version are taken from here then.
+  var chains: [ChainVersion]
+  let bound: ListenerBound?
+  /// It was replaced by a version that takes over its unchanged chains.
+  var isReplacedInPlace = false
   /// By worker.
   let active: [Ref<ActiveListener>]
   /// What it is compiled into; nil for the static configuration's, which last as long as the process.
@@ -24,8 +28,9 @@ final class OpenListener {
     _ compiled: CompiledListener, address: SocketAddress, active: [Ref<ActiveListener>]
   ) {
     config = compiled.config
-    managers = compiled.managers
-    securities = compiled.securities
+    message = compiled.message
+    chains = compiled.chains
+    bound = compiled.bound
     memory = compiled.memory
     self.address = address
     self.active = active
@@ -41,9 +46,29 @@ final class OpenListener {
 /// A listener's configuration with what the main thread needs for it.
 struct CompiledListener {
   let config: Ref<ListenerConfig>
-  let managers: [CompiledManager]
-  var securities: [Int] = []
+  /// Nil for one of the static configuration.
+  var message: ListenerCompiler.Listener?
+  var chains: [ChainVersion] = []
+  var bound: ListenerBound?
   var memory: ResourceMemory?
+}
+
+extension OpenListener {
+  /// A newer version that differs in its filter chains alone takes over what is the same, as in Envoy:
+  /// the sockets, and the unchanged chains with their connections.
+  func differsInChainsAlone(from newer: ListenerCompiler.Listener) -> Bool {
+    guard let message, !newer.filterChains.isEmpty else { return false }
+    return message.withoutChains == newer.withoutChains
+  }
+}
+
+extension ListenerCompiler.Listener {
+  fileprivate var withoutChains: Self {
+    var rest = self
+    rest.filterChains = []
+    rest.clearDefaultFilterChain()
+    return rest
+  }
 }
 
 extension Server {

@@ -12,6 +12,46 @@ extension Ref where Value == ActiveListener {
     older.value.fd = -1
   }
 
+  /// Takes over the connections of the version before that come through these chains, and those whose
+  /// chain is not chosen yet. They notice nothing.
+  func takeConnections(of older: Ref<ActiveListener>, through chains: [Ref<NetworkChain>]) {
+    let kept = Set(chains.map(Self.address))
+    let worker = value.worker
+    worker.value.pendings.withEach { pending in
+      guard pending.value.fd >= 0, pending.value.listener == older else { return }
+      pending.value.listener = move(from: older)
+    }
+    worker.value.downstreams.withEach { downstream in
+      guard downstream.value.connection.isOpen, downstream.value.listener == older,
+        downstream.value.chain.map({ kept.contains(Self.address($0)) }) == true
+      else { return }
+      downstream.value.listener = move(from: older)
+    }
+    worker.value.tcpSessions.withEach { session in
+      guard session.value.phase != .over, session.value.listener == older,
+        session.value.chain.map({ kept.contains(Self.address($0)) }) == true
+      else { return }
+      session.value.listener = move(from: older)
+    }
+    worker.value.plains.withEach { plain in
+      guard plain.value.connection.isOpen, plain.value.listener == older,
+        plain.value.chain.map({ kept.contains(Self.address($0)) }) == true
+      else { return }
+      plain.value.listener = move(from: older)
+    }
+  }
+
+  /// What tells one chain from another.
+  private static func address(_ chain: Ref<NetworkChain>) -> UInt {
+    unsafe UInt(bitPattern: chain.raw)
+  }
+
+  private func move(from older: Ref<ActiveListener>) -> Ref<ActiveListener> {
+    hold()
+    older.letGo()
+    return self
+  }
+
   /// It accepts nothing more, and its clients are told to go.
   /// - Parameter whenGone: called once, when nothing on this worker refers to it any more.
   func retire(_ whenGone: @escaping @Sendable () -> Void) {
@@ -24,8 +64,16 @@ extension Ref where Value == ActiveListener {
 
   /// The drain time is over.
   func closeConnections() {
-    for downstream in value.worker.value.openDownstreams where downstream.value.listener == self {
+    let worker = value.worker
+    for downstream in worker.value.openDownstreams where downstream.value.listener == self {
       downstream.close()
+    }
+    worker.value.tcpSessions.withEach { session in
+      guard session.value.phase != .over, session.value.listener == self else { return }
+      session.close()
+    }
+    worker.value.plains.withEach { plain in
+      if plain.value.connection.isOpen, plain.value.listener == self { plain.close() }
     }
   }
 

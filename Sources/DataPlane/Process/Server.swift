@@ -207,7 +207,7 @@ package final class Server {
   private func openListeners() throws(StartError) {
     for listener in config.listeners {
       do throws(BindError) {
-        listeners.addStatic(try open(CompiledListener(config: listener, managers: [])))
+        listeners.addStatic(try open(CompiledListener(config: listener)))
       } catch {
         throw StartError(
           description: "listener '\(listener.value.name.string)': \(error.reason)")
@@ -351,10 +351,10 @@ package final class Server {
     fetched()
   }
 
-  /// The listener's connection managers get their routes, or follow those that they take by name.
+  /// A listener's connection managers get their routes, or follow those that they take by name.
   /// - Parameter following: called with each subscription that they follow.
-  func giveRoutes(to listener: OpenListener, following: (RouteSubscription) -> Void) {
-    for manager in listener.managers {
+  func giveRoutes(to managers: [CompiledManager], following: (RouteSubscription) -> Void) {
+    for manager in managers {
       guard let subscription = routes.follow(manager) else {
         if case .fixed(let table) = manager.routes {
           snapshots.setRoutes(RouteVersion(table, memories: manager.memory), of: manager.place)
@@ -371,9 +371,9 @@ package final class Server {
     }
   }
 
-  /// Nothing serves by the listener any more.
-  func takeRoutes(from listener: OpenListener) {
-    for manager in listener.managers {
+  /// Nothing serves by these any more.
+  func takeRoutes(from managers: [CompiledManager]) {
+    for manager in managers {
       routes.leave(manager)
       snapshots.setRoutes(nil, of: manager.place)
     }

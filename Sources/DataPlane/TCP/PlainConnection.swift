@@ -198,7 +198,8 @@ extension Ref where Value == PlainConnection {
     if case .says = value.kind { sayGoodbye() }
   }
 
-  private func close() {
+  /// Closes now and gives everything back.
+  func close() {
     guard value.connection.isOpen else { return }
     loop.cancel(value.timer)
     value.timer = .none
