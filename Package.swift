@@ -163,7 +163,8 @@ let package = Package(
     tests(
       "MeshServer",
       [
-        "MeshServer", "MeshTranslation", "MeshModel", "GRPC", "Engine", "ResourceModel", protobuf,
+        "MeshServer", "MeshTranslation", "MeshModel", "GRPC", "Engine", "Resources",
+        "ResourceModel", protobuf,
       ]),
     tests(
       "XDSClient",

@@ -6,8 +6,13 @@ import HTTPModel
 /// One connection to the administration listener, on the main loop. Off the request path: written for
 /// comfort, but as bounded as everything that reads from a socket.
 final class AdminConnection {
-  /// Heads and bodies of administration are short.
+  /// The most that a request may hold, head and body.
   private var requestBytes: Int { listener.requestBytes }
+  /// How long a request that has begun may take to come whole: whoever feeds it byte by byte holds a
+  /// connection and its memory no longer.
+  private static let requestMilliseconds: UInt64 = 30_000
+  private var deadline = TimerID.none
+  private let peer: SocketAddress
 
   private let connection = Ref<Connection>.immortal(Connection())
   private unowned let listener: AdminListener
@@ -29,8 +34,9 @@ final class AdminConnection {
     unsafe Unmanaged<AdminConnection>.fromOpaque(raw).takeUnretainedValue()
   }
 
-  init?(_ fd: Int32, listener: AdminListener, loop: EventLoop) {
+  init?(_ fd: Int32, from peer: SocketAddress, listener: AdminListener, loop: EventLoop) {
     self.listener = listener
+    self.peer = peer
     self.loop = loop
     let owner = unsafe Unmanaged.passUnretained(self).toOpaque()
     guard unsafe connection.open(fd, on: loop, events: Self.events, owner: owner) else {
@@ -44,13 +50,42 @@ final class AdminConnection {
       let scratch = unsafe loop.state.value.receiveScratch
       switch unsafe connection.read(into: scratch, capacity: EventLoop.scratchBytes) {
       case .bytes(let n):
+        // What it was refused for is of no interest any more.
+        guard !closing else { continue }
         for index in 0..<n { unsafe input.append(scratch[index]) }
-        guard input.count <= requestBytes else { return close() }
+        guard input.count <= requestBytes else { return refuse(413) }
         if pages == nil { answerAll() }
+        watchTime()
       case .wait: return
       case .end, .failed: return close()
       }
     }
+  }
+
+  /// A request that is not whole has to become so in time.
+  private func watchTime() {
+    let isWaiting = connection.value.isOpen && !closing && pages == nil && !input.isEmpty
+    if !isWaiting {
+      loop.cancel(deadline)
+      deadline = .none
+    } else if deadline == .none {
+      // SAFETY: `close` cancels, and the listener keeps this object until it is closed.
+      deadline = unsafe loop.after(
+        milliseconds: Self.requestMilliseconds, context: Unmanaged.passUnretained(self).toOpaque()
+      ) { raw, _ in unsafe AdminConnection.from(raw).expired() }
+    }
+  }
+
+  private func expired() {
+    deadline = .none
+    refuse(408)
+  }
+
+  /// Answers what cannot be understood, or is too much, and reads no further.
+  private func refuse(_ status: Int) {
+    keepAlive = false
+    input.removeAll()
+    respond(AdminResponse(status: status, text: "\(Status.reason(status))\n"))
   }
 
   /// Answers the requests that are whole, one after the other.
@@ -64,7 +99,7 @@ final class AdminConnection {
   private func nextRequest() -> AdminRequest? {
     guard !input.isEmpty else { return nil }
     var request: AdminRequest?
-    var failed = false
+    var failure: Int?
     var used = 0
     var head = HeaderMap()
     let count = input.count
@@ -78,15 +113,18 @@ final class AdminConnection {
         let (framing, error) = HTTP1Framing.request(head, minor: parser.minor)
         let text = unsafe Bytes(base: UnsafePointer(base) + parser.start, count: length)
         guard error == nil else {
-          failed = true
+          failure = 400
           return
         }
         var bodyLength = 0
         switch framing.body {
         case .none: break
-        case .length(let n) where n <= requestBytes: bodyLength = n
+        case .length(let n) where n <= requestBytes - length: bodyLength = n
+        case .length:
+          failure = 413
+          return
         default:
-          failed = true
+          failure = 411
           return
         }
         guard count >= length + bodyLength else { return }
@@ -94,20 +132,29 @@ final class AdminConnection {
         request = unsafe AdminRequest(
           method: text[parser.method.lowerBound, parser.method.upperBound].string,
           target: text[parser.target.lowerBound, parser.target.upperBound].string,
-          keepAlive: framing.keepAlive, body: Array(buffer[length..<(length + bodyLength)]))
+          keepAlive: framing.keepAlive, body: Array(buffer[length..<(length + bodyLength)]),
+          fields: Self.fields(of: head), peer: peer)
       case .incomplete: return
-      case .invalid: failed = true
+      case .invalid: failure = 400
       }
     }
     head.release(into: &loop.state.value.blocks)
-    if failed {
-      keepAlive = false
-      input.removeAll()
-      respond(AdminResponse(status: 400, text: "Bad Request\n"))
+    if let failure {
+      refuse(failure)
       return nil
     }
     input.removeFirst(used)
     return request
+  }
+
+  private static func fields(
+    of head: borrowing HeaderMap
+  ) -> [(name: String, value: String)] {
+    var fields: [(name: String, value: String)] = []
+    for index in 0..<head.count where head.isLive(index) {
+      fields.append((head.name(index).string.lowercased(), head.value(index).string))
+    }
+    return fields
   }
 
   private func respond(_ response: AdminResponse) {
@@ -167,6 +214,8 @@ final class AdminConnection {
 
   func close() {
     guard connection.value.isOpen else { return }
+    loop.cancel(deadline)
+    deadline = .none
     connection.close(on: loop)
     listener.closed(self)
   }

@@ -9,6 +9,9 @@ package final class AdminListener {
   private var fd: Int32 = -1
   private var registration: UInt32?
   private var connections: [ObjectIdentifier: AdminConnection] = [:]
+  /// Connections at a time: far more than people and their tools open, and few enough that they cannot
+  /// take the descriptors that traffic needs.
+  private static let connections = 512
   /// The most that one request may hold, head and body.
   let requestBytes: Int
   /// Answers one request.
@@ -52,7 +55,9 @@ package final class AdminListener {
       var peer = SocketAddress()
       let client = ListenSocket.accept(fd, peer: &peer)
       guard client >= 0 else { return }
-      guard let connection = AdminConnection(client, listener: self, loop: loop) else {
+      guard connections.count < Self.connections,
+        let connection = AdminConnection(client, from: peer, listener: self, loop: loop)
+      else {
         _ = close(client)
         continue
       }

@@ -7,9 +7,18 @@ package struct AdminRequest {
   package let path: String
   package let query: [(name: String, value: String)]
   package let body: [UInt8]
+  /// Who asks.
+  package let peer: SocketAddress
+  private let fields: [(name: String, value: String)]
   let keepAlive: Bool
 
-  init(method: String, target: String, keepAlive: Bool, body: [UInt8]) {
+  /// - Parameter fields: of the head, with names in lower case.
+  package init(
+    method: String, target: String, keepAlive: Bool = false, body: [UInt8] = [],
+    fields: [(name: String, value: String)] = [], peer: SocketAddress = SocketAddress()
+  ) {
+    self.fields = fields
+    self.peer = peer
     self.method = method
     self.keepAlive = keepAlive
     self.body = body
@@ -19,6 +28,15 @@ package struct AdminRequest {
       let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
       return (Self.decoded(sides[0]), sides.count > 1 ? Self.decoded(sides[1]) : "")
     }
+  }
+
+  /// A field of the head, by its name in lower case; nil when it is absent.
+  package func header(_ name: String) -> String? { fields.first { $0.name == name }?.value }
+
+  /// The request comes from this machine.
+  package var isLocal: Bool {
+    peer.isUnix || peer.ip.hasPrefix("127.") || peer.ip == "::1"
+      || peer.ip.hasPrefix("::ffff:127.")
   }
 
   /// The first value of a parameter; empty when it stands alone, nil when it is absent.

@@ -20,6 +20,12 @@ struct FairleadControl: ParsableCommand {
     case auto
   }
 
+  enum HTTPWrites: String, ExpressibleByArgument {
+    case none
+    case local
+    case any
+  }
+
   static let configuration = CommandConfiguration(
     commandName: "fairlead-control",
     abstract: "A control plane: Istio's and Kubernetes' resources in, xDS out.",
@@ -48,6 +54,23 @@ struct FairleadControl: ParsableCommand {
       of resources.
       """)
   var httpAddr: String?
+
+  @Option(
+    help: """
+      Who may change the mesh over HTTP: local, programs of this machine; none; or any, which whoever \
+      reaches --http-addr is. Nobody is asked who they are.
+      """)
+  var httpWrites = HTTPWrites.local
+
+  @Option(
+    help: """
+      Where objects are kept that come over HTTP; 'applied' in --config-dir by default. It is made when \
+      the first one comes.
+      """)
+  var dataDir: String?
+
+  @Option(help: "How many changes over HTTP are remembered, to be shown and rolled back.")
+  var historyLimit = 500
 
   @Option(help: "The mesh's domain: services are <name>.<namespace>.svc.<domain>.")
   var domain = "cluster.local"
@@ -86,6 +109,9 @@ struct FairleadControl: ParsableCommand {
       throw ValidationError(
         "'\(address)' is no address; expected one such as 127.0.0.1:15010, [::1]:15010 or :15010")
     }
+    guard (1...1_000_000).contains(historyLimit) else {
+      throw ValidationError("--history-limit is a number from 1 to 1000000")
+    }
     guard ProcessLogLevel(name: logLevel) != nil else {
       let names = ProcessLogLevel.allCases.map(\.name).joined(separator: ", ")
       throw ValidationError("unexpected log level '\(logLevel)'; one of \(names)")
@@ -109,6 +135,9 @@ struct FairleadControl: ParsableCommand {
       let http = httpAddr ?? (configDir != nil ? "127.0.0.1:15014" : nil)
       options.httpAddress = http.flatMap(Self.address)
       options.registry.domain = domain
+      options.writers = .init(rawValue: httpWrites.rawValue) ?? .none
+      options.dataDirectory = dataDir
+      options.historyLimit = historyLimit
       options.debounce.quietMilliseconds = min(debounceAfter, debounceMax)
       options.debounce.longestMilliseconds = debounceMax
       options.registry.unnamedPorts = protocolDetection == .auto ? .auto : .tcp

@@ -39,8 +39,13 @@ package struct ControlPlaneClient: Sendable {
   package func syncStatus() throws(ToolError) -> JSONValue { try document("/debug/syncz") }
 
   private func document(_ target: String) throws(ToolError) -> JSONValue {
+    try reach { () throws(ToolError) in try http.document(target) }
+  }
+
+  /// Asks, and says what would help when there is nobody to ask.
+  func reach<Answer>(_ ask: () throws(ToolError) -> Answer) throws(ToolError) -> Answer {
     do throws(ToolError) {
-      return try http.document(target)
+      return try ask()
     } catch {
       throw ToolError(
         "the control plane cannot be asked: \(error.problem)",

@@ -19,14 +19,32 @@ package struct HTTPClient: Sendable {
     try ask("POST", target)
   }
 
-  private func ask(_ method: String, _ target: String) throws(ToolError) -> HTTPAnswer {
+  /// Sends something with a question.
+  package func send(
+    _ method: String, _ target: String, _ body: [UInt8] = [], type: String? = nil
+  ) throws(ToolError) -> HTTPAnswer {
+    try ask(method, target, body, type: type)
+  }
+
+  private func ask(
+    _ method: String, _ target: String, _ body: [UInt8] = [], type: String? = nil
+  ) throws(ToolError) -> HTTPAnswer {
     let descriptor = try connect()
     defer { close(descriptor) }
     let request =
       "\(method) \(target) HTTP/1.1\r\nhost: \(address)\r\nuser-agent: fairleadctl\r\n"
-      + "content-length: 0\r\nconnection: close\r\n\r\n"
-    try send(Array(request.utf8), on: descriptor)
+      + (type.map { "content-type: \($0)\r\n" } ?? "")
+      + "content-length: \(body.count)\r\nconnection: close\r\n\r\n"
+    let unsent: ToolError?
+    do throws(ToolError) {
+      try send(Array(request.utf8) + body, on: descriptor)
+      unsent = nil
+    } catch {
+      unsent = error
+    }
+    // Whoever takes no more may have said why.
     guard let answer = HTTPAnswer(received: try receive(on: descriptor)) else {
+      if let unsent { throw unsent }
       throw ToolError(
         "what \(address) says is no whole HTTP/1.1 answer",
         remedy: "Is it an admin port? Its listener stands under 'admin:' in the bootstrap.")
@@ -72,12 +90,16 @@ package struct HTTPClient: Sendable {
   }
 
   private func send(_ bytes: [UInt8], on descriptor: Int32) throws(ToolError) {
-    let sent = unsafe bytes.withUnsafeBytes {
-      unsafe Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
-    }
-    // So few bytes fit into any socket's buffer at once.
-    guard sent == bytes.count else {
-      throw ToolError("cannot write to \(address): \(Self.text(of: errno))")
+    var rest = bytes[...]
+    while !rest.isEmpty {
+      let sent = unsafe rest.withUnsafeBytes {
+        unsafe Glibc.send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL))
+      }
+      if sent < 0, errno == EINTR { continue }
+      guard sent > 0 else {
+        throw ToolError("cannot write to \(address): \(Self.text(of: errno))")
+      }
+      rest = rest.dropFirst(sent)
     }
   }
 

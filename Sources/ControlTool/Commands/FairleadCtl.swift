@@ -14,7 +14,9 @@ package struct FairleadCtl: ParsableCommand {
       """,
     version: "fairleadctl  version: \(version)",
     subcommands: [
-      UpCommand.self, DownCommand.self, ProxyConfigCommand.self, ProxyStatusCommand.self,
+      UpCommand.self, DownCommand.self, ApplyCommand.self, GetCommand.self, DeleteCommand.self,
+      DiffCommand.self, WaitCommand.self, HistoryCommand.self, RollbackCommand.self,
+      ProxyConfigCommand.self, ProxyStatusCommand.self,
       VersionCommand.self, CompletionCommand.self,
     ])
 

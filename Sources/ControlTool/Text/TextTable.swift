@@ -6,7 +6,9 @@ package struct TextTable {
   private var rows: [[String]]
 
   /// - Parameter columns: the names, in the first line.
-  package init(_ columns: String...) { rows = [columns] }
+  package init(_ columns: String...) { self.init(columns: columns) }
+
+  package init(columns: [String]) { rows = [columns] }
 
   package mutating func append(_ cells: String...) { rows.append(cells) }
 

@@ -50,6 +50,21 @@ package struct MeshStore {
       .sorted { ($0.file, $0.line, $0.column) < ($1.file, $1.line, $1.column) }
   }
 
+  /// The file in which an object is written.
+  package func file(of id: ObjectID) -> String? { owners[id] }
+
+  /// The objects of a file.
+  package func objects(in file: String) -> [ObjectID] { files[file]?.ids ?? [] }
+
+  /// Reads an object as it is read from a file, with everything that would be said of it there.
+  package func read(
+    _ document: ObjectDocument, defaultNamespace: String = "default"
+  ) -> (id: ObjectID?, object: MeshObject?, diagnostics: [Diagnostic]) {
+    let reading = ObjectReader.read(document, defaultNamespace: defaultNamespace)
+    if let object = reading.object, let read = reading.read { check(object, read) }
+    return (reading.id, reading.object, reading.read?.diagnostics.all ?? reading.diagnostics)
+  }
+
   /// Takes over the present content of all files; returns what has changed: objects that came, changed
   /// in content, or went.
   package mutating func update(_ contents: [String: [UInt8]]) -> Set<ObjectID> {

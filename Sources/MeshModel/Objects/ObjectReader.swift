@@ -48,6 +48,18 @@ package enum ObjectReader {
     return finish(read, kind, document, defaultNamespace)
   }
 
+  /// Which object a document is, without looking at the rest of it; nil when it does not say.
+  package static func identify(
+    _ document: ObjectDocument, defaultNamespace: String = "default"
+  ) -> ObjectID? {
+    guard let kind = document.kind.flatMap({ MeshKind(rawValue: $0) }) else { return nil }
+    let metadata = document.value["metadata"]
+    guard let name = metadata?["name"]?.text, !name.isEmpty else { return nil }
+    let namespace = metadata?["namespace"]?.text ?? ""
+    return ObjectID(
+      kind, kind.isClusterWide ? "" : namespace.isEmpty ? defaultNamespace : namespace, name)
+  }
+
   private static func refusal(_ mistake: Diagnostic) -> Reading {
     Reading(id: nil, object: nil, diagnostics: [mistake], read: nil)
   }

@@ -47,7 +47,8 @@ enum ClientDump {
     ])
   }
 
-  private static func json(_ resource: ServedResource) -> AdminJSON {
+  /// A resource as people read it.
+  static func json(_ resource: ServedResource) -> AdminJSON {
     let read = try? DiscoveryMessage.read(
       typeURL: resource.message.typeURL, value: Array(resource.message.value), origin: "dump",
       unknownFields: .warning)

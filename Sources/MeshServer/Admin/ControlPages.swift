@@ -12,17 +12,20 @@ final class ControlPages {
   private unowned let server: MeshServer
   private let mesh: MeshSource?
   private let version: String
+  /// Nil where there is no mesh.
+  private let objects: ObjectPages?
 
   var address: SocketAddress { listener.address }
 
   init(
     on address: SocketAddress, loop: EventLoop, server: MeshServer, mesh: MeshSource?,
-    version: String
+    version: String, objects: ObjectPages? = nil
   ) throws(AdminListener.ListenError) {
     self.server = server
     self.mesh = mesh
     self.version = version
-    listener = try AdminListener(on: address, loop: loop)
+    self.objects = objects
+    listener = try AdminListener(on: address, loop: loop, requestBytes: ObjectPages.requestBytes)
     listener.respond = { [unowned self] in respond(to: $0) }
   }
 
@@ -38,11 +41,14 @@ final class ControlPages {
     /debug/registryz           the services of the mesh
     /debug/endpointz           where they run
     /debug/configz             the objects in force, and what is wrong with those that are not
+    /api/v1/objects            the same with all that they say: …/<kind>/<name>?namespace=
+    /api/v1/history            what was changed here, when and by whom
 
     """
 
   private func respond(to request: AdminRequest) -> AdminResponse {
-    switch request.path {
+    if request.path.hasPrefix("/api/") { return objects?.respond(to: request) ?? noMesh }
+    return switch request.path {
     case "/", "/help", "/debug", "/debug/list": AdminResponse(text: Self.help)
     case "/ready": AdminResponse(text: "ready\n")
     case "/version": AdminResponse(json: .object([("version", .string(version))]))

@@ -47,6 +47,16 @@ package final class MeshServer {
     streams.values.filter { $0.node != nil }.sorted { $0.number < $1.number }
   }
 
+  /// Every client has accepted everything that there is for it.
+  var isSettled: Bool {
+    streams.values.allSatisfy { stream in
+      guard let node = stream.node else { return true }
+      let set = source.resources(for: node)
+      return !stream.state.subscriptions.isEmpty
+        && stream.state.subscriptions.allSatisfy { $0.value.isSettled(at: set.digests(of: $0.key)) }
+    }
+  }
+
   /// Listens; returns the address with the port that the kernel chose, if it was to choose.
   package func listen(on address: SocketAddress) throws(RPCServer.ListenError) -> SocketAddress {
     try server.listen(on: address)

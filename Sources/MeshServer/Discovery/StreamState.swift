@@ -65,7 +65,9 @@ struct StreamState {
     subscription.remove(subscription.names.subtracting(wanted))
     subscription.add(added)
     subscription.isAwaitingAnswer = false
-    if !isNew { subscription.noteAnswer(request.refusal) }
+    if !isNew {
+      subscription.noteAnswer(request.refusal, isWhole: isWildcard(request.type))
+    }
     if isNew {
       subscription.forget()
       subscription.owesResponse = subscription.isWildcard || !wanted.isEmpty
@@ -100,7 +102,7 @@ struct StreamState {
       return subscription.owesResponse ? .subscription : .stale
     }
     subscription.isAwaitingAnswer = false
-    subscription.noteAnswer(request.refusal)
+    subscription.noteAnswer(request.refusal, isWhole: false)
     return request.refusal == nil ? .acceptance : .refusal
   }
 

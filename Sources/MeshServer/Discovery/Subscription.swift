@@ -26,10 +26,19 @@ struct Subscription {
   /// The client's question is not answered yet, even if there is nothing to say.
   var owesResponse = false
 
+  /// Names in the last response, until the client has spoken of it.
+  private(set) var pending: Set<String> = []
+  /// Names in responses that the client has refused, and which it has not accepted since.
+  private(set) var refused: Set<String> = []
+
   /// The client has spoken of the last response.
-  mutating func noteAnswer(_ refusal: String?) {
+  /// - Parameter isWhole: that one held everything that there is.
+  mutating func noteAnswer(_ refusal: String?, isWhole: Bool) {
     self.refusal = refusal
+    if refusal != nil { refused.formUnion(pending) }
+    defer { pending = [] }
     guard refusal == nil else { return }
+    refused = isWhole ? [] : refused.subtracting(pending)
     acceptedNonce = nonce
     acceptedVersion = sentVersion
   }
@@ -52,6 +61,7 @@ struct Subscription {
 
   /// A response is on its way.
   mutating func note(_ resources: [ServedResource], removed: [String]) {
+    pending = Set(resources.map(\.name)).union(removed)
     for resource in resources { sent.note(resource) }
     for name in removed { sent[name] = names.contains(name) ? SentVersions.absent : nil }
   }

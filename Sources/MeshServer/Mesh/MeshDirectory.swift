@@ -68,13 +68,13 @@ struct MeshDirectory {
     }
   }
 
-  private static func isDirectory(_ path: String) -> Bool {
+  static func isDirectory(_ path: String) -> Bool {
     var status = stat()
     guard unsafe stat(path, &status) == 0 else { return false }
     return status.st_mode & S_IFMT == S_IFDIR
   }
 
-  private static func names(in directory: String) -> [String]? {
+  static func names(in directory: String) -> [String]? {
     guard let stream = unsafe opendir(directory) else { return nil }
     // SAFETY: open until the function returns; an entry is read before the next is asked for.
     defer { unsafe _ = closedir(stream) }

@@ -5,24 +5,57 @@ import Telemetry
 /// A directory of Istio's and Kubernetes' objects, and the mesh that they describe.
 final class MeshFolder: ConfigurationSource {
   private let directory: MeshDirectory
+  /// Where objects are kept that come over HTTP; nil: nowhere.
+  let dataDirectory: String?
+  /// It is not within the other one, and is read besides.
+  private let isApart: Bool
   private let made: MeshSource
   private(set) var directories: [String] = []
   /// What stood in the files when they could be read last.
-  private var files: [String: [UInt8]] = [:]
+  private(set) var files: [String: [UInt8]] = [:]
   private(set) var isIncomplete = false
   /// What was said of the files last: the same is not said again.
   private var lastProblems: [String] = []
 
-  init(_ path: String, options: RegistryOptions) {
+  /// - Parameter dataDirectory: of objects that come over HTTP; `applied` in the directory itself
+  ///   unless it is said otherwise.
+  init(_ path: String, dataDirectory: String? = nil, options: RegistryOptions) {
+    let path = Self.trimmed(path)
     directory = MeshDirectory(path: path)
+    self.dataDirectory =
+      dataDirectory.map(Self.trimmed)
+      ?? (MeshDirectory.isDirectory(path) ? path + "/applied" : nil)
+    isApart = !(self.dataDirectory?.hasPrefix(path + "/") ?? true)
     made = MeshSource(options: options)
   }
+
+  /// One directory has one name, so that its files have.
+  private static func trimmed(_ path: String) -> String {
+    var path = Substring(path)
+    while path.count > 1, path.hasSuffix("/") { path.removeLast() }
+    return String(path)
+  }
+
+  private func read() -> MeshDirectory.Content {
+    var content = directory.read()
+    guard isApart, let dataDirectory, MeshDirectory.isDirectory(dataDirectory) else {
+      return content
+    }
+    let applied = MeshDirectory(path: dataDirectory).read()
+    content.files.merge(applied.files) { own, _ in own }
+    content.directories += applied.directories
+    content.problems += applied.problems
+    content.unreadable += applied.unreadable
+    return content
+  }
+
+  var store: MeshStore { made.store }
 
   var source: ResourceSource { made }
   var mesh: MeshSource? { made }
 
   func validate() throws(ControlPlane.StartError) {
-    let content = directory.read()
+    let content = read()
     _ = made.update(content.files)
     let errors = made.store.diagnostics.filter { $0.severity == .error }.map(\.description)
     guard content.problems.isEmpty, errors.isEmpty else {
@@ -32,7 +65,7 @@ final class MeshFolder: ConfigurationSource {
 
   /// What is wrong does not keep the rest from being served.
   func start() throws(ControlPlane.StartError) {
-    let content = directory.read()
+    let content = read()
     guard !content.directories.isEmpty || !content.files.isEmpty else {
       throw ControlPlane.StartError(
         reasons: content.problems.isEmpty
@@ -42,7 +75,7 @@ final class MeshFolder: ConfigurationSource {
   }
 
   func reload() -> Bool {
-    let changed = take(directory.read())
+    let changed = take(read())
     guard !changed.isEmpty else { return false }
     let shown = changed.sorted().prefix(10).map(\.description).joined(separator: ", ")
     let more = changed.count > 10 ? " and \(changed.count - 10) more" : ""

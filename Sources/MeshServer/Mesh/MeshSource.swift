@@ -11,6 +11,11 @@ final class MeshSource: ResourceSource {
   private(set) var store: MeshStore
   private(set) var snapshot: MeshSnapshot
   private let options: RegistryOptions
+  /// Counts changes.
+  private(set) var generation: UInt64 = 0
+  /// What objects were since every client had accepted everything, the oldest first; nil where there was
+  /// none.
+  private(set) var older: [ObjectID: [MeshObject?]] = [:]
   /// By what a part of a client's configuration depends on.
   private var cache: [ProxyNode.Key: Made] = [:]
   /// What was made from an earlier mesh: what is made in its place says what has changed.
@@ -30,10 +35,49 @@ final class MeshSource: ResourceSource {
     snapshot = MeshSnapshot(objects: [], options: options)
   }
 
+  /// What clients would be served if these were the objects.
+  private init(objects: [MeshObject], options: RegistryOptions) {
+    self.options = options
+    store = MeshStore()
+    snapshot = MeshSnapshot(objects: objects, options: options)
+  }
+
+  /// Another mesh of the same kind, which nobody is served.
+  func aside(_ objects: [MeshObject]) -> MeshSource {
+    MeshSource(objects: objects, options: options)
+  }
+
+  /// Versions of one object that are remembered, and objects: a client that accepts nothing for long must
+  /// not make us keep everything that ever was.
+  private static let olderVersions = 4
+  private static let olderObjects = 1000
+
+  /// It is not known any more what an object was when every client had accepted everything.
+  func isForgotten(_ id: ObjectID) -> Bool {
+    if let known = older[id] { return known.count > Self.olderVersions }
+    return older.count >= Self.olderObjects
+  }
+
+  /// Forgets how objects were before they changed: every client has accepted what followed.
+  func forgetOlder() { older = [:] }
+
+  /// Notes how objects were before they change.
+  private func remember(_ before: [ObjectID: MeshStore.Entry], _ changed: Set<ObjectID>) {
+    generation += 1
+    for id in changed {
+      let count = older[id]?.count ?? 0
+      guard count > 0 || older.count < Self.olderObjects else { continue }
+      // One more than are looked at says that there were more.
+      if count <= Self.olderVersions { older[id, default: []].append(before[id]?.object) }
+    }
+  }
+
   /// Takes over what stands in the files now; returns what has changed.
   func update(_ files: [String: [UInt8]]) -> Set<ObjectID> {
+    let before = store.entries
     let changed = store.update(files)
     guard !changed.isEmpty else { return changed }
+    remember(before, changed)
     // Of clients that have gone nothing is kept.
     cache = cache.filter { used.contains($0.key) }
     outdated = [:]

@@ -16,12 +16,21 @@ package final class ControlPlane {
       case resources(file: String)
     }
 
+    /// Who may change the mesh over HTTP. Nobody is asked who they are, so by default only programs of
+    /// this machine may.
+    package enum Writers: String, Sendable { case none, local, any }
+
     package var source: Source
     package var address: SocketAddress
     /// Where people and their tools ask; nil for nowhere.
     package var httpAddress: SocketAddress?
     package var version: String
     package var registry = RegistryOptions()
+    package var writers = Writers.local
+    /// Where objects are kept that come over HTTP; nil for `applied` in the mesh's directory.
+    package var dataDirectory: String?
+    /// How many changes are remembered.
+    package var historyLimit = 500
     /// How changes of files that come together are taken as one.
     package var debounce = FileWatch.Debounce()
 
@@ -51,16 +60,24 @@ package final class ControlPlane {
   private let retry: LoopTimer
   private static let retryMilliseconds: UInt64 = 1000
   private var pages: ControlPages?
+  /// Nil where there is no mesh to change.
+  private let editor: MeshEditor?
 
   package init(_ options: Options) {
     self.options = options
     retry = LoopTimer(on: loop)
     switch options.source {
     case .mesh(let directory):
-      configuration = MeshFolder(directory, options: options.registry)
-    case .resources(let file): configuration = ResourceFileWatch(file)
+      let folder = MeshFolder(
+        directory, dataDirectory: options.dataDirectory, options: options.registry)
+      editor = MeshEditor(folder, historyLimit: options.historyLimit)
+      configuration = folder
+    case .resources(let file):
+      editor = nil
+      configuration = ResourceFileWatch(file)
     }
     server = MeshServer(RPCRuntime(loop: loop), source: configuration.source)
+    editor?.reload = { [unowned self] in reload() }
   }
 
   /// Whether what is to be served could be; why not.
@@ -77,6 +94,7 @@ package final class ControlPlane {
       .main, "fairlead-control \(options.version) (pid \(getpid())) is starting")
     ControlSignals.install(on: loop.mailbox)
     watch = FileWatch(on: loop, debounce: options.debounce) { [unowned self] in reload() }
+    try editor?.open()
     try configuration.start()
     watchAll()
     let address: SocketAddress
@@ -116,13 +134,19 @@ package final class ControlPlane {
     guard let wanted = options.httpAddress else { return }
     do throws(AdminListener.ListenError) {
       pages = try ControlPages(
-        on: wanted, loop: loop, server: server, mesh: configuration.mesh, version: options.version)
+        on: wanted, loop: loop, server: server, mesh: configuration.mesh, version: options.version,
+        objects: objectPages)
     } catch {
       throw StartError(reasons: ["error: \(error.description)"])
     }
     // Said before the other address, which is what whoever waits for the start looks for.
     ProcessLog.shared.info(
       .main, "answering over HTTP on \(pages?.address.description ?? "")")
+  }
+
+  private var objectPages: ObjectPages? {
+    guard let editor, let mesh = configuration.mesh else { return nil }
+    return ObjectPages(editor, mesh: mesh, server: server, writers: options.writers)
   }
 
   private func watchAll() {
@@ -137,6 +161,7 @@ package final class ControlPlane {
 
   private func reload() {
     let started = fl_monotonic_ns()
+    if server.isSettled { configuration.mesh?.forgetOlder() }
     let hasChanged = configuration.reload()
     if configuration.isIncomplete {
       retry.set(milliseconds: Self.retryMilliseconds) { [unowned self] in reload() }

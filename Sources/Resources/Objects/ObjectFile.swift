@@ -80,12 +80,24 @@ package struct ObjectDocument {
     return ReadObject(tree: tree, diagnostics: diagnostics)
   }
 
+  /// A mistake in one of the fields of its metadata.
+  package func mistake(inMetadata field: String, _ message: String) -> Diagnostic {
+    let metadata = child("metadata")
+    let place = metadata.flatMap { child(field, of: $0) } ?? metadata ?? node
+    let mark = document.nodes[place].mark
+    return Diagnostic(
+      severity: .error, file: file, line: mark.line, column: mark.column,
+      path: "metadata.\(field)", message: message)
+  }
+
   private func text(_ field: String) -> String? {
     guard let value = child(field), document.nodes[value].kind == .scalar else { return nil }
     return document.nodes[value].text
   }
 
-  func child(_ field: String) -> Int? {
+  func child(_ field: String) -> Int? { child(field, of: node) }
+
+  private func child(_ field: String, of node: Int) -> Int? {
     guard document.nodes[node].kind == .mapping else { return nil }
     let children = document.children(of: node)
     return stride(from: children.startIndex, to: children.endIndex - 1, by: 2)
