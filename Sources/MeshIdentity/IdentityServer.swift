@@ -6,7 +6,7 @@ import TLS
 import Telemetry
 
 /// The control plane's port for those who can be known: its TLS, who calls, and certificates for them.
-/// What else is served there asks `namespace(of:)` who a caller is. Belongs to one loop.
+/// What else is served there asks `identity(of:)` who a caller is. Belongs to one loop.
 package final class IdentityServer {
   /// What the command line says.
   package struct Options {
@@ -33,6 +33,8 @@ package final class IdentityServer {
   /// When our own certificate is replaced, in seconds since 1970.
   private var renewal: Int
   private var issuerBytes: [UInt8] = []
+  /// Counts the changes of what signs, or is trusted.
+  package private(set) var revision: UInt64 = 0
 
   /// How often files and the clock are looked at. A look reads a few small files, and sees through every
   /// way of replacing them: Kubernetes moves a link.
@@ -58,7 +60,10 @@ package final class IdentityServer {
       ).get()
       authenticator.issuer = try Self.issuer(options, issuerBytes)
     }
-    authority.onChange = { [unowned self] in renew() }
+    authority.onChange = { [unowned self] in
+      revision += 1
+      renew()
+    }
     waitForLook()
   }
 
@@ -70,6 +75,9 @@ package final class IdentityServer {
 
   package var counters: IdentityCounters { authority.counters }
 
+  /// What workloads have to trust, in PEM.
+  package var roots: [UInt8] { authority.roots }
+
   /// For the log: who signs, and who is believed.
   package var summary: String { authority.summary }
 
@@ -80,15 +88,15 @@ package final class IdentityServer {
 
   // MARK: Callers
 
-  /// The namespace of whoever calls a method that needs to know; throws what to answer.
-  package func namespace(of call: RPCServerCall) throws(RPCStatus) -> String {
+  /// The identity of whoever calls a method that needs to know; throws what to answer.
+  package func identity(of call: RPCServerCall) throws(RPCStatus) -> WorkloadIdentity {
     let caller = try authenticate(call, at: Self.now)
     // It would be good for as many streams as its holder likes to begin.
     if case .oneTimeToken = caller.proof {
       authority.counters.authenticationFailures += 1
       throw RPCStatus(.unauthenticated, "a token that is good once is good for a certificate only")
     }
-    return caller.identity.namespace
+    return caller.identity
   }
 
   func authenticate(_ call: RPCServerCall, at now: Int) throws(RPCStatus) -> Authenticator.Caller {

@@ -119,11 +119,26 @@ struct IdentityOptions: ParsableArguments {
     }
   }
 
+  /// The trust domain as it stands in identities.
+  var domain: String { WorkloadIdentity.trustDomain(from: trustDomain) ?? trustDomain }
+
+  private static func caller(
+    _ call: RPCServerCall, _ server: IdentityServer
+  ) throws(RPCStatus) -> ControlPlane.Caller {
+    let identity = try server.identity(of: call)
+    return ControlPlane.Caller(
+      namespace: identity.namespace, identity: identity.uri,
+      makeCredential: { [unowned server] () throws(RPCStatus) in
+        let made = try server.credential(for: identity)
+        return ControlPlane.Credential(key: made.key, chain: made.chain, renewal: made.renewal)
+      })
+  }
+
   /// Serves identities beside what the control plane serves already.
   func serve(on plane: ControlPlane) throws(ControlPlane.StartError) -> IdentityServer? {
     guard let caDir, let address = FairleadControl.address(secureGrpcAddr) else { return nil }
     var authority = CertificateAuthority.Options(directory: caDir)
-    authority.trustDomain = WorkloadIdentity.trustDomain(from: trustDomain) ?? trustDomain
+    authority.trustDomain = domain
     let times = (try? Self.seconds(certTtl, ""), try? Self.seconds(maxCertTtl, ""))
     authority.defaultSeconds = times.0 ?? authority.defaultSeconds
     authority.longestSeconds = times.1 ?? authority.longestSeconds
@@ -138,9 +153,9 @@ struct IdentityOptions: ParsableArguments {
       let server = try IdentityServer(options, on: plane.loop)
       plane.secured = ControlPlane.SecuredPort(
         address: address, security: server.security, methods: server.methods,
-        callerNamespace: { [unowned server] call throws(RPCStatus) in
-          try server.namespace(of: call)
-        },
+        caller: { [unowned server] call throws(RPCStatus) in try Self.caller(call, server) },
+        roots: { [unowned server] in server.roots },
+        revision: { [unowned server] in server.revision },
         onForeignNode: { [unowned server] in server.countForeignNode() },
         onRefusal: { [unowned server] in server.countRefusal(of: $0, $1) },
         counters: { [unowned server] in server.counters.all })

@@ -138,6 +138,7 @@ struct FairleadControl: ParsableCommand {
       options.writers = .init(rawValue: httpWrites.rawValue) ?? .none
       options.dataDirectory = dataDir
       options.historyLimit = historyLimit
+      options.registry.trustDomain = identity.domain
       options.debounce.quietMilliseconds = min(debounceAfter, debounceMax)
       options.debounce.longestMilliseconds = debounceMax
       options.registry.unnamedPorts = protocolDetection == .auto ? .auto : .tcp

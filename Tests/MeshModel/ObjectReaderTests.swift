@@ -105,7 +105,6 @@ struct ObjectReaderTests {
   @Test(
     "a kind from which nothing would follow is refused by name",
     arguments: [
-      ("security.istio.io/v1", "PeerAuthentication"),
       ("networking.istio.io/v1alpha3", "EnvoyFilter"), ("telemetry.istio.io/v1", "Telemetry"),
       ("networking.istio.io/v1beta1", "ProxyConfig"), ("networking.istio.io/v1", "WorkloadGroup"),
     ])

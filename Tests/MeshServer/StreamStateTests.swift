@@ -73,6 +73,15 @@ private struct Stream {
 
 @Suite("State of the world")
 struct StateOfTheWorldTests {
+  @Test("a secret that there is not yet is answered when it comes")
+  func missingSecret() throws {
+    var stream = Stream(.stateOfTheWorld, "cds a=1")
+    #expect(try stream.ask(TypeURL.secret, "default") == [])
+    #expect(stream.publish("sds default=1") == ["sds#1 default"])
+    #expect(try stream.ask(TypeURL.secret, "default", nonce: "1") == [])
+    #expect(stream.publish("sds default=2") == ["sds#2 default"])
+  }
+
   @Test("a proxy is brought up as Envoy asks, and hears nothing while nothing changes")
   func bringUp() throws {
     var stream = Stream(.stateOfTheWorld, "cds a=1 b=1 eds a=1 lds l=1 rds r=1")

@@ -82,6 +82,7 @@ extension SyncStatus.Kind {
       let last = acknowledged.isEmpty ? "nothing" : "version \(acknowledged)"
       let why = reason.isEmpty ? "" : "; it said before: \(Refusal.short(reason))"
       return "version \(sent) is sent and not acknowledged; the proxy has \(last)\(why)"
+    case "NOT SENT": return reason.isEmpty ? nil : reason
     default: return nil
     }
   }

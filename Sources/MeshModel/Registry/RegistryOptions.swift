@@ -6,5 +6,8 @@ package struct RegistryOptions: Sendable {
   /// speak, as Istio does.
   package var unnamedPorts = PortProtocol.tcp
 
+  /// What identities begin with, where no MeshConfig says so.
+  package var trustDomain = "cluster.local"
+
   package init() {}
 }

@@ -64,14 +64,18 @@ enum ClientPages {
     let types = known + stream.state.subscriptions.keys.filter { !known.contains($0) }.sorted()
     return types.map { type in
       let subscription = stream.state.subscriptions[type] ?? Subscription()
+      let missing = type == ResourceSet.TypeURL.secret ? stream.missingSecret : nil
       return .object([
         ("type", .string(ResourceSet.TypeURL.shortName(type))),
         ("sent_version", .string(subscription.sentVersion)),
         ("acked_version", .string(subscription.acceptedVersion)),
         ("nonce_sent", .string(subscription.nonce)),
         ("nonce_acked", .string(subscription.acceptedNonce)),
-        ("state", .string(state(of: stream.state.subscriptions[type]))),
-        ("reason", .string(subscription.refusal ?? "")),
+        (
+          "state",
+          .string(missing == nil ? state(of: stream.state.subscriptions[type]) : "NOT SENT")
+        ),
+        ("reason", .string(subscription.refusal ?? missing ?? "")),
         ("resources", .integer(Int64(subscription.sent.count))),
         (
           "since",

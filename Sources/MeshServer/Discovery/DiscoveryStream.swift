@@ -24,16 +24,16 @@ final class DiscoveryStream: RPCServerHandler {
   /// When something was last heard or said of a type, by its URL.
   private(set) var spokenAt: [String: UInt64] = [:]
 
-  /// In which namespace the client has proved to live; nil: nobody has asked.
-  private let namespace: String?
+  /// What the client is sent of its own; nil: it has not proved who it is.
+  private var secrets: StreamSecrets?
   /// It says that it lives elsewhere.
   private var isForeign = false
 
   init(
     _ call: RPCServerCall, _ variant: StreamState.Variant, number: UInt64,
-    from namespace: String?, on server: MeshServer
+    from caller: ControlPlane.Caller?, on server: MeshServer
   ) {
-    self.namespace = namespace
+    secrets = caller.map(StreamSecrets.init)
     self.call = call
     self.server = server
     self.number = number
@@ -54,7 +54,11 @@ final class DiscoveryStream: RPCServerHandler {
       guard let node else {
         return refuse("the first request names no node")
       }
-      let (meaning, pushes) = try state.take(request, of: server.source.resources(for: node))
+      if request.type == ResourceSet.TypeURL.secret {
+        secrets?.want(request.names)
+        lookAtSecrets()
+      }
+      let (meaning, pushes) = try state.take(request, of: resources(for: node))
       spokenAt[request.type] = fl_realtime_ns()
       count(meaning, request)
       log(request, meaning)
@@ -97,12 +101,45 @@ final class DiscoveryStream: RPCServerHandler {
   func publish(since: UInt64) {
     guard let node else { return }
     let started = fl_monotonic_ns()
-    let pushes = state.publish(server.source.resources(for: node))
+    let pushes = state.publish(resources(for: node))
     guard !pushes.isEmpty else { return }
     if unsettledSince == 0 { unsettledSince = since }
     send(pushes)
     server.metrics.pushTime.observe(Double(fl_monotonic_ns() - started) / 1e9)
   }
+
+  private func resources(for node: ProxyNode) -> ResourceSet {
+    let common = server.source.resources(for: node)
+    return secrets.map { common.adding($0.layer) } ?? common
+  }
+
+  // MARK: Secrets
+
+  /// Sends secrets that are due.
+  func renewSecrets() {
+    guard let node, lookAtSecrets() else { return }
+    send(state.publish(resources(for: node)))
+  }
+
+  /// Whether there are others.
+  @discardableResult
+  private func lookAtSecrets() -> Bool {
+    guard let port = server.secured else { return false }
+    let now = Int(fl_realtime_ns() / 1_000_000_000)
+    return secrets?.look(at: now, roots: port.roots, revision: port.revision()) ?? false
+  }
+
+  /// Why the client is not sent a secret that it has asked for; nil when it is.
+  var missingSecret: String? {
+    guard secrets == nil, let wanted = state.subscriptions[ResourceSet.TypeURL.secret],
+      wanted.names.contains(StreamSecrets.certificate),
+      (wanted.sent[StreamSecrets.certificate] ?? SentVersions.absent) == SentVersions.absent
+    else { return nil }
+    return "no certificate is sent to a client that has not proved who it is: "
+      + "it has to come to the secured port"
+  }
+
+  // MARK: Convergence
 
   /// Whether everything that was sent has been spoken of.
   var isSettled: Bool { state.subscriptions.values.allSatisfy { !$0.isAwaitingAnswer } }
@@ -159,7 +196,8 @@ final class DiscoveryStream: RPCServerHandler {
     } else if more.hasUserAgentBuildVersion {
       made.userAgent += " \(version.majorNumber).\(version.minorNumber).\(version.patch)"
     }
-    if let namespace, made.namespace != namespace {
+    if secrets != nil { made.hasCertificate = true }
+    if let namespace = secrets?.caller.namespace, made.namespace != namespace {
       isForeign = true
       return ProcessLog.shared.warning(
         .grpc,

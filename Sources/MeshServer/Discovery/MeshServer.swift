@@ -9,6 +9,10 @@ package final class MeshServer {
   let source: ResourceSource
   let metrics = MeshMetrics()
   private var lastConnection: UInt64 = 0
+  private let timer: LoopTimer
+
+  /// How often it is looked which certificates are due.
+  private static let lookMilliseconds: UInt64 = 1000
 
   /// What is served over TLS; nil: nothing.
   var secured: ControlPlane.SecuredPort?
@@ -17,6 +21,7 @@ package final class MeshServer {
 
   init(_ runtime: RPCRuntime, source: ResourceSource) {
     server = RPCServer(runtime)
+    timer = LoopTimer(on: runtime.loop)
     self.source = source
     server.methods = [
       Self.service + "StreamAggregatedResources": { [unowned self] in begin($0, .stateOfTheWorld) },
@@ -25,17 +30,17 @@ package final class MeshServer {
   }
 
   private func begin(_ call: RPCServerCall, _ variant: StreamState.Variant) -> RPCServerHandler {
-    var namespace: String?
+    var caller: ControlPlane.Caller?
     if call.isSecured, let secured {
       do throws(RPCStatus) {
-        namespace = try secured.callerNamespace(call)
+        caller = try secured.caller(call)
       } catch {
         call.finish(error)
       }
     }
     lastConnection += 1
     let stream = DiscoveryStream(
-      call, variant, number: lastConnection, from: namespace, on: self)
+      call, variant, number: lastConnection, from: caller, on: self)
     streams[ObjectIdentifier(stream)] = stream
     return stream
   }
@@ -67,7 +72,17 @@ package final class MeshServer {
     secured = port
     server.onRefusal = port.onRefusal
     server.methods.merge(port.methods) { _, newer in newer }
+    waitForLook()
     return try server.listen(on: port.address, security: port.security)
+  }
+
+  /// Clients are sent certificates when those they have are half through their lives, and whom to trust
+  /// when that changes.
+  private func waitForLook() {
+    timer.set(milliseconds: Self.lookMilliseconds) { [unowned self] in
+      for stream in clients { stream.renewSecrets() }
+      waitForLook()
+    }
   }
 
   /// The source has something else; clients hear of what has changed for them.

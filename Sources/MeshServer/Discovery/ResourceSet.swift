@@ -43,6 +43,9 @@ struct ResourceSet {
   /// - Parameter resources: by type's URL; each name once.
   init(_ resources: [String: [ServedResource]]) { layers = [ResourceLayer(resources)] }
 
+  /// The same, and a layer of what is one client's alone.
+  func adding(_ layer: ResourceLayer) -> ResourceSet { ResourceSet(layers + [layer]) }
+
   /// How many there are of a type.
   func count(of type: String) -> Int { all(of: type).count }
 

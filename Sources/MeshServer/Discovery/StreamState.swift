@@ -134,6 +134,8 @@ struct StreamState {
       let mayPush = !subscription.isAwaitingAnswer && !(holdsBack && type != TypeURL.endpoints)
       if mayPush || subscription.owesResponse {
         let lack = lack(of: type, subscription, set)
+        // A proxy refuses an answer without the secret that it asked for; it waits for one that comes.
+        if type == TypeURL.secret, variant == .stateOfTheWorld, lack.changed.isEmpty { continue }
         var sent: [ServedResource] = []
         if !lack.isNothing || subscription.owesResponse {
           let push = send(lack, type, &subscription, set)

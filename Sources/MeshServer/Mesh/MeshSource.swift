@@ -98,7 +98,12 @@ final class MeshSource: ResourceSource {
     guard let changes = registry.changes(since: snapshot.registry),
       changes.services.allSatisfy({ $0.resolution == .endpoints })
     else { return false }
-    snapshot = snapshot.replacing(registry)
+    let newer = snapshot.replacing(registry)
+    // Clusters name those whom they believe.
+    guard
+      changes.services.allSatisfy({ snapshot.identities(of: $0) == newer.identities(of: $0) })
+    else { return false }
+    snapshot = newer
     for (key, made) in cache {
       let layer = key.isInbound ? nil : adapt(made.layer, for: key.node, changes.services)
       if let layer {

@@ -12,13 +12,14 @@ struct ClusterTLS {
   let port: MeshPort
   let subset: Subset?
   let snapshot: MeshSnapshot
+  let node: ProxyNode
   let profile: ClientProfile
   let origin: ObjectID
   let notes: OmissionNotes
 
-  /// Sets what a rule demands.
+  /// Sets what a rule demands; without one, mutual TLS to those who take it.
   func apply(_ policy: TrafficPolicy, to cluster: inout Cluster) {
-    guard policy.hasTls else { return }
+    guard policy.hasTls else { return applyAutomatic(to: &cluster) }
     guard profile.isProxy else {
       if policy.tls.mode != .disable {
         notes.note(origin, "trafficPolicy.tls", "the client connects without TLS")
@@ -28,13 +29,67 @@ struct ClusterTLS {
     switch policy.tls.mode {
     case .disable, .UNRECOGNIZED: return
     case .istioMutual:
-      // Without a certificate to show, the other side refuses; in the clear would be against the rule.
-      notes.note(
-        origin, "trafficPolicy.tls.mode", "connections fail: proxies are sent no certificates yet")
-      cluster.transportSocket = socket(.init(), &cluster)
+      guard node.hasCertificate else {
+        // Without a certificate to show, the other side refuses; in the clear would be against the rule.
+        notes.note(
+          origin, "trafficPolicy.tls.mode", "connections fail: the proxy has no certificate")
+        cluster.transportSocket = socket(.init(), &cluster)
+        return
+      }
+      cluster.transportSocket = mutual(policy.tls)
     case .simple, .mutual: cluster.transportSocket = socket(originated(policy.tls), &cluster)
     }
   }
+
+  // MARK: Mutual TLS of the mesh
+
+  private func mutual(
+    _ tls: Istio_Networking_V1alpha3_ClientTLSSettings = .init()
+  ) -> Envoy_Config_Core_V3_TransportSocket {
+    let name = ClusterName.serverName(service.hostname, port.number, subset: subset?.name ?? "")
+    return MeshTLS(settings: snapshot.settings).upstream(
+      accounts: snapshot.identities(of: service).accounts, names: subjectAltNames(tls),
+      serverName: tls.sni.isEmpty ? name : tls.sni, isHTTP2: port.spoken.isHTTP2)
+  }
+
+  private func applyAutomatic(to cluster: inout Cluster) {
+    guard profile.isProxy, node.hasCertificate, snapshot.settings.usesAutoMutualTLS,
+      !service.isExternal, service.resolution != .passthrough
+    else { return }
+    guard profile.readsMetadata else {
+      // What cannot be told endpoint by endpoint is told of all, as soon as all of them take it.
+      if snapshot.identities(of: service).isSecured == true { cluster.transportSocket = mutual() }
+      return
+    }
+    let raw = Envoy_Config_Core_V3_TransportSocket.with {
+      $0.name = "envoy.transport_sockets.raw_buffer"
+      $0.typedConfig = .with {
+        $0.typeURL =
+          "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
+      }
+    }
+    cluster = cluster.adding(
+      Fairlead_Mesh_Envoy_V1_ClusterMore.with {
+        $0.transportSocketMatches = [
+          .with {
+            $0.name = "tlsMode-istio"
+            $0.match = .init("tlsMode", "istio")
+            $0.transportSocket = .init(Self.bytes(mutual()))
+          },
+          .with {
+            $0.name = "tlsMode-disabled"
+            $0.match = .init()
+            $0.transportSocket = .init(Self.bytes(raw))
+          },
+        ]
+      })
+  }
+
+  private static func bytes(_ message: some Message) -> [UInt8] {
+    (try? message.steadyBytes()) ?? []
+  }
+
+  // MARK: TLS of others
 
   /// TLS that the proxy begins for an application that speaks without.
   private func originated(_ tls: Istio_Networking_V1alpha3_ClientTLSSettings) -> Context {

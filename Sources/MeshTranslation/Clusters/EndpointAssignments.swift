@@ -97,7 +97,7 @@ struct EndpointAssignments {
       if endpoint.weight > 0 { $0.loadBalancingWeight = .init(endpoint.weight) }
       if profile.isProxy { $0.healthStatus = .healthy }
     }
-    guard profile.readsMetadata, endpoint.takesMutualTLS else { return base }
+    guard profile.readsMetadata, scope.snapshot.takesMutualTLS(endpoint) else { return base }
     return base.adding(
       Fairlead_Mesh_Envoy_V1_LbEndpointMore.with {
         $0.metadata = .with {

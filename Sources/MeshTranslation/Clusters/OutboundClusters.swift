@@ -43,8 +43,8 @@ struct OutboundClusters {
       origin: rule?.origin ?? service.origin, profile: profile, settings: settings, notes: notes
     ).apply(policy, to: &cluster, port)
     ClusterTLS(
-      service: service, port: port, subset: subset, snapshot: scope.snapshot, profile: profile,
-      origin: rule?.origin ?? service.origin, notes: notes
+      service: service, port: port, subset: subset, snapshot: scope.snapshot, node: scope.node,
+      profile: profile, origin: rule?.origin ?? service.origin, notes: notes
     ).apply(policy, to: &cluster)
     if profile.readsMetadata { cluster = cluster.adding(metadata(service, subset, rule)) }
     return cluster

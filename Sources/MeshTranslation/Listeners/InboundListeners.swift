@@ -94,24 +94,42 @@ struct InboundListeners {
     // the application is instead.
     return ports.filter { $0.endpoint != nil || node.applicationAddress != nil }.map { port in
       let bind = port.bind ?? node.addresses.first ?? node.bindAddress
-      return .with {
+      var listener = Listener.with {
         $0.name = "\(bind)_\(port.number)"
         $0.address = .socket(bind, port.number)
         $0.trafficDirection = .inbound
-        $0.filterChains = [chain(port)]
+        $0.filterChains = chains(port)
       }
+      if layout.inspects(port.number) {
+        listener.listenerFilters = [ListenerFilters.tls]
+        listener.listenerFiltersTimeout = settings.protocolDetectionTimeout
+        listener.continueOnListenerFiltersTimeout = true
+      }
+      return listener
     }
   }
 
-  private func chain(_ port: Port) -> Chain {
-    .with {
-      $0.name = "0.0.0.0_\(port.number)"
-      $0.filters =
-        port.spoken.isHTTP || port.spoken == .auto && !isCaptured
-        ? [http(port.number)]
-        : filters.tcp(
-          statPrefix: ClusterName.inbound(port.number), [(ClusterName.inbound(port.number), 1)])
-    }
+  private var layout: InboundChains {
+    InboundChains(
+      tls: MeshTLS(settings: settings),
+      modes: PeerModes(
+        of: node.labels, namespace: node.namespace, in: scope.snapshot, notes: notes),
+      hasCertificate: node.hasCertificate, notes: notes)
+  }
+
+  private func chains(_ port: Port) -> [Chain] {
+    let cluster = ClusterName.inbound(port.number)
+    let isDetected = port.spoken == .auto
+    return layout.chains(
+      named: "0.0.0.0_\(port.number)", port: port.number, isMatched: isCaptured,
+      port.spoken.isHTTP || isDetected && !isCaptured
+        ? .requests : isDetected ? .detected : .bytes,
+      requests: { [http(port.number)] },
+      bytes: { filters.tcp(statPrefix: cluster, [(cluster, 1)]) }, closed: { blackHole })
+  }
+
+  private var blackHole: [Envoy_Config_Listener_V3_Filter] {
+    filters.tcp(statPrefix: ClusterName.blackHole, [(ClusterName.blackHole, 1)])
   }
 
   private func http(_ port: UInt32) -> Envoy_Config_Listener_V3_Filter {
@@ -162,45 +180,30 @@ struct InboundListeners {
       .with {
         $0.name = "virtualInbound-blackhole"
         $0.filterChainMatch = .with { $0.destinationPort = .init(settings.inboundPort) }
-        $0.filters = filters.tcp(statPrefix: ClusterName.blackHole, [(ClusterName.blackHole, 1)])
+        $0.filters = blackHole
       }
     ]
-    for port in ports { listener.filterChains += captured(port) }
+    for port in ports { listener.filterChains += chains(port) }
     let passthrough = ClusterName.inboundPassthrough
-    listener.filterChains += [
-      .with {
-        $0.name = "virtualInbound-catchall-http"
-        $0.filterChainMatch = .with {
-          $0.transportProtocol = "raw_buffer"
-          $0.applicationProtocols = ["http/1.1", "h2c"]
-        }
-        $0.filters = [
+    let others = layout.chains(
+      named: "virtualInbound", port: nil, isMatched: false, .detected,
+      requests: {
+        [
           filters.http(
             .inbound, statPrefix: passthrough,
             inline: routes(to: passthrough, name: "inbound|http|0"))
         ]
       },
-      .with {
-        $0.name = "virtualInbound"
-        $0.filters = filters.tcp(statPrefix: passthrough, [(passthrough, 1)])
-      },
-    ]
-    return listener
-  }
-
-  private func captured(_ port: Port) -> [Chain] {
-    var plain = chain(port)
-    plain.filterChainMatch.destinationPort = .init(port.number)
-    guard port.spoken == .auto else { return [plain] }
-    var http = Chain()
-    http.name = plain.name
-    http.filterChainMatch = .with {
-      $0.destinationPort = .init(port.number)
-      $0.transportProtocol = "raw_buffer"
-      $0.applicationProtocols = ["http/1.1", "h2c"]
+      bytes: { filters.tcp(statPrefix: passthrough, [(passthrough, 1)]) }, closed: { blackHole })
+    listener.filterChains += others.map { chain in
+      guard chain.filters.last?.name == "envoy.filters.network.http_connection_manager" else {
+        return chain
+      }
+      var chain = chain
+      chain.name = "virtualInbound-catchall-http"
+      return chain
     }
-    http.filters = [self.http(port.number)]
-    return [http, plain]
+    return listener
   }
 
   // MARK: Clusters

@@ -33,9 +33,11 @@ package struct MeshSettings: Sendable {
   package init() {}
 
   /// The settings of the first MeshConfig there is; all defaults without one.
-  package init(_ config: MeshConfig) {
+  /// - Parameter trustDomain: where it names none.
+  package init(_ config: MeshConfig, trustDomain: String = "cluster.local") {
+    self.trustDomain = trustDomain
     if !config.rootNamespace.isEmpty { rootNamespace = config.rootNamespace }
-    if !config.trustDomain.isEmpty { trustDomain = config.trustDomain }
+    if !config.trustDomain.isEmpty { self.trustDomain = config.trustDomain }
     trustDomainAliases = config.trustDomainAliases
     if let port = UInt32(exactly: config.proxyListenPort), port > 0 { outboundPort = port }
     if let port = UInt32(exactly: config.proxyInboundListenPort), port > 0 { inboundPort = port }

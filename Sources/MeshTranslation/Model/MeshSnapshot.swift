@@ -21,6 +21,7 @@ package struct MeshSnapshot: Sendable {
   package private(set) var sidecars: [Rule<Sidecar>] = []
   package private(set) var authorizationPolicies: [Rule<AuthorizationPolicy>] = []
   package private(set) var requestAuthentications: [Rule<RequestAuthentication>] = []
+  package private(set) var peerAuthentications: [Rule<PeerAuthentication>] = []
   /// Destination rules by namespace and host, and those with `*` by namespace: places in the list.
   private(set) var destinationRulesByHost: [String: [Int]] = [:]
   private(set) var destinationPatterns: [String: [Int]] = [:]
@@ -36,9 +37,11 @@ package struct MeshSnapshot: Sendable {
     domain = options.domain
     registry = Registry(objects: objects, registered: registered, options: options)
     var settings = MeshSettings()
+    settings.trustDomain = options.trustDomain
     for object in objects.sorted(by: { $0.precedes($1) }) {
       switch object.spec {
-      case .meshConfig(let config): settings = MeshSettings(config)
+      case .meshConfig(let config):
+        settings = MeshSettings(config, trustDomain: options.trustDomain)
       case .virtualService(let spec): virtualServices.append(.init(object: object, spec: spec))
       case .destinationRule(let spec): destinationRules.append(.init(object: object, spec: spec))
       case .gateway(let spec): gateways.append(.init(object: object, spec: spec))
@@ -47,6 +50,8 @@ package struct MeshSnapshot: Sendable {
         authorizationPolicies.append(.init(object: object, spec: spec))
       case .requestAuthentication(let spec):
         requestAuthentications.append(.init(object: object, spec: spec))
+      case .peerAuthentication(let spec):
+        peerAuthentications.append(.init(object: object, spec: spec))
       default: break
       }
     }

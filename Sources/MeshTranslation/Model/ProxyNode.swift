@@ -45,6 +45,9 @@ package struct ProxyNode: Sendable, Hashable {
   /// A port for clients that name their target in the request, as of an HTTP proxy (Istio:
   /// `HTTP_PROXY_PORT`).
   package var httpProxyPort: UInt32?
+  /// It has a certificate of its own, or is sent one: it has proved who it is, or says that it asks an
+  /// authority itself (`OWN_CERTIFICATE`). Without one it is given nothing that needs one.
+  package var hasCertificate = false
   /// Where the proxy's admin interface is, if it says so.
   package var admin: String?
 
@@ -110,6 +113,8 @@ package struct ProxyNode: Sendable, Hashable {
     applicationAddress = text("APPLICATION_ADDRESS")
     httpProxyPort = text("HTTP_PROXY_PORT").flatMap { UInt32($0) }
     admin = text("ADMIN_ADDRESS")
+    let own = fields["OWN_CERTIFICATE"]
+    hasCertificate = own?.boolValue == true || own?.stringValue == "true"
     if locality.isEmpty { locality = MeshLocality(labels: labels) }
   }
 
