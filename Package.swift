@@ -92,7 +92,7 @@ let package = Package(
   ] + plugins.map(plugin) + [
     // Floor 5
     floor("MeshModel", ["MeshMessages", "Telemetry", "Resources", protobuf]),
-    floor("XDSClient", ["Engine", "GRPC", "ResourceModel", "Resources", protobuf]),
+    floor("XDSClient", ["Engine", "GRPC", "Telemetry", "ResourceModel", "Resources", protobuf]),
     floor(
       "IdentityClient",
       ["CLinux", "Engine", "GRPC", "TLS", "ResourceModel", "Resources", protobuf]),

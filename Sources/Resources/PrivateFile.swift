@@ -3,16 +3,18 @@ import Glibc
 /// Files that nobody else may read, written whole or not at all.
 package enum PrivateFile {
   /// Puts content in a file's place, readable by its owner alone unless it is public.
-  package static func write(_ path: String, _ bytes: [UInt8], isPublic: Bool = false)
-    throws(FileError)
-  {
-    let fresh = try writeBeside(path, bytes, isPublic: isPublic)
+  /// - Parameter survivesPowerLoss: waits until the disk has it; else the file may be torn then, and
+  ///   whoever reads it has to notice.
+  package static func write(
+    _ path: String, _ bytes: [UInt8], isPublic: Bool = false, survivesPowerLoss: Bool = true
+  ) throws(FileError) {
+    let fresh = try writeBeside(path, bytes, isPublic: isPublic, isSynced: survivesPowerLoss)
     guard unsafe rename(fresh, path) == 0 else { throw failure("cannot write", path) }
   }
 
   /// The same, unless there is such a file already: then it returns false and touches nothing.
   package static func create(_ path: String, _ bytes: [UInt8]) throws(FileError) -> Bool {
-    let fresh = try writeBeside(path, bytes, isPublic: false)
+    let fresh = try writeBeside(path, bytes, isPublic: false, isSynced: true)
     defer { unsafe _ = unlink(fresh) }
     // A link, unlike a name that is moved, never takes another's place.
     if unsafe link(fresh, path) == 0 { return true }
@@ -21,7 +23,7 @@ package enum PrivateFile {
   }
 
   private static func writeBeside(
-    _ path: String, _ bytes: [UInt8], isPublic: Bool
+    _ path: String, _ bytes: [UInt8], isPublic: Bool, isSynced: Bool
   ) throws(FileError) -> String {
     // The number keeps two processes apart that share a directory.
     let fresh = "\(path).\(getpid()).new"
@@ -43,7 +45,7 @@ package enum PrivateFile {
       }
       done += n
     }
-    guard fsync(descriptor) == 0 else { throw failure("cannot write", fresh) }
+    guard !isSynced || fsync(descriptor) == 0 else { throw failure("cannot write", fresh) }
     return fresh
   }
 

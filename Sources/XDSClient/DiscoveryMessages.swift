@@ -61,12 +61,22 @@ struct DiscoveryAnswer {
     /// resource itself knows.
     var name = ""
     var version = ""
-    let resource: Google_Protobuf_Any
+    /// Nil: a heartbeat, which says that what was sent before is still there.
+    let resource: Google_Protobuf_Any?
+    /// Milliseconds after which it is gone unless it is sent again; nil: it lasts.
+    var timeToLive: UInt64?
 
     init(name: String = "", version: String = "", resource: Google_Protobuf_Any) {
       self.name = name
       self.version = version
       self.resource = resource
+    }
+
+    init(_ wire: Envoy_Service_Discovery_V3_Resource) {
+      name = wire.name
+      version = wire.version
+      resource = wire.hasResource ? wire.resource : nil
+      if wire.hasTtl { timeToLive = wire.ttl.clampedMilliseconds }
     }
 
     /// State of the world: a resource, or one in the wrapper that carries its name and its version
@@ -79,7 +89,7 @@ struct DiscoveryAnswer {
         self.init(resource: resource)
         return
       }
-      self.init(name: wire.name, version: wire.version, resource: wire.resource)
+      self.init(wire)
     }
 
     private static let wrapper = "type.googleapis.com/envoy.service.discovery.v3.Resource"
@@ -110,17 +120,30 @@ struct DiscoveryAnswer {
       typeURL = wire.typeURL
       version = wire.systemVersionInfo
       nonce = wire.nonce
-      entries = wire.resources.map {
-        Entry(name: $0.name, version: $0.version, resource: $0.resource)
-      }
+      entries = wire.resources.map(Entry.init)
       removed = wire.removedResources
       identifier = wire.controlPlane.identifier
     }
   }
 }
 
-/// What bounds, and marks, what we say to a control plane.
+extension Google_Protobuf_Duration {
+  /// Of a time to live: what is not positive is over at once, and what is very long, at the bound.
+  fileprivate var clampedMilliseconds: UInt64 {
+    guard seconds >= 0, nanos >= 0 else { return 0 }
+    let whole = min(UInt64(seconds), XDSLimits.longestSeconds) * 1000
+    return whole + UInt64(nanos) / 1_000_000
+  }
+}
+
+/// What bounds, and marks, what we say to a control plane, and what we take of it.
 enum XDSLimits {
+  /// A hundred years: nobody means more, and sums with it stay far from the end of the numbers.
+  static let longestSeconds: UInt64 = 3_155_760_000
+
+  /// Bytes of one resource that is kept on disk: the largest message of the stream that it came by.
+  static let storedBytes = 64 << 20
+
   /// `INTERNAL`, with which Envoy refuses an answer, and by which servers may know a refusal.
   static let refusalCode: Int32 = 13
 

@@ -100,6 +100,22 @@ struct DiscoveryState {
     }
   }
 
+  /// A resource is gone because its time is over.
+  mutating func expired(_ name: String) { versions[name] = nil }
+
+  /// Resources are in force that an earlier process has kept: whoever says what has changed has to know
+  /// which.
+  mutating func restored(_ inForce: [String: String]) {
+    guard variant == .delta else { return }
+    versions.merge(inForce) { current, _ in current }
+  }
+
+  /// Somebody asks for the name.
+  func isHeld(_ name: String) -> Bool { holders[name] != nil }
+
+  /// The names that somebody asks for.
+  var heldNames: Dictionary<String, Int>.Keys { holders.keys }
+
   /// The request that tells the server where we stand; nil when there is nothing to say.
   mutating func request(_ occasion: Occasion) -> DiscoveryRequest? {
     // To ask for nothing, on a stream that has heard of nothing yet, would be to ask for all.

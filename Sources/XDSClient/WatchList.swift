@@ -28,20 +28,40 @@ struct WatchList {
   /// What was accepted under names that somebody holds: a server does not send it again to whoever asks
   /// as the second.
   private var latest: [String: DiscoveredSet] = [:]
+  /// Those who have been told something.
+  private var told: Set<Int> = []
 
   mutating func add(_ watcher: ResourceWatcher, _ id: Int, named name: String?) {
     if let name { named[name, default: [:]][id] = watcher } else { all[id] = watcher }
   }
 
+  /// What was accepted stays until it is forgotten: as long as the server has not heard that nobody wants
+  /// it, it would not send it again.
   mutating func remove(_ id: Int, named name: String?) {
+    told.remove(id)
     guard let name else {
       all[id] = nil
       return
     }
     named[name]?[id] = nil
-    guard named[name]?.isEmpty == true else { return }
-    named[name] = nil
-    latest[name] = nil
+    if named[name]?.isEmpty == true { named[name] = nil }
+  }
+
+  /// The server has heard that nobody wants the name, or there is no such resource any more.
+  mutating func forget(_ name: String) { latest[name] = nil }
+
+  /// Somebody has been told something.
+  mutating func noteTold(_ id: Int) { told.insert(id) }
+
+  func isTold(_ id: Int) -> Bool { told.contains(id) }
+
+  /// Those who have not been told anything, with the names that they want.
+  var untold: [(id: Int, name: String?)] {
+    let everything = all.keys.map { (id: $0, name: String?.none) }
+    let single = named.flatMap { name, watchers in
+      watchers.keys.map { (id: $0, name: String?.some(name)) }
+    }
+    return (everything + single).filter { !told.contains($0.id) }.sorted { $0.id < $1.id }
   }
 
   /// Those who want everything, in the order in which they came.

@@ -70,6 +70,13 @@ struct Fairlead: ParsableCommand {
   @Option(help: "immediate: every answer of a drain asks the client to go. There is no gradual.")
   var drainStrategy = DrainStrategy.immediate
 
+  @Option(
+    help: """
+      Directory, of this proxy alone, that keeps what the control plane (ADS) has sent, but for secrets: \
+      from there it serves when it starts and the control plane is not there.
+      """)
+  var xdsCache: String?
+
   @Flag(help: "For command lines written for Envoy: there is no hot restart.")
   var disableHotRestart = false
 
@@ -104,6 +111,7 @@ struct Fairlead: ParsableCommand {
     options.serviceNode = serviceNode ?? ""
     options.serviceCluster = serviceCluster ?? ""
     options.serviceZone = serviceZone ?? ""
+    options.xdsCache = xdsCache ?? ""
     options.ownCertificate = own
     throw ExitCode(serve(config, options))
   }

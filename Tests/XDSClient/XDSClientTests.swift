@@ -249,9 +249,9 @@ struct XDSClientTests {
 }
 
 extension Google_Protobuf_Any {
-  fileprivate static let wrapper = "type.googleapis.com/envoy.service.discovery.v3.Resource"
+  static let wrapper = "type.googleapis.com/envoy.service.discovery.v3.Resource"
 
-  fileprivate static func wrapped(_ name: String, _ resource: Self) -> Self {
+  static func wrapped(_ name: String, _ resource: Self) -> Self {
     let message = Envoy_Service_Discovery_V3_Resource.with {
       $0.name = name
       $0.resource = resource
@@ -262,21 +262,21 @@ extension Google_Protobuf_Any {
     }
   }
 
-  fileprivate static func cluster(_ name: String) -> Self {
+  static func cluster(_ name: String) -> Self {
     let message = Envoy_Config_Cluster_V3_Cluster.with { $0.name = name }
     return pack(.clusters, message)
   }
 
-  fileprivate static func endpoints(_ name: String) -> Self {
+  static func endpoints(_ name: String) -> Self {
     let message = Envoy_Config_Endpoint_V3_ClusterLoadAssignment.with { $0.clusterName = name }
     return pack(.endpoints, message)
   }
 
-  fileprivate static func secret(_ name: String) -> Self {
+  static func secret(_ name: String) -> Self {
     pack(.secrets, Envoy_Extensions_TransportSockets_Tls_V3_Secret.with { $0.name = name })
   }
 
-  private static func pack(_ type: ResourceType, _ message: some Message) -> Self {
+  static func pack(_ type: ResourceType, _ message: some Message) -> Self {
     .with {
       $0.typeURL = type.url
       $0.value = (try? message.serializedBytes()) ?? .init()

@@ -12,9 +12,9 @@ struct ClusterResourceCompiler {
     _ message: Envoy_Config_Cluster_V3_Cluster, at path: ConfigPath
   ) -> CompiledCluster {
     if message.hasEdsClusterConfig {
-      ConfigSourceChecker(diagnostics: context.diagnostics, hasADS: context.hasADS).check(
+      context.streams.check(
         message.edsClusterConfig.edsConfig,
-        at: path.field("eds_cluster_config").field("eds_config"))
+        at: path.field("eds_cluster_config").field("eds_config"), context.diagnostics)
     }
     let memory = ResourceMemory()
     let config = memory.whileOpen {

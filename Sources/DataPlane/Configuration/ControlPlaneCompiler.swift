@@ -3,7 +3,8 @@ import ResourceModel
 import Resources
 import XDSClient
 
-/// How the proxy speaks with its control plane (`ads_config`).
+/// How the proxy speaks with a control plane, on a stream for all kinds of resources (`ads_config`) or for
+/// one (`api_config_source`).
 struct ControlPlaneConfig {
   /// The static cluster that leads there.
   let cluster: String
@@ -13,35 +14,83 @@ struct ControlPlaneConfig {
   let tellsNodeOnce: Bool
 }
 
-/// Compiles `dynamic_resources.ads_config`: the control plane has to be found without the control plane.
+/// Where streams of resources lead. A control plane has to be found without a control plane: by a cluster of
+/// the bootstrap.
+final class StreamSources {
+  /// The bootstrap says where the aggregated stream leads.
+  private let hasADS: Bool
+  private let node: Envoy_Config_Core_V3_Node
+  /// The bootstrap's, once all are compiled.
+  var clusters: [StaticCluster]?
+  /// Sources that were seen before that.
+  private var waiting: [(source: Envoy_Config_Core_V3_ApiConfigSource, path: ConfigPath)] = []
+
+  init(_ bootstrap: Envoy_Config_Bootstrap_V3_Bootstrap) {
+    hasADS = bootstrap.dynamicResources.hasAdsConfig
+    node = bootstrap.node
+  }
+
+  /// Reports what cannot work about where resources are to come from.
+  func check(
+    _ source: Envoy_Config_Core_V3_ConfigSource, at path: ConfigPath, _ diagnostics: Diagnostics
+  ) {
+    ConfigSourceChecker(diagnostics: diagnostics, hasADS: hasADS).check(source, at: path)
+    guard case .apiConfigSource(let stream)? = source.configSourceSpecifier else { return }
+    let path = path.field("api_config_source")
+    guard let clusters else { return waiting.append((stream, path)) }
+    _ = compiler(clusters, diagnostics).compile(stream, at: path)
+  }
+
+  /// Checks what was seen before all clusters were known, and compiles `ads_config`; nil when there is
+  /// none, or errors were reported.
+  func compile(
+    _ sources: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources, _ context: CompileContext
+  ) -> ControlPlaneConfig? {
+    let compiler = compiler(clusters ?? [], context.diagnostics)
+    for (stream, path) in waiting { _ = compiler.compile(stream, at: path) }
+    waiting = []
+    guard sources.hasAdsConfig else { return nil }
+    return compiler.compile(
+      sources.adsConfig, at: ConfigPath.root.field("dynamic_resources").field("ads_config"))
+  }
+
+  /// How to speak with whom a source names that has been checked.
+  func settings(_ source: Envoy_Config_Core_V3_ApiConfigSource) -> ControlPlaneConfig? {
+    compiler(clusters ?? [], Diagnostics(files: [])).compile(source, at: .root)
+  }
+
+  private func compiler(
+    _ clusters: [StaticCluster], _ diagnostics: Diagnostics
+  ) -> ControlPlaneCompiler {
+    ControlPlaneCompiler(diagnostics: diagnostics, node: node, clusters: clusters)
+  }
+}
+
+/// Compiles an `ApiConfigSource`.
 struct ControlPlaneCompiler {
-  let context: CompileContext
+  let diagnostics: Diagnostics
+  let node: Envoy_Config_Core_V3_Node
   /// The bootstrap's.
   let clusters: [StaticCluster]
 
-  private var diagnostics: Diagnostics { context.diagnostics }
-
-  /// Nil when there is none, or errors were reported.
+  /// Nil when errors were reported that leave nothing to speak with.
   func compile(
-    _ sources: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources
+    _ source: Envoy_Config_Core_V3_ApiConfigSource, at path: ConfigPath
   ) -> ControlPlaneConfig? {
-    guard sources.hasAdsConfig else { return nil }
-    let ads = sources.adsConfig
-    let path = ConfigPath.root.field("dynamic_resources").field("ads_config")
-    if context.node.id.isEmpty || context.node.cluster.isEmpty {
+    if node.id.isEmpty || node.cluster.isEmpty {
       diagnostics.error(
         at: ConfigPath.root.field("node"),
         "a control plane asks for 'id' and 'cluster' (or --service-node and --service-cluster)")
     }
-    if ads.apiType != .grpc && ads.apiType != .deltaGrpc {
+    if source.apiType != .grpc && source.apiType != .deltaGrpc {
       diagnostics.error(at: path.field("api_type"), "expected GRPC or DELTA_GRPC")
     }
-    if ads.transportApiVersion != .v3 {
+    if source.transportApiVersion != .v3 {
       diagnostics.error(at: path.field("transport_api_version"), "expected V3")
     }
     let services = path.field("grpc_services")
-    guard ads.grpcServices.count == 1, let service = ads.grpcServices.first else {
-      diagnostics.error(at: services, "expected one service, found \(ads.grpcServices.count)")
+    guard source.grpcServices.count == 1, let service = source.grpcServices.first else {
+      diagnostics.error(at: services, "expected one service, found \(source.grpcServices.count)")
       return nil
     }
     let name = service.envoyGrpc.clusterName
@@ -50,8 +99,8 @@ struct ControlPlaneCompiler {
       cluster: name,
       authority: service.envoyGrpc.authority.isEmpty ? name : service.envoyGrpc.authority,
       metadata: metadata(service, at: services.index(0).field("initial_metadata")),
-      variant: ads.apiType == .deltaGrpc ? .delta : .stateOfTheWorld,
-      tellsNodeOnce: ads.setNodeOnFirstMessageOnly)
+      variant: source.apiType == .deltaGrpc ? .delta : .stateOfTheWorld,
+      tellsNodeOnce: source.setNodeOnFirstMessageOnly)
   }
 
   private func checkCluster(_ name: String, at path: ConfigPath) {

@@ -41,8 +41,8 @@ struct ManagerCompiler {
       return .fixed(
         compiler.compile(message.routeConfig, at: path.field("route_config"), context))
     }
-    ConfigSourceChecker(diagnostics: context.diagnostics, hasADS: context.hasADS).check(
-      rds.configSource, at: path.field("rds").field("config_source"))
+    context.streams.check(
+      rds.configSource, at: path.field("rds").field("config_source"), context.diagnostics)
     return .discovered(name: rds.routeConfigName, rds.configSource)
   }
 

@@ -69,8 +69,7 @@ final class CompileContext {
   let tls: TLSSources
   let connectionBuckets: ConnectionBuckets
   let node: Envoy_Config_Core_V3_Node
-  /// The bootstrap says where the control plane is.
-  let hasADS: Bool
+  let streams: StreamSources
   /// The cluster manager's, for clusters that have none of their own.
   let bindConfig: Envoy_Config_Core_V3_BindConfig?
   /// Nil while a configuration is only validated.
@@ -93,7 +92,7 @@ final class CompileContext {
     managerPlaces = PlaceNumbers()
     connectionBuckets = ConnectionBuckets()
     node = loaded.bootstrap.node
-    hasADS = loaded.bootstrap.dynamicResources.hasAdsConfig
+    streams = StreamSources(loaded.bootstrap)
     let manager = loaded.bootstrap.clusterManager
     bindConfig = manager.hasUpstreamBindConfig ? manager.upstreamBindConfig : nil
   }
@@ -111,7 +110,7 @@ final class CompileContext {
     connectionBuckets = base.connectionBuckets
     tls = base.tls
     node = base.node
-    hasADS = base.hasADS
+    streams = base.streams
     bindConfig = base.bindConfig
     logWriter = base.logWriter
   }
@@ -142,8 +141,6 @@ extension ServerConfig {
           cluster, at: resources.field("clusters").index(index)))
     }
     checkSources(bootstrap.dynamicResources, context)
-    let controlPlane = ControlPlaneCompiler(context: context, clusters: clusters).compile(
-      bootstrap.dynamicResources)
     var compiler = ListenerCompiler(context: context)
     var listeners: [Ref<ListenerConfig>] = []
     for (index, listener) in bootstrap.staticResources.listeners.enumerated() {
@@ -151,6 +148,9 @@ extension ServerConfig {
         listeners.append(one)
       }
     }
+    // Last, when every cluster and everything that asks for a stream has been seen.
+    context.streams.clusters = clusters
+    let controlPlane = context.streams.compile(bootstrap.dynamicResources, context)
     let overload = OverloadCompiler(
       diagnostics: loaded.diagnostics, layers: context.layers
     ).compile(bootstrap.overloadManager)
@@ -172,10 +172,11 @@ extension ServerConfig {
     _ sources: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources, _ context: CompileContext
   ) {
     let path = ConfigPath.root.field("dynamic_resources")
-    let checker = ConfigSourceChecker(
-      diagnostics: context.diagnostics, hasADS: context.hasADS)
-    if sources.hasCdsConfig { checker.check(sources.cdsConfig, at: path.field("cds_config")) }
-    if sources.hasLdsConfig { checker.check(sources.ldsConfig, at: path.field("lds_config")) }
+    func check(_ source: Envoy_Config_Core_V3_ConfigSource, at path: ConfigPath) {
+      context.streams.check(source, at: path, context.diagnostics)
+    }
+    if sources.hasCdsConfig { check(sources.cdsConfig, at: path.field("cds_config")) }
+    if sources.hasLdsConfig { check(sources.ldsConfig, at: path.field("lds_config")) }
   }
 
   private static func makeWriter(

@@ -2,6 +2,7 @@ import CLinux
 import ResourceModel
 import Resources
 import Telemetry
+import XDSClient
 
 /// Who is told of resources.
 struct Subscriber {
@@ -22,7 +23,13 @@ struct AcceptedResource {
   let resource: DiscoveredResource
   let version: String
   /// Nanoseconds since 1970.
-  let acceptedAt = fl_realtime_ns()
+  let acceptedAt: UInt64
+
+  init(resource: DiscoveredResource, version: String) {
+    self.resource = resource
+    self.version = version
+    acceptedAt = resource.storedAt ?? fl_realtime_ns()
+  }
 }
 
 extension Refusal {
@@ -45,16 +52,24 @@ extension Server {
     of what: String, scope: String, _ subscriber: Subscriber
   ) -> any Subscription {
     let stats = SubscriptionStats(scope: scope, in: config.store)
-    guard let controlPlane, case .ads? = source.configSourceSpecifier else {
-      return FileSubscription(
-        source.pathConfigSource, of: what, stats: stats, watcher: watcher,
-        subscriber: subscriber)
+    func stream(_ client: XDSClient, isOwn: Bool) -> any Subscription {
+      StreamSubscription(
+        type, named: name, from: client, isOwn: isOwn,
+        fetchTimeout: source.hasInitialFetchTimeout
+          ? source.initialFetchTimeout.milliseconds
+          : Defaults.initialFetchTimeout.wholeMilliseconds,
+        of: what, stats: stats, subscriber: subscriber, on: loop)
     }
-    return ADSSubscription(
-      type, named: name, from: controlPlane,
-      fetchTimeout: source.hasInitialFetchTimeout
-        ? source.initialFetchTimeout.milliseconds
-        : Defaults.initialFetchTimeout.wholeMilliseconds,
-      of: what, stats: stats, subscriber: subscriber, on: loop)
+    if case .ads? = source.configSourceSpecifier, let controlPlane {
+      return stream(controlPlane, isOwn: false)
+    }
+    if case .apiConfigSource(let api)? = source.configSourceSpecifier,
+      let control = config.context.streams.settings(api),
+      let client = makeClient(control, for: .single(type), scope: scope)
+    {
+      return stream(client, isOwn: true)
+    }
+    return FileSubscription(
+      source.pathConfigSource, of: what, stats: stats, watcher: watcher, subscriber: subscriber)
   }
 }

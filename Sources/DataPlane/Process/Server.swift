@@ -23,6 +23,8 @@ package struct ServerOptions: Sendable {
   package var serviceNode = ""
   package var serviceCluster = ""
   package var serviceZone = ""
+  /// Where resources of the control plane are kept for the next process; empty: nowhere.
+  package var xdsCache = ""
   /// How the process gets a certificate of its own; nil: it gets none.
   package var ownCertificate: OwnCertificate.Options?
 

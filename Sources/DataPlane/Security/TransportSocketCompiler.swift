@@ -10,14 +10,13 @@ struct TransportSocketCompiler {
   let diagnostics: Diagnostics
   let store: StatsStore
   let sources: TLSSources
-  /// The bootstrap says where the control plane is.
-  let hasADS: Bool
+  let streams: StreamSources
 
   init(_ context: CompileContext) {
     diagnostics = context.diagnostics
     store = context.store
     sources = context.tls
-    hasADS = context.hasADS
+    streams = context.streams
   }
 
   private typealias ProxyTransport =
@@ -110,8 +109,7 @@ struct TransportSocketCompiler {
     }
     for secret in common.secrets(at: path) {
       if let key = secret.key {
-        ConfigSourceChecker(diagnostics: diagnostics, hasADS: hasADS).check(
-          key.source, at: secret.path.field("sds_config"))
+        streams.check(key.source, at: secret.path.field("sds_config"), diagnostics)
       } else if sources.statics[secret.name] == nil {
         diagnostics.error(
           at: secret.path.field("name"),

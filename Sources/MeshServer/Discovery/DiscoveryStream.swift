@@ -8,7 +8,7 @@ import ResourceModel
 import SwiftProtobuf
 import Telemetry
 
-/// One aggregated discovery stream: reads a client's requests, lets `StreamState` decide, and writes
+/// One discovery stream, aggregated or of a single type: reads a client's requests, lets `StreamState` decide, and writes
 /// what it says.
 final class DiscoveryStream: RPCServerHandler {
   private let call: RPCServerCall
@@ -26,14 +26,17 @@ final class DiscoveryStream: RPCServerHandler {
 
   /// What the client is sent of its own; nil: it has not proved who it is.
   private var secrets: StreamSecrets?
+  /// The only type that it is for, by its URL; nil: it is for all.
+  private let onlyType: String?
   /// It says that it lives elsewhere.
   private var isForeign = false
 
   init(
-    _ call: RPCServerCall, _ variant: StreamState.Variant, number: UInt64,
+    _ call: RPCServerCall, _ variant: StreamState.Variant, of type: String?, number: UInt64,
     from caller: ControlPlane.Caller?, on server: MeshServer
   ) {
     secrets = caller.map(StreamSecrets.init)
+    onlyType = type
     self.call = call
     self.server = server
     self.number = number
@@ -49,7 +52,15 @@ final class DiscoveryStream: RPCServerHandler {
 
   func received(_ message: [UInt8]) {
     do {
-      let request = try isDelta ? readDelta(message) : readWorld(message)
+      var request = try isDelta ? readDelta(message) : readWorld(message)
+      if let onlyType {
+        // The method says it already.
+        if request.type.isEmpty { request.type = onlyType }
+        guard request.type == onlyType else {
+          let kind = Self.name(of: onlyType)
+          return refuse("'\(Self.shorten(request.type))' on a stream of type \(kind)")
+        }
+      }
       guard !isForeign else { return refuseForeigner() }
       guard let node else {
         return refuse("the first request names no node")

@@ -2,7 +2,8 @@ import Engine
 import GRPC
 import Telemetry
 
-/// Serves resources to proxies, over the two variants of aggregated discovery. Belongs to one loop.
+/// Serves resources to proxies, over the two variants of aggregated discovery, and of discovery of single
+/// types. Belongs to one loop.
 package final class MeshServer {
   let server: RPCServer
   private(set) var streams: [ObjectIdentifier: DiscoveryStream] = [:]
@@ -27,9 +28,29 @@ package final class MeshServer {
       Self.service + "StreamAggregatedResources": { [unowned self] in begin($0, .stateOfTheWorld) },
       Self.service + "DeltaAggregatedResources": { [unowned self] in begin($0, .delta) },
     ]
+    for (type, package, service, noun) in Self.singleTypes {
+      let path = "/envoy.service.\(package).v3.\(service)DiscoveryService/"
+      server.methods[path + "Stream" + noun] = { [unowned self] in
+        begin($0, .stateOfTheWorld, of: type)
+      }
+      server.methods[path + "Delta" + noun] = { [unowned self] in begin($0, .delta, of: type) }
+    }
   }
 
-  private func begin(_ call: RPCServerCall, _ variant: StreamState.Variant) -> RPCServerHandler {
+  private typealias TypeURL = ResourceSet.TypeURL
+
+  private static let singleTypes = [
+    (TypeURL.cluster, "cluster", "Cluster", "Clusters"),
+    (TypeURL.endpoints, "endpoint", "Endpoint", "Endpoints"),
+    (TypeURL.listener, "listener", "Listener", "Listeners"),
+    (TypeURL.routes, "route", "Route", "Routes"),
+    (TypeURL.secret, "secret", "Secret", "Secrets"),
+  ]
+
+  /// - Parameter type: the only one that the stream is for, by its URL.
+  private func begin(
+    _ call: RPCServerCall, _ variant: StreamState.Variant, of type: String? = nil
+  ) -> RPCServerHandler {
     var caller: ControlPlane.Caller?
     if call.isSecured, let secured {
       do throws(RPCStatus) {
@@ -40,7 +61,7 @@ package final class MeshServer {
     }
     lastConnection += 1
     let stream = DiscoveryStream(
-      call, variant, number: lastConnection, from: caller, on: self)
+      call, variant, of: type, number: lastConnection, from: caller, on: self)
     streams[ObjectIdentifier(stream)] = stream
     return stream
   }

@@ -24,7 +24,7 @@ envoy.config.core.v3.ApiConfigSource cluster_names=2 refresh_delay=3 request_tim
 envoy.config.core.v3.ApiConfigSource.ApiType REST=1 AGGREGATED_GRPC=5 AGGREGATED_DELTA_GRPC=6
 envoy.config.core.v3.ApiVersion V2=1
 envoy.config.core.v3.BindConfig extra_source_addresses=5 additional_source_addresses=4 local_address_selector=6
-envoy.config.core.v3.ConfigSource authorities=7 path=1 api_config_source=2 self=5
+envoy.config.core.v3.ConfigSource authorities=7 path=1 self=5
 envoy.config.core.v3.DataSource watched_directory=5
 envoy.config.core.v3.GrpcService google_grpc=2 timeout=3 retry_policy=6
 envoy.config.core.v3.GrpcService.EnvoyGrpc retry_policy=3 max_receive_message_length=4 skip_envoy_headers=5

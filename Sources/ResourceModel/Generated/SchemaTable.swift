@@ -296,6 +296,7 @@ message envoy.config.core.v3.ControlPlane
 message envoy.config.core.v3.AggregatedConfigSource
 message envoy.config.core.v3.ConfigSource
 oneof config_source_specifier required
+2 envoy.config.core.v3.ApiConfigSource api_config_source oneof=0
 3 envoy.config.core.v3.AggregatedConfigSource ads oneof=0
 8 envoy.config.core.v3.PathConfigSource path_config_source oneof=0
 4 google.protobuf.Duration initial_fetch_timeout

@@ -145,45 +145,43 @@ package nonisolated struct Envoy_Config_Bootstrap_V3_Bootstrap: @unchecked Senda
   }
 
   /// Resources that come while the process runs.
-  package nonisolated struct DynamicResources: Sendable {
+  package nonisolated struct DynamicResources: @unchecked Sendable {
     // SwiftProtobuf.Message conformance is added in an extension below. See the
     // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
     // methods supported on all messages.
 
     package var ldsConfig: Envoy_Config_Core_V3_ConfigSource {
-      get {_ldsConfig ?? Envoy_Config_Core_V3_ConfigSource()}
-      set {_ldsConfig = newValue}
+      get {_storage._ldsConfig ?? Envoy_Config_Core_V3_ConfigSource()}
+      set {_uniqueStorage()._ldsConfig = newValue}
     }
     /// Returns true if `ldsConfig` has been explicitly set.
-    package var hasLdsConfig: Bool {self._ldsConfig != nil}
+    package var hasLdsConfig: Bool {_storage._ldsConfig != nil}
     /// Clears the value of `ldsConfig`. Subsequent reads from it will return its default value.
-    package mutating func clearLdsConfig() {self._ldsConfig = nil}
+    package mutating func clearLdsConfig() {_uniqueStorage()._ldsConfig = nil}
 
     package var cdsConfig: Envoy_Config_Core_V3_ConfigSource {
-      get {_cdsConfig ?? Envoy_Config_Core_V3_ConfigSource()}
-      set {_cdsConfig = newValue}
+      get {_storage._cdsConfig ?? Envoy_Config_Core_V3_ConfigSource()}
+      set {_uniqueStorage()._cdsConfig = newValue}
     }
     /// Returns true if `cdsConfig` has been explicitly set.
-    package var hasCdsConfig: Bool {self._cdsConfig != nil}
+    package var hasCdsConfig: Bool {_storage._cdsConfig != nil}
     /// Clears the value of `cdsConfig`. Subsequent reads from it will return its default value.
-    package mutating func clearCdsConfig() {self._cdsConfig = nil}
+    package mutating func clearCdsConfig() {_uniqueStorage()._cdsConfig = nil}
 
     package var adsConfig: Envoy_Config_Core_V3_ApiConfigSource {
-      get {_adsConfig ?? Envoy_Config_Core_V3_ApiConfigSource()}
-      set {_adsConfig = newValue}
+      get {_storage._adsConfig ?? Envoy_Config_Core_V3_ApiConfigSource()}
+      set {_uniqueStorage()._adsConfig = newValue}
     }
     /// Returns true if `adsConfig` has been explicitly set.
-    package var hasAdsConfig: Bool {self._adsConfig != nil}
+    package var hasAdsConfig: Bool {_storage._adsConfig != nil}
     /// Clears the value of `adsConfig`. Subsequent reads from it will return its default value.
-    package mutating func clearAdsConfig() {self._adsConfig = nil}
+    package mutating func clearAdsConfig() {_uniqueStorage()._adsConfig = nil}
 
     package var unknownFields = SwiftProtobuf.UnknownStorage()
 
     package init() {}
 
-    fileprivate var _ldsConfig: Envoy_Config_Core_V3_ConfigSource? = nil
-    fileprivate var _cdsConfig: Envoy_Config_Core_V3_ConfigSource? = nil
-    fileprivate var _adsConfig: Envoy_Config_Core_V3_ApiConfigSource? = nil
+    fileprivate var _storage = _StorageClass.defaultInstance
   }
 
   package init() {}
@@ -539,41 +537,81 @@ nonisolated extension Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources: Swif
   package static let protoMessageName: String = Envoy_Config_Bootstrap_V3_Bootstrap.protoMessageName + ".DynamicResources"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}lds_config\0\u{3}cds_config\0\u{3}ads_config\0")
 
+  fileprivate class _StorageClass {
+    var _ldsConfig: Envoy_Config_Core_V3_ConfigSource? = nil
+    var _cdsConfig: Envoy_Config_Core_V3_ConfigSource? = nil
+    var _adsConfig: Envoy_Config_Core_V3_ApiConfigSource? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _ldsConfig = source._ldsConfig
+      _cdsConfig = source._cdsConfig
+      _adsConfig = source._adsConfig
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._ldsConfig) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._cdsConfig) }()
-      case 3: try { try decoder.decodeSingularMessageField(value: &self._adsConfig) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._ldsConfig) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._cdsConfig) }()
+        case 3: try { try decoder.decodeSingularMessageField(value: &_storage._adsConfig) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._ldsConfig {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    try { if let v = self._cdsConfig {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    try { if let v = self._adsConfig {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    } }()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._ldsConfig {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._cdsConfig {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      try { if let v = _storage._adsConfig {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+      } }()
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources, rhs: Envoy_Config_Bootstrap_V3_Bootstrap.DynamicResources) -> Bool {
-    if lhs._ldsConfig != rhs._ldsConfig {return false}
-    if lhs._cdsConfig != rhs._cdsConfig {return false}
-    if lhs._adsConfig != rhs._adsConfig {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._ldsConfig != rhs_storage._ldsConfig {return false}
+        if _storage._cdsConfig != rhs_storage._cdsConfig {return false}
+        if _storage._adsConfig != rhs_storage._adsConfig {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

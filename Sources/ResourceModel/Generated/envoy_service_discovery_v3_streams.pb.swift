@@ -141,6 +141,7 @@ package nonisolated struct Envoy_Service_Discovery_V3_Resource: Sendable {
 
   package var version: String = String()
 
+  /// Without one it is a heartbeat: what was sent before lasts longer.
   package var resource: SwiftProtobuf.Google_Protobuf_Any {
     get {_resource ?? SwiftProtobuf.Google_Protobuf_Any()}
     set {_resource = newValue}
@@ -152,11 +153,22 @@ package nonisolated struct Envoy_Service_Discovery_V3_Resource: Sendable {
 
   package var name: String = String()
 
+  /// After this time it is gone, unless it is sent again.
+  package var ttl: SwiftProtobuf.Google_Protobuf_Duration {
+    get {_ttl ?? SwiftProtobuf.Google_Protobuf_Duration()}
+    set {_ttl = newValue}
+  }
+  /// Returns true if `ttl` has been explicitly set.
+  package var hasTtl: Bool {self._ttl != nil}
+  /// Clears the value of `ttl`. Subsequent reads from it will return its default value.
+  package mutating func clearTtl() {self._ttl = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _resource: SwiftProtobuf.Google_Protobuf_Any? = nil
+  fileprivate var _ttl: SwiftProtobuf.Google_Protobuf_Duration? = nil
 }
 
 // MARK: - Code below here is support for the SwiftProtobuf runtime.
@@ -347,7 +359,7 @@ nonisolated extension Envoy_Service_Discovery_V3_DeltaDiscoveryResponse: SwiftPr
 
 nonisolated extension Envoy_Service_Discovery_V3_Resource: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Resource"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}resource\0\u{1}name\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}version\0\u{1}resource\0\u{1}name\0\u{2}\u{3}ttl\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -358,6 +370,7 @@ nonisolated extension Envoy_Service_Discovery_V3_Resource: SwiftProtobuf.Message
       case 1: try { try decoder.decodeSingularStringField(value: &self.version) }()
       case 2: try { try decoder.decodeSingularMessageField(value: &self._resource) }()
       case 3: try { try decoder.decodeSingularStringField(value: &self.name) }()
+      case 6: try { try decoder.decodeSingularMessageField(value: &self._ttl) }()
       default: break
       }
     }
@@ -377,6 +390,9 @@ nonisolated extension Envoy_Service_Discovery_V3_Resource: SwiftProtobuf.Message
     if !self.name.isEmpty {
       try visitor.visitSingularStringField(value: self.name, fieldNumber: 3)
     }
+    try { if let v = self._ttl {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -384,6 +400,7 @@ nonisolated extension Envoy_Service_Discovery_V3_Resource: SwiftProtobuf.Message
     if lhs.version != rhs.version {return false}
     if lhs._resource != rhs._resource {return false}
     if lhs.name != rhs.name {return false}
+    if lhs._ttl != rhs._ttl {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -1,7 +1,7 @@
 import Glibc
 import ResourceModel
 
-/// Checks where resources are to come from.
+/// Checks where resources are to come from, as far as that can be told without knowing any cluster.
 package struct ConfigSourceChecker {
   let diagnostics: Diagnostics
   /// The bootstrap says where the control plane is.
@@ -24,7 +24,7 @@ package struct ConfigSourceChecker {
       guard !hasADS else { return }
       diagnostics.error(
         at: path.field("ads"), "the bootstrap has no dynamic_resources.ads_config to lead to")
-    case nil: return
+    case .apiConfigSource, nil: return
     }
   }
 }

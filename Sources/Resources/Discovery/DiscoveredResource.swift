@@ -15,6 +15,9 @@ package struct DiscoveredResource {
   package let diagnostics: Diagnostics
   /// In protobuf's binary form; two versions with the same bytes are the same.
   package let bytes: [UInt8]
+  /// When it was accepted by a process before this one, which has kept it: nanoseconds since 1970. Nil for
+  /// what has just come.
+  package var storedAt: UInt64?
 
   /// The resource at a node of a tree.
   init(_ node: ConfigNode, diagnostics: Diagnostics) {
@@ -68,17 +71,26 @@ package struct DiscoveredSet {
   package let resources: [DiscoveredResource]
   /// The names of those that are gone; nil when that is all that are not in the answer.
   package let removed: [String]?
+  /// Names of others that are there as they were.
+  package let kept: Set<String>
+  /// It is what a process before this one has kept, and nobody has just sent it.
+  package let isStored: Bool
 
-  package init(version: String, resources: [DiscoveredResource], removed: [String]? = nil) {
+  package init(
+    version: String, resources: [DiscoveredResource], removed: [String]? = nil,
+    kept: Set<String> = [], isStored: Bool = false
+  ) {
     self.version = version
     self.resources = resources
     self.removed = removed
+    self.kept = kept
+    self.isStored = isStored
   }
 
   /// Those of the names in force that are gone, in order.
   package func removed(of inForce: some Sequence<String>) -> [String] {
     if let removed { return Set(removed).intersection(inForce).sorted() }
-    return Set(inForce).subtracting(resources.map(\.name)).sorted()
+    return Set(inForce).subtracting(resources.map(\.name)).subtracting(kept).sorted()
   }
 }
 

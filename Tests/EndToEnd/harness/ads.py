@@ -19,9 +19,13 @@ WRAPPER = "type.googleapis.com/envoy.service.discovery.v3.Resource"
 class Wrapped:
     """A resource in the message that carries its name and version besides."""
 
-    def __init__(self, type_url, name, resource, version="w"):
-        self.message = field(1, version) + field(2, field(1, type_url) + field(2, resource)) \
-            + field(3, name)
+    def __init__(self, type_url, name, resource, version="w", ttl=None):
+        """Without a resource it is a heartbeat; `ttl` is in milliseconds."""
+        self.message = field(1, version) + field(3, name)
+        if resource is not None:
+            self.message += field(2, field(1, type_url) + field(2, resource))
+        if ttl is not None:
+            self.message += field(6, field(1, ttl // 1000) + field(2, ttl % 1000 * 1_000_000))
 
     def __bytes__(self):
         return self.message

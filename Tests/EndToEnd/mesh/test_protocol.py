@@ -19,10 +19,10 @@ NODE = field(1, "node-1")
 class Stream:
     """One discovery stream of grpcio."""
 
-    def __init__(self, port, method):
+    def __init__(self, port, method, service=SERVICE):
         self.channel = grpc.insecure_channel(f"127.0.0.1:{port}")
         self.requests = queue.Queue()
-        self.call = self.channel.stream_stream(SERVICE + method)(
+        self.call = self.channel.stream_stream(service + method)(
             iter(self.requests.get, None), timeout=20)
 
     def __enter__(self):
@@ -210,3 +210,20 @@ def test_whoever_asks_without_reading_costs_no_memory(control):
         stream.requests.put(world(CLUSTER))
         assert len(stream.next()[2]) == 1000
     peer.close()
+
+
+def test_streams_of_one_kind(control):
+    """The method says which kind a stream is for; another one ends it."""
+    port = control(ads_cluster("a")).port
+    service = "/envoy.service.cluster.v3.ClusterDiscoveryService/"
+    with Stream(port, "StreamClusters", service) as stream:
+        stream.requests.put(world(""))
+        answer = stream.next()
+        assert text(answer, 4) == CLUSTER and len(answer[2]) == 1
+        stream.requests.put(world(ROUTES, ["x"]))
+        with pytest.raises(grpc.RpcError) as error:
+            stream.next()
+        assert "RouteConfiguration" in error.value.details()
+    with Stream(port, "DeltaClusters", service) as stream:
+        stream.requests.put(delta(CLUSTER))
+        assert len(stream.next()[2]) == 1

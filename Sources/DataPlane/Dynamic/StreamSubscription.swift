@@ -5,15 +5,17 @@ import Resources
 import Telemetry
 import XDSClient
 
-/// Resources of one kind from the control plane, by the stream that all such subscriptions share.
-/// Counts as Envoy does: an attempt to begin with, and one with whatever comes of it.
-final class ADSSubscription: Subscription {
+/// Resources of one kind from a control plane, by the stream that all such subscriptions share (ADS), or by
+/// one of its own. Counts as Envoy does: an attempt to begin with, and one with whatever comes of it.
+final class StreamSubscription: Subscription {
   private let type: ResourceType
   private let name: String?
   private let what: String
   private let stats: SubscriptionStats
   private let subscriber: Subscriber
   private let client: XDSClient
+  /// The stream is for this subscription alone, and begins and ends with it.
+  private let isOwn: Bool
   private var watch: XDSClient.Watch?
   private let fetchTimeout: UInt64
   private let fetchTimer: LoopTimer
@@ -22,12 +24,14 @@ final class ADSSubscription: Subscription {
   ///   - fetchTimeout: milliseconds until whoever waits for a first answer goes on without; 0 is never.
   ///   - what: for logs: `RDS for 'local'`.
   init(
-    _ type: ResourceType, named name: String?, from client: XDSClient, fetchTimeout: UInt64,
-    of what: String, stats: SubscriptionStats, subscriber: Subscriber, on loop: EventLoop
+    _ type: ResourceType, named name: String?, from client: XDSClient, isOwn: Bool,
+    fetchTimeout: UInt64, of what: String, stats: SubscriptionStats, subscriber: Subscriber,
+    on loop: EventLoop
   ) {
     self.type = type
     self.name = name
     self.client = client
+    self.isOwn = isOwn
     self.fetchTimeout = fetchTimeout
     self.what = what
     self.stats = stats
@@ -43,6 +47,7 @@ final class ADSSubscription: Subscription {
         update: { [weak self] in self?.update($0) ?? [] },
         refused: { [weak self] in self?.refused($0) },
         disconnected: { [weak self] in self?.disconnected() }))
+    if isOwn { client.start() }
     guard fetchTimeout > 0 else { return }
     fetchTimer.set(milliseconds: fetchTimeout) { [weak self] in self?.fetchTimedOut() }
   }
@@ -50,6 +55,7 @@ final class ADSSubscription: Subscription {
   private func fetchTimedOut() {
     stats.countFetchTimeout()
     stats.countAttempt()
+    if let watch, client.serveStored(watch) { return }
     ProcessLog.shared.warning(.config, "\(what): no answer in time; going on without")
     subscriber.failed()
   }
@@ -69,6 +75,7 @@ final class ADSSubscription: Subscription {
 
   private func update(_ set: DiscoveredSet) -> [Refusal] {
     fetchTimer.cancel()
+    guard !set.isStored else { return takeStored(set) }
     stats.countAttempt()
     let start = fl_monotonic_ns()
     let refusals = subscriber.update(set)
@@ -81,38 +88,14 @@ final class ADSSubscription: Subscription {
     }
     return refusals
   }
-}
 
-extension Server {
-  /// The stream to the control plane that the bootstrap names.
-  func makeControlPlane() -> XDSClient? {
-    guard let control = config.controlPlane,
-      let cluster = config.clusters.first(where: { $0.message.name == control.cluster })
-    else { return nil }
-    let settings = cluster.compiled.config
-    let route = ControlPlaneRoute(self, to: control.cluster, settings)
-    let channel = RPCChannel(
-      RPCRuntime(loop: loop), authority: control.authority,
-      connectMilliseconds: settings.value.connectTimeout,
-      keepalive: settings.value.http.http2Keepalive, source: settings.value.source,
-      isSecured: route.isSecured, prepare: route.prepare, address: route.address)
-    var node = config.bootstrap.node
-    // Whoever sends configuration may choose what a program of this kind understands.
-    node.userAgentName = "fairlead"
-    // Who sends it clusters has to know whether it can show a certificate of the mesh.
-    if options.ownCertificate != nil {
-      node.metadata.fields["OWN_CERTIFICATE"] = .with { $0.stringValue = "true" }
-    }
-    let client = XDSClient(
-      channel, control.variant, node: node,
-      tellsNodeOnce: control.tellsNodeOnce, metadata: control.metadata, on: loop)
-    let store = config.store
-    let connected = store.gauge("control_plane.connected_state")
-    store.main.gaugeSet(connected, 0)
-    store.setText("control_plane.identifier", "")
-    client.onConnection = { store.main.gaugeSet(connected, $0 ? 1 : 0) }
-    client.onIdentifier = { store.setText("control_plane.identifier", $0) }
-    client.onProblem = { ProcessLog.shared.warning(.config, "ADS: \($0)") }
-    return client
+  /// What an earlier process has kept: no answer of anybody's.
+  private func takeStored(_ set: DiscoveredSet) -> [Refusal] {
+    ProcessLog.shared.info(
+      .config,
+      "\(what): the control plane is not there; serving version '\(set.version)' from the cache")
+    let refusals = subscriber.update(set)
+    for refusal in refusals { refusal.log(by: what) }
+    return refusals
   }
 }
