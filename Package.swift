@@ -163,8 +163,8 @@ let package = Package(
     tests(
       "MeshServer",
       [
-        "MeshServer", "MeshTranslation", "MeshModel", "GRPC", "Engine", "Resources",
-        "ResourceModel", protobuf,
+        "MeshServer", "MeshTranslation", "MeshModel", "MeshMessages", "GRPC", "Engine",
+        "Resources", "ResourceModel", protobuf,
       ]),
     tests(
       "XDSClient",

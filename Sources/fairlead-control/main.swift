@@ -72,6 +72,13 @@ struct FairleadControl: ParsableCommand {
   @Option(help: "How many changes over HTTP are remembered, to be shown and rolled back.")
   var historyLimit = 500
 
+  @Option(
+    help: """
+      Seconds for which a workload that registered itself (AUTO_REGISTER_GROUP) stays when its proxy is \
+      gone.
+      """)
+  var registrationGrace: UInt64 = 10
+
   @Option(help: "The mesh's domain: services are <name>.<namespace>.svc.<domain>.")
   var domain = "cluster.local"
 
@@ -109,6 +116,9 @@ struct FairleadControl: ParsableCommand {
       throw ValidationError(
         "'\(address)' is no address; expected one such as 127.0.0.1:15010, [::1]:15010 or :15010")
     }
+    guard registrationGrace <= 86_400 else {
+      throw ValidationError("--registration-grace is at most 86400 seconds")
+    }
     guard (1...1_000_000).contains(historyLimit) else {
       throw ValidationError("--history-limit is a number from 1 to 1000000")
     }
@@ -139,6 +149,7 @@ struct FairleadControl: ParsableCommand {
       options.dataDirectory = dataDir
       options.historyLimit = historyLimit
       options.registry.trustDomain = identity.domain
+      options.registrationGraceSeconds = registrationGrace
       options.debounce.quietMilliseconds = min(debounceAfter, debounceMax)
       options.debounce.longestMilliseconds = debounceMax
       options.registry.unnamedPorts = protocolDetection == .auto ? .auto : .tcp

@@ -16,7 +16,7 @@ package struct FairleadCtl: ParsableCommand {
     subcommands: [
       UpCommand.self, DownCommand.self, ApplyCommand.self, GetCommand.self, DeleteCommand.self,
       DiffCommand.self, WaitCommand.self, HistoryCommand.self, RollbackCommand.self,
-      ProxyConfigCommand.self, ProxyStatusCommand.self,
+      ProxyConfigCommand.self, ProxyStatusCommand.self, DescribeCommand.self, AuthzCommand.self,
       VersionCommand.self, CompletionCommand.self,
     ])
 

@@ -45,6 +45,7 @@ enum ServiceEntries {
     if !entry.serviceAccount.isEmpty { workload.serviceAccount = entry.serviceAccount }
     workload.locality =
       entry.locality.isEmpty ? MeshLocality(labels: workload.labels) : MeshLocality(entry.locality)
+    workload.isReady = WorkloadHealth.isReady(object.annotations)
     workload.weight = entry.weight
     workload.network = entry.network
     workload.portNames = entry.ports

@@ -68,6 +68,10 @@ final class ObjectPages {
     case ("POST", "live", 1):
       return live.state(
         of: try editor.expected(Self.files(request), namespace: Self.namespace(request)))
+    case ("GET", "describe", 1):
+      return try DescribePages(mesh: mesh, server: server).answer(
+        kind: request.parameter("kind") ?? "", name: request.parameter("name") ?? "",
+        namespace: Self.namespace(request) ?? "default")
     case ("POST", "diff", 1):
       return try live.differences(Self.files(request), namespace: Self.namespace(request))
     default:

@@ -65,6 +65,11 @@ final class DiscoveryStream: RPCServerHandler {
       guard let node else {
         return refuse("the first request names no node")
       }
+      guard request.type != ResourceSet.TypeURL.health else {
+        // Nothing is asked: it is told how the application behind the proxy is.
+        let problem = request.refusal.map { Self.shorten($0.isEmpty ? "not healthy" : $0) }
+        return server.source.reported(problem, stream: number)
+      }
       if request.type == ResourceSet.TypeURL.secret {
         secrets?.want(request.names)
         lookAtSecrets()
@@ -89,7 +94,7 @@ final class DiscoveryStream: RPCServerHandler {
   func ended() {
     if let node {
       ProcessLog.shared.info(.grpc, "\(title): disconnected")
-      server.source.disconnected(node)
+      server.source.disconnected(node, stream: number)
     }
     server.ended(self)
   }
@@ -219,7 +224,7 @@ final class DiscoveryStream: RPCServerHandler {
     let variant = isDelta ? "delta" : "state of the world"
     ProcessLog.shared.info(
       .grpc, "\(title): connected, \(made.client.rawValue), \(variant)")
-    server.source.connected(made)
+    server.source.connected(made, stream: number)
   }
 
   // MARK: Responses

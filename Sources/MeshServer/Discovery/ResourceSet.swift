@@ -12,6 +12,8 @@ struct ResourceSet {
     static let listener = "type.googleapis.com/envoy.config.listener.v3.Listener"
     static let routes = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
     static let secret = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+    /// Istio's: no resource, but what a proxy says of its application.
+    static let health = "type.googleapis.com/istio.v1.HealthInformation"
 
     /// Make before break: what is named by others comes before them. Other types come last.
     static let pushOrder = [cluster, endpoints, listener, routes, secret]

@@ -4,10 +4,12 @@ import MeshTranslation
 protocol ResourceSource: AnyObject {
   /// What a client is to have now.
   func resources(for node: ProxyNode) -> ResourceSet
-  /// A client has come.
-  func connected(_ node: ProxyNode)
+  /// A client has come, on a stream of that number.
+  func connected(_ node: ProxyNode, stream: UInt64)
   /// A client has gone.
-  func disconnected(_ node: ProxyNode)
+  func disconnected(_ node: ProxyNode, stream: UInt64)
+  /// A client says how its application is; nil for well.
+  func reported(_ problem: String?, stream: UInt64)
   /// What rules ask for and a client cannot do.
   func omissions(for node: ProxyNode) -> [Omission]
 }
@@ -18,7 +20,8 @@ final class SharedResources: ResourceSource {
 
   func publish(_ resources: ResourceSet) { self.resources = resources }
   func resources(for node: ProxyNode) -> ResourceSet { resources }
-  func connected(_ node: ProxyNode) {}
-  func disconnected(_ node: ProxyNode) {}
+  func connected(_ node: ProxyNode, stream: UInt64) {}
+  func disconnected(_ node: ProxyNode, stream: UInt64) {}
+  func reported(_ problem: String?, stream: UInt64) {}
   func omissions(for node: ProxyNode) -> [Omission] { [] }
 }

@@ -11,6 +11,8 @@ final class MeshSource: ResourceSource {
   private(set) var store: MeshStore
   private(set) var snapshot: MeshSnapshot
   private let options: RegistryOptions
+  /// Who is told of clients that are workloads of their own.
+  weak var registrar: Registrar?
   /// Counts changes.
   private(set) var generation: UInt64 = 0
   /// What objects were since every client had accepted everything, the oldest first; nil where there was
@@ -146,8 +148,13 @@ final class MeshSource: ResourceSource {
     Set(inbound(of: node).omissions + outbound(of: node).omissions).sorted()
   }
 
-  func connected(_ node: ProxyNode) {}
-  func disconnected(_ node: ProxyNode) {}
+  func connected(_ node: ProxyNode, stream: UInt64) {
+    registrar?.connected(node, stream: stream)
+  }
+  func disconnected(_ node: ProxyNode, stream: UInt64) { registrar?.disconnected(stream: stream) }
+  func reported(_ problem: String?, stream: UInt64) {
+    registrar?.reported(problem, stream: stream)
+  }
 
   private func outbound(of node: ProxyNode) -> Made {
     cached(node.outboundKey(in: snapshot)) { ProxyConfiguration.outbound(snapshot, for: node) }

@@ -31,6 +31,8 @@ package final class ControlPlane {
     package var dataDirectory: String?
     /// How many changes are remembered.
     package var historyLimit = 500
+    /// How long a workload that registered itself stays when its proxy is gone (Istio: 10 s).
+    package var registrationGraceSeconds: UInt64 = 10
     /// How changes of files that come together are taken as one.
     package var debounce = FileWatch.Debounce()
 
@@ -62,6 +64,7 @@ package final class ControlPlane {
   private var pages: ControlPages?
   /// Nil where there is no mesh to change.
   private let editor: MeshEditor?
+  private let registrar: Registrar?
 
   package init(_ options: Options) {
     self.options = options
@@ -71,13 +74,19 @@ package final class ControlPlane {
       let folder = MeshFolder(
         directory, dataDirectory: options.dataDirectory, options: options.registry)
       editor = MeshEditor(folder, historyLimit: options.historyLimit)
+      let registrar = Registrar(
+        folder, on: loop, graceMilliseconds: options.registrationGraceSeconds * 1000)
+      folder.mesh?.registrar = registrar
+      self.registrar = registrar
       configuration = folder
     case .resources(let file):
       editor = nil
+      registrar = nil
       configuration = ResourceFileWatch(file)
     }
     server = MeshServer(RPCRuntime(loop: loop), source: configuration.source)
     editor?.reload = { [unowned self] in reload() }
+    registrar?.reload = { [unowned self] in reload() }
   }
 
   /// Whether what is to be served could be; why not.
@@ -96,6 +105,7 @@ package final class ControlPlane {
     watch = FileWatch(on: loop, debounce: options.debounce) { [unowned self] in reload() }
     try editor?.open()
     try configuration.start()
+    registrar?.start()
     watchAll()
     let address: SocketAddress
     do throws(RPCServer.ListenError) {
@@ -171,6 +181,8 @@ package final class ControlPlane {
     server.metrics.contextInit.observe(Double(fl_monotonic_ns() - started) / 1e9)
     watchAll()
     server.publish(since: started)
+    // Groups may have come, changed or gone.
+    registrar?.refresh()
   }
 
   private func handleSignals() {

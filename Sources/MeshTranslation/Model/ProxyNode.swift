@@ -48,6 +48,8 @@ package struct ProxyNode: Sendable, Hashable {
   /// It has a certificate of its own, or is sent one: it has proved who it is, or says that it asks an
   /// authority itself (`OWN_CERTIFICATE`). Without one it is given nothing that needs one.
   package var hasCertificate = false
+  /// The WorkloadGroup that it is to be registered in (Istio: `AUTO_REGISTER_GROUP`); empty for none.
+  package var autoRegisterGroup = ""
   /// Where the proxy's admin interface is, if it says so.
   package var admin: String?
 
@@ -115,6 +117,7 @@ package struct ProxyNode: Sendable, Hashable {
     admin = text("ADMIN_ADDRESS")
     let own = fields["OWN_CERTIFICATE"]
     hasCertificate = own?.boolValue == true || own?.stringValue == "true"
+    autoRegisterGroup = text("AUTO_REGISTER_GROUP") ?? ""
     if locality.isEmpty { locality = MeshLocality(labels: labels) }
   }
 
@@ -142,6 +145,7 @@ extension ProxyNode {
     node.cluster = ""
     node.name = ""
     node.admin = nil
+    node.autoRegisterGroup = ""
     node.userAgent = ""
     return node
   }
