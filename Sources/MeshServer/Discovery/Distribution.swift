@@ -53,7 +53,10 @@ struct Distribution {
 
   /// Everything that a client lacks of what there is for it.
   mutating func gaps(_ state: StreamState, for node: ProxyNode, _ set: ResourceSet) -> [Gap] {
-    let takesAll = TypeURL.wildcard.allSatisfy { state.subscriptions[$0]?.isWildcard ?? false }
+    // A proxy that has not asked for listeners yet will ask for all, and for their routes.
+    let takesAll = TypeURL.wildcard.allSatisfy {
+      state.subscriptions[$0]?.isWildcard ?? (node.client != .grpc)
+    }
     var wanted: [String: Set<String>] = takesAll ? namedByAll(in: set) : [:]
     var gaps: [Gap] = []
     // Routes come after listeners and endpoints after clusters, each naming what it leads to.
@@ -139,8 +142,21 @@ struct Distribution {
     for other in meshes(without: id) {
       names.merge(Self.differences(set, other.resources(for: node))) { $0.union($1) }
     }
+    if node.client == .grpc { Self.follow(&names, in: set) }
     affected[key] = names
     return names
+  }
+
+  /// A library asks for what its routes lead to when it has them: before it has that, too, it sends nothing
+  /// there.
+  private static func follow(_ names: inout Names, in set: ResourceSet) {
+    for type in [TypeURL.listener, TypeURL.routes, TypeURL.cluster] {
+      for name in names[type] ?? [] {
+        for reference in set.resource(of: type, name).map(ResourceReferences.of) ?? [] {
+          names[reference.type, default: []].insert(reference.name)
+        }
+      }
+    }
   }
 
   /// The mesh without an object, and with what it was before.
