@@ -112,17 +112,26 @@ let package = Package(
       "MeshIdentity",
       ["CLinux", "Engine", "TLS", "Telemetry", "ResourceModel", "Resources", "GRPC", protobuf]),
 
-    floor("ControlTool", ["CLinux", "TLS", "Resources", "MeshMessages", "MeshModel", arguments]),
-
     // Floor 7
+    floor(
+      "MeshAnalysis", ["CRE2", "Resources", "MeshMessages", "MeshModel", "MeshTranslation"]),
+
+    // Floor 8
+    floor(
+      "ControlTool",
+      [
+        "CLinux", "TLS", "Resources", "MeshMessages", "MeshModel", "MeshTranslation",
+        "MeshAnalysis", arguments,
+      ]),
+
     floor(
       "MeshServer",
       [
         "CLinux", "Engine", "Telemetry", "ResourceModel", "Resources", "AdminHTTP", "GRPC",
-        "MeshMessages", "MeshModel", "MeshTranslation", protobuf,
+        "MeshMessages", "MeshModel", "MeshTranslation", "MeshAnalysis", protobuf,
       ]),
 
-    // Floor 8
+    // Floor 9
     .executableTarget(name: "fairleadctl", dependencies: ["ControlTool"], swiftSettings: strict),
     .executableTarget(
       name: "fairlead-control",
@@ -156,6 +165,7 @@ let package = Package(
     tests(
       "Upstream",
       ["Upstream", "Inspection", "Engine", "Telemetry", "Resources", "ResourceModel"]),
+    tests("MeshAnalysis", ["MeshAnalysis", "MeshTranslation", "MeshModel", "Resources"]),
     tests("MeshModel", ["MeshModel", "MeshMessages", "Resources"]),
     tests(
       "MeshTranslation",

@@ -38,6 +38,9 @@ package struct ControlPlaneClient: Sendable {
   /// How far each proxy has followed.
   package func syncStatus() throws(ToolError) -> JSONValue { try document("/debug/syncz") }
 
+  /// What is wrong or doubtful in the mesh.
+  package func analysis() throws(ToolError) -> JSONValue { try document("/debug/analysis") }
+
   private func document(_ target: String) throws(ToolError) -> JSONValue {
     try reach { () throws(ToolError) in try http.document(target) }
   }

@@ -10,13 +10,14 @@ package struct FairleadCtl: ParsableCommand {
     discussion: """
       Exit codes: 0 done; 1 it could not be done, and the message says what would help; \
       2 what was compared differs; \
-      64 the command line is wrong.
+      64 the command line is wrong; 79 'analyze' has found something.
       """,
     version: "fairleadctl  version: \(version)",
     subcommands: [
       UpCommand.self, DownCommand.self, ApplyCommand.self, GetCommand.self, DeleteCommand.self,
       DiffCommand.self, WaitCommand.self, HistoryCommand.self, RollbackCommand.self,
       ProxyConfigCommand.self, ProxyStatusCommand.self, DescribeCommand.self, AuthzCommand.self,
+      ValidateCommand.self, AnalyzeCommand.self,
       VersionCommand.self, CompletionCommand.self,
     ])
 

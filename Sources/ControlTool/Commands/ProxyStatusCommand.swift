@@ -1,4 +1,5 @@
 import ArgumentParser
+import MeshAnalysis
 
 /// `fairleadctl proxy-status`.
 struct ProxyStatusCommand: ParsableCommand {
@@ -55,6 +56,15 @@ struct ProxyStatusCommand: ParsableCommand {
     Console.write(
       SyncTable.text(
         all, istiod: "\(plane.http.address)", now: Timestamp.now, isVerbose: verbosity > 0))
+    Console.write(Self.errors(plane))
+  }
+
+  /// What of the mesh is not as its authors meant it: a line each. A control plane that serves a file of
+  /// Envoy's resources has none to tell of.
+  private static func errors(_ plane: ControlPlaneClient) -> String {
+    guard let document = try? plane.analysis() else { return "" }
+    let lines = AnalysisReport(document).atLeast(.error).text(.log, isColored: false)
+    return lines.isEmpty ? "" : "\n" + lines
   }
 
   private func compare(_ target: ProxyTarget) throws {

@@ -1,4 +1,5 @@
 import Glibc
+import MeshAnalysis
 import MeshModel
 import Resources
 
@@ -8,7 +9,7 @@ struct LocalFiles {
   private let target: String
   private var contents: [String: [UInt8]] = [:]
   private var stamps: [String: Stamp] = [:]
-  private var store = MeshStore()
+  private var store = MeshStore(check: ObjectCheck.check)
 
   /// What tells that a file may have changed.
   private struct Stamp: Equatable {

@@ -11,6 +11,7 @@ final class ControlPages {
   private let listener: AdminListener
   private unowned let server: MeshServer
   private let mesh: MeshSource?
+  private let analyst: MeshAnalyst?
   private let version: String
   /// Nil where there is no mesh.
   private let objects: ObjectPages?
@@ -19,10 +20,11 @@ final class ControlPages {
 
   init(
     on address: SocketAddress, loop: EventLoop, server: MeshServer, mesh: MeshSource?,
-    version: String, objects: ObjectPages? = nil
+    analyst: MeshAnalyst?, version: String, objects: ObjectPages? = nil
   ) throws(AdminListener.ListenError) {
     self.server = server
     self.mesh = mesh
+    self.analyst = analyst
     self.version = version
     self.objects = objects
     listener = try AdminListener(on: address, loop: loop, requestBytes: ObjectPages.requestBytes)
@@ -40,7 +42,8 @@ final class ControlPages {
     /debug/config_dump         what a client is to run; ?proxyID=<pod>.<namespace>
     /debug/registryz           the services of the mesh
     /debug/endpointz           where they run
-    /debug/configz             the objects in force, and what is wrong with those that are not
+    /debug/configz             the objects in force, what is wrong with those that are not, and each status
+    /debug/analysis            what is wrong or doubtful in the mesh as a whole
     /api/v1/objects            the same with all that they say: …/<kind>/<name>?namespace=
     /api/v1/history            what was changed here, when and by whom
 
@@ -58,7 +61,9 @@ final class ControlPages {
     case "/debug/config_dump": configDump(request)
     case "/debug/registryz": mesh.map { AdminResponse(json: MeshPages.services($0)) } ?? noMesh
     case "/debug/endpointz": mesh.map { AdminResponse(json: MeshPages.endpoints($0)) } ?? noMesh
-    case "/debug/configz": mesh.map { AdminResponse(json: MeshPages.objects($0)) } ?? noMesh
+    case "/debug/configz": mesh.map(objects) ?? noMesh
+    case "/debug/analysis":
+      analyst.map { AdminResponse(json: AnalysisPages.messages($0)) } ?? noMesh
     default: AdminResponse(status: 404, text: "no such page; there are\n" + Self.help)
     }
   }
@@ -68,8 +73,20 @@ final class ControlPages {
       status: 404, text: "resources are served from a file: there is no mesh to tell of\n")
   }
 
+  private func objects(_ mesh: MeshSource) -> AdminResponse {
+    let clients = server.clients
+    let current = clients.count { stream in
+      stream.state.subscriptions.values.allSatisfy {
+        ["SYNCED", "NOT SENT", "IGNORED"].contains(ClientPages.state(of: $0))
+      }
+    }
+    return AdminResponse(
+      json: MeshPages.objects(mesh, analyst, clients: (current, clients.count)))
+  }
+
   private func metrics() -> AdminResponse {
-    var response = AdminResponse(text: server.metrics.text(gauges: MeshGauges.all(server, mesh)))
+    var response = AdminResponse(
+      text: server.metrics.text(gauges: MeshGauges.all(server, mesh, analyst)))
     response.contentType = "text/plain; version=0.0.4"
     return response
   }

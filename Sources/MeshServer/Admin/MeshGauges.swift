@@ -1,10 +1,11 @@
+import MeshAnalysis
 import MeshModel
 
 /// What is counted when somebody asks.
 enum MeshGauges {
   /// By Istio's names.
   static func all(
-    _ server: MeshServer, _ mesh: MeshSource?
+    _ server: MeshServer, _ mesh: MeshSource?, _ analyst: MeshAnalyst?
   ) -> [(name: String, labels: String, value: Double)] {
     var gauges: [(name: String, labels: String, value: Double)] = []
     let clients = Dictionary(grouping: server.clients) { $0.node?.client.rawValue ?? "" }
@@ -31,6 +32,24 @@ enum MeshGauges {
     gauges.append(("pilot_eds_no_instances", "", Double(empty)))
     let refused = mesh.store.entries.values.count(where: \.isRefused)
     gauges.append(("galley_validation_failed", "", Double(refused)))
+    let passed = mesh.store.entries.count - refused
+    gauges.append(("galley_validation_passed", "", Double(passed)))
+    if let analyst { gauges += analysis(analyst) }
     return gauges
+  }
+
+  private static func analysis(
+    _ analyst: MeshAnalyst
+  ) -> [(name: String, labels: String, value: Double)] {
+    let counts = Dictionary(grouping: analyst.findings.messages) { $0.code.level }
+    return AnalysisCode.Level.allCases.map { level in
+      (
+        "fairlead_analysis_messages", "level=\"\(level.rawValue)\"",
+        Double(counts[level]?.count ?? 0)
+      )
+    } + [
+      ("fairlead_analysis_runs", "", Double(analyst.runs)),
+      ("fairlead_analysis_seconds", "", analyst.findings.seconds),
+    ]
   }
 }

@@ -58,8 +58,11 @@ enum MeshPages {
       })
   }
 
-  /// Every object, with where it is written and what is wrong with it.
-  static func objects(_ mesh: MeshSource) -> AdminJSON {
+  /// Every object, with where it is written, what is wrong with it, and its status.
+  static func objects(
+    _ mesh: MeshSource, _ analyst: MeshAnalyst?, clients: (current: Int, all: Int)
+  ) -> AdminJSON {
+    let found = Dictionary(grouping: analyst?.findings.messages ?? []) { $0.object }
     let objects = mesh.store.entries.sorted { $0.key < $1.key }.map { id, entry in
       AdminJSON.object([
         ("kind", .string(id.kind.rawValue)), ("namespace", .string(id.namespace)),
@@ -69,6 +72,7 @@ enum MeshPages {
         ("inForce", .bool(entry.object != nil)),
         ("refused", .bool(entry.isRefused)),
         ("messages", .array(entry.diagnostics.map { .string($0.description) })),
+        ("status", AnalysisPages.status(entry, found[id] ?? [], clients: clients)),
       ])
     }
     return .object([

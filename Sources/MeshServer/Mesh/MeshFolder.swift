@@ -14,6 +14,8 @@ final class MeshFolder: ConfigurationSource {
   /// What stood in the files when they could be read last.
   private(set) var files: [String: [UInt8]] = [:]
   private(set) var isIncomplete = false
+  /// Told when something has changed, also what is wrong.
+  var contentChanged: (() -> Void)?
   /// What was said of the files last: the same is not said again.
   private var lastProblems: [String] = []
 
@@ -95,6 +97,7 @@ final class MeshFolder: ConfigurationSource {
     for problem in problems where !lastProblems.contains(problem) {
       ProcessLog.shared.warning(.config, problem)
     }
+    if !changed.isEmpty || problems != lastProblems { contentChanged?() }
     lastProblems = problems
     return changed
   }

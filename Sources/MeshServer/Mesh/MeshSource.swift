@@ -1,4 +1,5 @@
 import CLinux
+import MeshAnalysis
 import MeshModel
 import MeshTranslation
 import ResourceModel
@@ -10,7 +11,9 @@ import SwiftProtobuf
 final class MeshSource: ResourceSource {
   private(set) var store: MeshStore
   private(set) var snapshot: MeshSnapshot
-  private let options: RegistryOptions
+  let options: RegistryOptions
+  /// Told when a client comes or goes.
+  var clientsChanged: (() -> Void)?
   /// Who is told of clients that are workloads of their own.
   weak var registrar: Registrar?
   /// Counts changes.
@@ -33,7 +36,7 @@ final class MeshSource: ResourceSource {
 
   init(options: RegistryOptions) {
     self.options = options
-    store = MeshStore()
+    store = MeshStore(check: ObjectCheck.check)
     snapshot = MeshSnapshot(objects: [], options: options)
   }
 
@@ -150,8 +153,12 @@ final class MeshSource: ResourceSource {
 
   func connected(_ node: ProxyNode, stream: UInt64) {
     registrar?.connected(node, stream: stream)
+    clientsChanged?()
   }
-  func disconnected(_ node: ProxyNode, stream: UInt64) { registrar?.disconnected(stream: stream) }
+  func disconnected(_ node: ProxyNode, stream: UInt64) {
+    registrar?.disconnected(stream: stream)
+    clientsChanged?()
+  }
   func reported(_ problem: String?, stream: UInt64) {
     registrar?.reported(problem, stream: stream)
   }

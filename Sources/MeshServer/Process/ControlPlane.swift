@@ -2,6 +2,7 @@ import AdminHTTP
 import CLinux
 import Engine
 import GRPC
+import MeshAnalysis
 import MeshModel
 import Resources
 import Telemetry
@@ -65,6 +66,8 @@ package final class ControlPlane {
   /// Nil where there is no mesh to change.
   private let editor: MeshEditor?
   private let registrar: Registrar?
+  /// Of a mesh.
+  private var analyst: MeshAnalyst?
 
   package init(_ options: Options) {
     self.options = options
@@ -104,6 +107,7 @@ package final class ControlPlane {
     ControlSignals.install(on: loop.mailbox)
     watch = FileWatch(on: loop, debounce: options.debounce) { [unowned self] in reload() }
     try editor?.open()
+    makeAnalyst()
     try configuration.start()
     registrar?.start()
     watchAll()
@@ -129,6 +133,24 @@ package final class ControlPlane {
     ProcessLog.shared.info(.main, "exiting")
   }
 
+  private func makeAnalyst() {
+    guard let folder = configuration as? MeshFolder, let mesh = folder.mesh else { return }
+    let analyst = MeshAnalyst(on: loop) { [unowned self] in
+      var input = AnalysisInput(mesh.store, options: mesh.options, snapshot: mesh.snapshot)
+      for node in server.clients.compactMap(\.node) {
+        input.proxies.append(node)
+        for omission in mesh.omissions(for: node) {
+          input.unsupported.insert(.init(client: node.client.rawValue, omission))
+        }
+      }
+      return MeshAnalyst.Work(input: input, files: folder.files)
+    }
+    folder.contentChanged = { [weak analyst] in analyst?.changed() }
+    mesh.clientsChanged = { [weak analyst] in analyst?.changed() }
+    analyst.changed()
+    self.analyst = analyst
+  }
+
   private func listenSecurely() throws(StartError) {
     guard let secured else { return }
     do throws(RPCServer.ListenError) {
@@ -144,8 +166,8 @@ package final class ControlPlane {
     guard let wanted = options.httpAddress else { return }
     do throws(AdminListener.ListenError) {
       pages = try ControlPages(
-        on: wanted, loop: loop, server: server, mesh: configuration.mesh, version: options.version,
-        objects: objectPages)
+        on: wanted, loop: loop, server: server, mesh: configuration.mesh,
+        analyst: analyst, version: options.version, objects: objectPages)
     } catch {
       throw StartError(reasons: ["error: \(error.description)"])
     }

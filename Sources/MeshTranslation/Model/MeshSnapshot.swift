@@ -110,7 +110,7 @@ package struct MeshSnapshot: Sendable {
   }
 
   /// Whether something that is exported so is seen from a namespace.
-  func isVisible(
+  package func isVisible(
     _ exportTo: [String], default standard: [String], of owner: String, from namespace: String
   ) -> Bool {
     for word in exportTo.isEmpty ? standard : exportTo {

@@ -22,10 +22,15 @@ package enum ObjectFile {
     }
     var found: [ObjectDocument] = []
     for document in documents {
-      guard let root = document.root else { continue }
+      // Nothing, or a comment alone, stands between two separators.
+      guard let root = document.root, !isNull(document.nodes[root]) else { continue }
       collect(root, of: document, name: name, into: &found)
     }
     return found
+  }
+
+  private static func isNull(_ node: YAMLDocument.Node) -> Bool {
+    node.kind == .scalar && YAMLScalar(node) == .null
   }
 
   private static func collect(
@@ -88,6 +93,30 @@ package struct ObjectDocument {
     return Diagnostic(
       severity: .error, file: file, line: mark.line, column: mark.column,
       path: "metadata.\(field)", message: message)
+  }
+
+  /// The line of what a path leads to, or of the nearest above it that is written. The path's names are
+  /// those of the file.
+  package func line(of path: ConfigPath) -> Int {
+    var at = node
+    for step in path.steps {
+      let next: Int? =
+        switch step {
+        case .root: at
+        case .field(_, let name), .key(_, let name): child(name, of: at)
+        case .index(_, let position): item(position, of: at)
+        }
+      guard let next else { break }
+      at = next
+    }
+    return document.nodes[at].mark.line
+  }
+
+  private func item(_ position: Int, of node: Int) -> Int? {
+    guard document.nodes[node].kind == .sequence else { return nil }
+    let items = document.children(of: node)
+    let index = items.startIndex + position
+    return items.indices.contains(index) ? items[index] : nil
   }
 
   private func text(_ field: String) -> String? {
