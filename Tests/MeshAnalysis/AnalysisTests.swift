@@ -232,6 +232,13 @@ private let cases: [(String, [String])] = [
     web + pods + gateway
       + routes(
         "[{match: [{headers: {'@request.auth.claims.a': {exact: b}}}], "
+          + "route: [{destination: {host: web}}]}]", "hosts: [a.com], gateways: [edge]")
+      + object(.requestAuthentication, "edge", "spec: {jwtRules: [{issuer: a}]}"), []
+  ),
+  (
+    web + pods + gateway
+      + routes(
+        "[{match: [{headers: {'@request.auth.claims.a': {exact: b}}}], "
           + "route: [{destination: {host: web}}]}]", "hosts: [a.com], gateways: [edge]"),
     ["IST0149"]
   ),

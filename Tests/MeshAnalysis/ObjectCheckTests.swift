@@ -75,6 +75,7 @@ private let good: [(MeshKind, String)] = [
       + "when: [{key: 'request.headers[x]', values: [z]}]}]}"
   ),
   (.service, "{ports: [{port: 53, name: a}, {port: 53, name: b, protocol: UDP}]}"),
+  (.requestAuthentication, "{jwtRules: [{issuer: a, jwksUri: 'https://a.com/keys'}]}"),
   (.service, "{clusterIP: None}"),
   (.deployment, "{selector: {matchLabels: {app: a}}, template: {metadata: {labels: {app: a}}}}"),
   (.meshConfig, "{trustDomain: cluster.local, connectTimeout: 5s}"),
@@ -336,6 +337,19 @@ private let bad: [(MeshKind, String, String, String)] = [
   (
     .authorizationPolicy, "{action: DENY, rules: [{to: [{operation: {methods: [GET]}}]}]}",
     ".rules[0]", "add 'ports'"
+  ),
+  (.requestAuthentication, "{jwtRules: [{}]}", ".jwtRules[0]", "its 'issuer'"),
+  (
+    .requestAuthentication, "{jwtRules: [{issuer: a, jwksUri: a.com}]}", ".jwtRules[0].jwksUri",
+    "no address"
+  ),
+  (
+    .requestAuthentication, "{jwtRules: [{issuer: a, jwks: '{}', jwksUri: 'https://a.com'}]}",
+    ".jwtRules[0].jwks", "exclude each other"
+  ),
+  (
+    .requestAuthentication, "{jwtRules: [{issuer: a, fromHeaders: [{prefix: b}]}]}",
+    ".jwtRules[0].fromHeaders[0]", "no name of a header"
   ),
   (.service, "{}", "", "has 'ports'"),
   (.service, "{ports: [{port: 80, name: a}, {port: 80, name: b}]}", ".ports[1].port", "80 (TCP)"),

@@ -102,7 +102,7 @@ struct AnalyzeCommand: ParsableCommand {
   }
 
   private func offline() throws(ToolError) -> AnalysisReport {
-    let contents = try ObjectFiles.read(files, isRecursive: true)
+    let contents = try ObjectFiles.contents(files, isRecursive: true)
     var store = MeshStore(check: ObjectCheck.check)
     _ = store.update(contents)
     var options = RegistryOptions()

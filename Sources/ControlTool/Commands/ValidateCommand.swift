@@ -31,18 +31,14 @@ struct ValidateCommand: ParsableCommand {
   }
 
   func run() throws {
-    let contents = try ObjectFiles.read(named + files, isRecursive: recursive)
-    guard !contents.isEmpty else {
-      throw ToolError(
-        "there is no file to look at", remedy: "-R looks into directories within directories.")
-    }
+    let contents = try ObjectFiles.contents(named + files, isRecursive: recursive)
     var store = MeshStore(check: ObjectCheck.check)
     _ = store.update(contents)
     let found = store.diagnostics
     for diagnostic in found { Console.write(diagnostic.description + "\n") }
     let bad = Set(found.filter { $0.severity == .error }.map(\.file))
     for name in contents.keys.sorted() where !bad.contains(name) {
-      Console.write("\"\(name == "-" ? "standard input" : name)\" is valid\n")
+      Console.write("\"\(name)\" is valid\n")
     }
     guard bad.isEmpty else {
       let count = found.count { $0.severity == .error }

@@ -34,6 +34,15 @@ package enum ObjectFiles {
     return files
   }
 
+  /// The same, by their names.
+  static func contents(
+    _ paths: [String], isRecursive: Bool
+  ) throws(ToolError) -> [String: [UInt8]] {
+    Dictionary(
+      try read(paths, isRecursive: isRecursive).map { ($0.name, $0.bytes) },
+      uniquingKeysWith: { first, _ in first })
+  }
+
   private static func names(in directory: String, _ depth: Int) -> [String] {
     guard depth > 0 else { return [] }
     return FileText.names(in: directory).sorted().filter { !$0.hasPrefix(".") }

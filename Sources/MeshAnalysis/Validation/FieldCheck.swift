@@ -130,7 +130,7 @@ struct FieldCheck {
   /// A text that is compared: in whole, by its beginning, or by an expression.
   /// - Parameters:
   ///   - takesEmptyPrefix: paths may begin with nothing.
-  ///   - takesPresence: nothing, and `regex: "*"`, mean that it is there at all.
+  ///   - takesPresence: nothing, an empty prefix and `regex: "*"` mean that it is there at all.
   func match(
     _ match: Istio_Networking_V1alpha3_StringMatch, _ path: ConfigPath,
     takesEmptyPrefix: Bool = false, takesPresence: Bool = false
@@ -140,7 +140,7 @@ struct FieldCheck {
       if takesPresence, pattern == "*" { return }
       expression(pattern, path["regex"])
     case .prefix(let prefix):
-      if prefix.isEmpty, !takesEmptyPrefix {
+      if prefix.isEmpty, !takesEmptyPrefix, !takesPresence {
         error(path["prefix"], "a prefix is not empty: everything begins with nothing")
       }
     case .exact: break

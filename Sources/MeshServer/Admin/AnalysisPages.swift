@@ -60,23 +60,23 @@ enum AnalysisPages {
           ])
         ])
       ),
-      (
-        "validationMessages",
-        .array(
-          messages.map { one in
-            .object([
-              (
-                "type",
-                .object([
-                  ("name", .string(one.code.name)), ("code", .string(one.code.code)),
-                ])
-              ),
-              ("level", .string(one.code.level.rawValue.uppercased())),
-              ("documentationUrl", .string(one.code.documentation)),
-              ("message", .string(one.text)),
-            ])
-          })
-      ),
+      ("validationMessages", validationMessages(messages)),
     ])
+  }
+
+  /// An object's messages, in the shape that Istio writes.
+  static func validationMessages(_ messages: [AnalysisMessage]) -> AdminJSON {
+    .array(
+      messages.map { one in
+        .object([
+          (
+            "type",
+            .object([("name", .string(one.code.name)), ("code", .string(one.code.code))])
+          ),
+          ("level", .string(one.code.level.rawValue.uppercased())),
+          ("documentationUrl", .string(one.code.documentation)),
+          ("message", .string(one.text)),
+        ])
+      })
   }
 }

@@ -61,7 +61,7 @@ final class ControlPages {
     case "/debug/config_dump": configDump(request)
     case "/debug/registryz": mesh.map { AdminResponse(json: MeshPages.services($0)) } ?? noMesh
     case "/debug/endpointz": mesh.map { AdminResponse(json: MeshPages.endpoints($0)) } ?? noMesh
-    case "/debug/configz": mesh.map(objects) ?? noMesh
+    case "/debug/configz": mesh.map(objectPage) ?? noMesh
     case "/debug/analysis":
       analyst.map { AdminResponse(json: AnalysisPages.messages($0)) } ?? noMesh
     default: AdminResponse(status: 404, text: "no such page; there are\n" + Self.help)
@@ -73,7 +73,7 @@ final class ControlPages {
       status: 404, text: "resources are served from a file: there is no mesh to tell of\n")
   }
 
-  private func objects(_ mesh: MeshSource) -> AdminResponse {
+  private func objectPage(_ mesh: MeshSource) -> AdminResponse {
     let clients = server.clients
     let current = clients.count { stream in
       stream.state.subscriptions.values.allSatisfy {

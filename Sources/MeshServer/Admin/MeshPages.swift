@@ -62,7 +62,7 @@ enum MeshPages {
   static func objects(
     _ mesh: MeshSource, _ analyst: MeshAnalyst?, clients: (current: Int, all: Int)
   ) -> AdminJSON {
-    let found = Dictionary(grouping: analyst?.findings.messages ?? []) { $0.object }
+    let findings = analyst?.findings ?? MeshAnalyst.Findings()
     let objects = mesh.store.entries.sorted { $0.key < $1.key }.map { id, entry in
       AdminJSON.object([
         ("kind", .string(id.kind.rawValue)), ("namespace", .string(id.namespace)),
@@ -72,7 +72,7 @@ enum MeshPages {
         ("inForce", .bool(entry.object != nil)),
         ("refused", .bool(entry.isRefused)),
         ("messages", .array(entry.diagnostics.map { .string($0.description) })),
-        ("status", AnalysisPages.status(entry, found[id] ?? [], clients: clients)),
+        ("status", AnalysisPages.status(entry, findings.messages(of: id), clients: clients)),
       ])
     }
     return .object([

@@ -14,16 +14,18 @@ final class ObjectPages {
   private let editor: MeshEditor
   private let mesh: MeshSource
   private let server: MeshServer
+  private let analyst: MeshAnalyst?
   private let writers: ControlPlane.Options.Writers
   private lazy var live = LivePages(editor, mesh: mesh, server: server)
 
   init(
-    _ editor: MeshEditor, mesh: MeshSource, server: MeshServer,
+    _ editor: MeshEditor, mesh: MeshSource, server: MeshServer, analyst: MeshAnalyst? = nil,
     writers: ControlPlane.Options.Writers
   ) {
     self.editor = editor
     self.mesh = mesh
     self.server = server
+    self.analyst = analyst
     self.writers = writers
   }
 
@@ -237,11 +239,13 @@ final class ObjectPages {
     guard case .object(var members) = ObjectForm.json(value) else { return .null }
     guard id.kind.isIstio else { return .object(members) }
     members.removeAll { $0.name == "status" }
-    members.append(("status", status(of: entry, file)))
+    members.append(("status", status(of: id, entry, file)))
     return .object(members)
   }
 
-  private func status(of entry: MeshStore.Entry?, _ file: String) -> AdminJSON {
+  private func status(
+    of id: ObjectID, _ entry: MeshStore.Entry?, _ file: String
+  ) -> AdminJSON {
     let diagnostics = entry?.diagnostics ?? []
     let state = entry?.isRefused ?? false ? "False" : "True"
     return .object([
@@ -258,7 +262,11 @@ final class ObjectPages {
             ("message", .string("written in '\(file)'")),
           ]),
         ])
-      )
+      ),
+      (
+        "validationMessages",
+        AnalysisPages.validationMessages(analyst?.findings.messages(of: id) ?? [])
+      ),
     ])
   }
 

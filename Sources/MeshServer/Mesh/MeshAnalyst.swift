@@ -11,11 +11,19 @@ import MeshTranslation
 final class MeshAnalyst {
   /// What the last look has found.
   struct Findings: Sendable {
-    var messages: [AnalysisMessage] = []
+    var messages: [AnalysisMessage] = [] {
+      didSet {
+        byObject = Dictionary(grouping: messages.filter { $0.object != nil }) { $0.object }
+      }
+    }
+    private var byObject: [ObjectID?: [AnalysisMessage]] = [:]
     /// How long it took.
     var seconds = 0.0
     /// When, in nanoseconds since 1970; 0: never.
     var at: UInt64 = 0
+
+    /// What is told of one object.
+    func messages(of id: ObjectID) -> [AnalysisMessage] { byObject[id] ?? [] }
   }
 
   private let loop: EventLoop

@@ -178,7 +178,8 @@ package final class ControlPlane {
 
   private var objectPages: ObjectPages? {
     guard let editor, let mesh = configuration.mesh else { return nil }
-    return ObjectPages(editor, mesh: mesh, server: server, writers: options.writers)
+    return ObjectPages(
+      editor, mesh: mesh, server: server, analyst: analyst, writers: options.writers)
   }
 
   private func watchAll() {

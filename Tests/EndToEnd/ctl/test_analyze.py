@@ -50,7 +50,7 @@ def test_validate(tmp_path):
     code, out, _ = tool("validate", "-f", "-", stdin=GOOD + BAD)
     line = (GOOD + BAD).splitlines().index("  - timeout: 1s") + 1
     assert code == 1
-    assert out.startswith(f"-:{line}:5: spec.http[0]: an HTTP route has a 'route'"), out
+    assert out.startswith(f"standard input:{line}:5: spec.http[0]: an HTTP route has a 'route'"), out
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "bad.yml").write_text(BAD)
     assert tool("validate", str(tmp_path))[0] == 0

@@ -206,6 +206,7 @@ def test_updates_under_load_lose_nothing(served, ups):
     assert not wrong and len(statuses) > 100
 
 
+@pytest.mark.alone("how soon workers let go of what was")
 def test_replaced_clusters_are_freed(served, ups, proxy_kind):
     """Hundreds of versions of twenty clusters leave nothing behind."""
     if proxy_kind == "envoy":

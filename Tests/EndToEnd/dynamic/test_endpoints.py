@@ -158,6 +158,7 @@ def test_updates_under_load_lose_nothing(served):
     assert not wrong and len(statuses) > 100
 
 
+@pytest.mark.alone("how soon workers let go of what was")
 def test_replaced_endpoints_are_freed(served, proxy_kind):
     """Hundreds of versions with two hundred endpoints each leave nothing behind."""
     if proxy_kind == "envoy":

@@ -215,6 +215,7 @@ def test_updates_under_load_lose_nothing(served):
     assert not wrong and len(statuses) > 100
 
 
+@pytest.mark.alone("how soon workers let go of what was")
 def test_replaced_listeners_are_freed(served, proxy_kind):
     """Hundreds of versions of five listeners leave nothing behind."""
     if proxy_kind == "envoy":

@@ -168,6 +168,7 @@ def test_updates_under_load_lose_nothing(routed):
     assert not wrong and len(statuses) > 100
 
 
+@pytest.mark.alone("how soon workers let go of what was")
 def test_replaced_tables_are_freed(routed, proxy_kind):
     """A thousand versions of a table of five hundred routes leave nothing behind."""
     if proxy_kind == "envoy":
