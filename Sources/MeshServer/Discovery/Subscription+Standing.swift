@@ -16,7 +16,7 @@ extension Subscription {
   /// Whether the client has everything that it asks for as there is now, and has said so.
   /// - Parameter digests: of what there is now.
   func isSettled(at digests: [UInt64]) -> Bool {
-    reached == digests && unsure.isEmpty && pending.isEmpty && refused.isEmpty
+    reached == digests && unsure.isEmpty && pending.isEmpty && !isAllPending && refused.isEmpty
       && !isAwaitingAnswer && !owesResponse
   }
 
@@ -29,7 +29,7 @@ extension Subscription {
     let isSent =
       hash.map { sent[name] == $0 } ?? (sent[name] == nil || sent[name] == SentVersions.absent)
     guard isSent else { return .unsent }
-    if pending.contains(name) { return .unanswered }
+    if pending.contains(name) || isAllPending && sent[name] != nil { return .unanswered }
     return refused.contains(name) ? .refused : .accepted
   }
 }

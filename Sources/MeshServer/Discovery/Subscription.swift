@@ -28,6 +28,8 @@ struct Subscription {
 
   /// Names in the last response, until the client has spoken of it.
   private(set) var pending: Set<String> = []
+  /// Everything that the client has or is about to have is in it: its names are not listed once more.
+  private(set) var isAllPending = false
   /// Names in responses that the client has refused, and which it has not accepted since.
   private(set) var refused: Set<String> = []
 
@@ -35,10 +37,13 @@ struct Subscription {
   /// - Parameter isWhole: that one held everything that there is.
   mutating func noteAnswer(_ refusal: String?, isWhole: Bool) {
     self.refusal = refusal
-    if refusal != nil { refused.formUnion(pending) }
-    defer { pending = [] }
+    if refusal != nil { refused.formUnion(isAllPending ? Set(sent.names) : pending) }
+    defer {
+      pending = []
+      isAllPending = false
+    }
     guard refusal == nil else { return }
-    refused = isWhole ? [] : refused.subtracting(pending)
+    refused = isWhole || isAllPending ? [] : refused.subtracting(pending)
     acceptedNonce = nonce
     acceptedVersion = sentVersion
   }
@@ -61,9 +66,10 @@ struct Subscription {
 
   /// A response is on its way.
   mutating func note(_ resources: [ServedResource], removed: [String]) {
-    pending = Set(resources.map(\.name)).union(removed)
     for resource in resources { sent.note(resource) }
     for name in removed { sent[name] = names.contains(name) ? SentVersions.absent : nil }
+    isAllPending = removed.isEmpty && !resources.isEmpty && resources.count == sent.count
+    pending = isAllPending ? [] : Set(resources.map(\.name)).union(removed)
   }
 
   /// With what was sent, the client has all of this.
