@@ -22,6 +22,7 @@ struct Distribution {
 
   private let mesh: MeshSource
   private var generation: UInt64 = 0
+  private var rulesGeneration: UInt64 = 0
   private var others: [ObjectID: [MeshSource]] = [:]
   private var affected: [AffectedKey: Names] = [:]
   /// By the digests of all listeners and clusters.
@@ -29,6 +30,8 @@ struct Distribution {
 
   private struct AffectedKey: Hashable {
     let id: ObjectID
+    /// Of the object, and of those that were in its place.
+    let digests: [String]
     let keys: [ProxyNode.Key]
   }
 
@@ -108,6 +111,9 @@ struct Distribution {
     guard generation != mesh.generation else { return }
     generation = mesh.generation
     others = [:]
+    // Where workloads run does not change what a rule has to do with.
+    guard rulesGeneration != mesh.rulesGeneration else { return }
+    rulesGeneration = mesh.rulesGeneration
     affected = [:]
     namedByAll = [:]
   }
@@ -131,7 +137,10 @@ struct Distribution {
     _ id: ObjectID, _ node: ProxyNode, _ set: ResourceSet
   ) -> Names {
     forgetOutdated()
-    let key = AffectedKey(id: id, keys: [node.inboundKey, node.outboundKey(in: mesh.snapshot)])
+    let versions = [mesh.store.entries[id]?.object] + (mesh.older[id] ?? [])
+    let key = AffectedKey(
+      id: id, digests: versions.map { $0?.digest ?? "" },
+      keys: [node.inboundKey, node.outboundKey(in: mesh.snapshot)])
     if let known = affected[key] { return known }
     var names: Names = [:]
     guard !mesh.isForgotten(id) else {

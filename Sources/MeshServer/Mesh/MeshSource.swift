@@ -18,6 +18,8 @@ final class MeshSource: ResourceSource {
   weak var registrar: Registrar?
   /// Counts changes.
   private(set) var generation: UInt64 = 0
+  /// Counts those of more than endpoints.
+  private(set) var rulesGeneration: UInt64 = 0
   /// What objects were since every client had accepted everything, the oldest first; nil where there was
   /// none.
   private(set) var older: [ObjectID: [MeshObject?]] = [:]
@@ -88,6 +90,7 @@ final class MeshSource: ResourceSource {
     outdated = [:]
     used = []
     if !changed.allSatisfy(\.kind.isAboutEndpoints) || !updateEndpoints() {
+      rulesGeneration += 1
       snapshot = MeshSnapshot(objects: store.objects, options: options)
       for (key, made) in cache { outdated[key] = made.layer }
       cache = [:]
