@@ -49,8 +49,12 @@ enum AdminPages {
     .init(path: "/hot_restart_version", help: "print the hot restart compatibility version") {
       _, _ in AdminResponse(text: "disabled")
     },
-    .init(path: "/init_dump", help: "dump what the start still waits for") { _, _ in
-      AdminResponse(json: .object([]))
+    .init(
+      path: "/init_dump", help: "dump what listeners and clusters still wait for",
+      parameters: [("mask", "Of what; One of (listener, cluster)")]
+    ) { admin, request in
+      let mask = request.parameter("mask").flatMap { $0.isEmpty ? nil : $0 }
+      return AdminResponse(json: InitDump(server: admin.server).document(mask: mask))
     },
     .init(path: "/listeners", help: "print listener info", parameters: [formats]) {
       admin, request in

@@ -85,9 +85,11 @@ struct ListenerCompiler {
     }
     let key = "envoy.resource_limits.listener.\(listener.name).connection_limit"
     let limit = context.layers.numbers[key].flatMap { $0 >= 0 ? UInt64(min($0, 1e18)) : nil }
+    // One of the static configuration lasts as long as the process.
+    guard separatesChains else { return ConnectionBound(limit: limit ?? .max) }
     let made = ListenerBound(limit: limit ?? .max)
     ResourceMemory.keep(made)
-    if separatesChains { bound = made }
+    bound = made
     return made.bound
   }
 

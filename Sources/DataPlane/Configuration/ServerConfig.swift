@@ -16,6 +16,8 @@ package struct ServerConfig {
   /// Nil when the bootstrap names none.
   let controlPlane: ControlPlaneConfig?
   let listeners: [Ref<ListenerConfig>]
+  /// The filter chains of each listener.
+  let chains: [[ChainVersion]]
   let managers: [CompiledManager]
   let runtime: RuntimeBuilder
   let layers: RuntimeLayers
@@ -143,9 +145,12 @@ extension ServerConfig {
     checkSources(bootstrap.dynamicResources, context)
     var compiler = ListenerCompiler(context: context)
     var listeners: [Ref<ListenerConfig>] = []
+    var chains: [[ChainVersion]] = []
     for (index, listener) in bootstrap.staticResources.listeners.enumerated() {
+      let before = compiler.chains.count
       if let one = compiler.compile(listener, at: resources.field("listeners").index(index)) {
         listeners.append(one)
+        chains.append(Array(compiler.chains[before...]))
       }
     }
     // Last, when every cluster and everything that asks for a stream has been seen.
@@ -161,7 +166,7 @@ extension ServerConfig {
       + clusters.map { $0.compiled.config.value.http.maxResponseHeaders }
     return ServerConfig(
       bootstrap: bootstrap, tree: loaded.tree, store: store, clusters: clusters,
-      controlPlane: controlPlane, listeners: listeners, managers: compiler.managers,
+      controlPlane: controlPlane, listeners: listeners, chains: chains, managers: compiler.managers,
       runtime: context.runtime,
       layers: context.layers, context: context,
       callManager: callManager, logWriter: writer, tls: context.tls, overload: overload,

@@ -75,6 +75,11 @@ final class ListenerDirectory {
   /// The names of those that wait.
   var warmingNames: Set<String> { Set(warming.keys) }
 
+  /// Those that clients do not reach yet, in the order of their names.
+  var unready: [OpenListener] {
+    (warming.values.map(\.listener) + (isLive ? [] : active)).sorted { $0.name < $1.name }
+  }
+
   func listener(named name: String) -> OpenListener? { active.first { $0.name == name } }
 
   /// A listener of the bootstrap, before any worker runs.

@@ -21,7 +21,8 @@ final class RouteSubscription {
   private var subscription: (any Subscription)?
   private let scope: String
   private var hasStarted = false
-  private var isInitialized = false
+  /// There are routes, or there is no hope for them at first.
+  private(set) var isInitialized = false
   private var waiting: [() -> Void] = []
   private let reloads: CounterID
   private let reloadTime: GaugeID
@@ -172,6 +173,12 @@ final class RouteDirectory {
       ?? RouteSubscription(name, source, scope: manager.compiler.managerScope, for: server)
     subscriptions[key] = subscription
     return subscription
+  }
+
+  /// The routes that a connection manager takes by name, once they are followed.
+  func subscription(of manager: CompiledManager) -> RouteSubscription? {
+    guard case .discovered(let name, let source) = manager.routes else { return nil }
+    return subscriptions[Key(name: name, source: source)]
   }
 
   /// A connection manager is no more.

@@ -18,7 +18,8 @@ final class SecretSubscription {
   private var users: [Int: TLSSource] = [:]
   private unowned let server: Server
   private var subscription: (any Subscription)?
-  private var isInitialized = false
+  /// The secret is there, or there is no hope for it at first.
+  private(set) var isInitialized = false
   private var waiting: [() -> Void] = []
 
   init(_ key: SecretKey, for server: Server) {
@@ -187,6 +188,12 @@ final class SecretDirectory {
         server.config.store.remove(prefix: Self.scope(key.name))
       }
     }
+  }
+
+  /// The names of secrets that a TLS configuration still waits for.
+  func awaited(by number: Int) -> [String] {
+    (server.config.tls.source(number)?.secretKeys ?? [])
+      .filter { subscriptions[$0]?.isInitialized == false }.map(\.name)
   }
 
   /// Calls `body` once the secrets of a TLS configuration are there, or there is no hope for them at

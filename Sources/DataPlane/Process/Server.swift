@@ -207,9 +207,9 @@ package final class Server {
   /// Binds every listener on every worker before any thread runs: a port that is taken ends the
   /// start, not a request.
   private func openListeners() throws(StartError) {
-    for listener in config.listeners {
+    for (listener, chains) in zip(config.listeners, config.chains) {
       do throws(BindError) {
-        listeners.addStatic(try open(CompiledListener(config: listener)))
+        listeners.addStatic(try open(CompiledListener(config: listener, chains: chains)))
       } catch {
         throw StartError(
           description: "listener '\(listener.value.name.string)': \(error.reason)")
@@ -459,6 +459,8 @@ package final class Server {
       link.mailbox.post { loop in loop.stop() }
     }
     for thread in threads { _ = pthread_join(thread, nil) }
+    // What workers have said last, such as which hosts they have made, is taken over and given back.
+    loop.turn(waitAtMost: 0)
     config.logWriter?.stop()
     for listener in listeners.active where listener.address.isUnix {
       let path = listener.address.ip
