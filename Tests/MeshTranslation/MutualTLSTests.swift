@@ -168,7 +168,7 @@ struct MutualTLSTests {
     let context = try Upstream(serializedBytes: socket.typedConfig.value)
     #expect(context.sni == "outbound_.80_._.shop.default.svc.cluster.local")
     let common = context.commonTlsContext
-    #expect(common.alpnProtocols == ["istio-peer-exchange", "istio"])
+    #expect(common.alpnProtocols == ["istio-http/1.1", "istio", "http/1.1"])
     #expect(
       common.combinedValidationContext.defaultValidationContext.matchTypedSubjectAltNames
         .map(\.matcher.exact) == [

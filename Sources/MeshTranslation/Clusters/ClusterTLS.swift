@@ -49,7 +49,7 @@ struct ClusterTLS {
     let name = ClusterName.serverName(service.hostname, port.number, subset: subset?.name ?? "")
     return MeshTLS(settings: snapshot.settings).upstream(
       accounts: snapshot.identities(of: service).accounts, names: subjectAltNames(tls),
-      serverName: tls.sni.isEmpty ? name : tls.sni, isHTTP2: port.spoken.isHTTP2)
+      serverName: tls.sni.isEmpty ? name : tls.sni, port.spoken)
   }
 
   private func applyAutomatic(to cluster: inout Cluster) {

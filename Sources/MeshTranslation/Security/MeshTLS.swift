@@ -34,11 +34,15 @@ struct MeshTLS {
   ///   - accounts: `ns/…/sa/…` of those who serve it; empty when nobody is known: then anybody of the mesh.
   ///   - names: whose certificate a rule demands in their place.
   func upstream(
-    accounts: Set<String>, names: [String], serverName: String, isHTTP2: Bool
+    accounts: Set<String>, names: [String], serverName: String, _ spoken: PortProtocol
   ) -> Socket {
     let known = names.isEmpty ? identities(accounts) : names
     var common = common(known.isEmpty ? anyOfTheMesh : known.map(Self.exactly))
-    common.alpnProtocols = Self.byteProtocols + (isHTTP2 ? ["h2"] : [])
+    // The first says what is going to be spoken, where the other side would have to find out.
+    common.alpnProtocols =
+      spoken.isHTTP2
+      ? ["istio-h2", "istio", "h2"]
+      : spoken.isHTTP ? ["istio-http/1.1", "istio", "http/1.1"] : Self.byteProtocols
     let context = Envoy_Extensions_TransportSockets_Tls_V3_UpstreamTlsContext.with {
       $0.commonTlsContext = common
       $0.sni = serverName
