@@ -41,8 +41,16 @@ final class MeshAnalyst {
     var files: [String: [UInt8]]
   }
 
-  /// How long nothing may have changed: changes come in groups, and a look is for people.
-  static let quietMilliseconds: UInt64 = 200
+  /// Changes come in groups, and a look is for people: it is taken when there was quiet, and where there
+  /// never is, from time to time.
+  private static let patience: FileWatch.Debounce = {
+    var patience = FileWatch.Debounce()
+    patience.quietMilliseconds = 200
+    patience.longestMilliseconds = 5000
+    return patience
+  }()
+  /// When the first change came that was not looked at; 0 while there is none.
+  private var firstAt: UInt64 = 0
 
   /// - Parameter work: what there is to look at when it is asked.
   init(on loop: EventLoop, work: @escaping () -> Work) {
@@ -54,10 +62,14 @@ final class MeshAnalyst {
   /// Something has changed; it is looked at soon.
   func changed() {
     isStale = true
-    timer.set(milliseconds: Self.quietMilliseconds) { [unowned self] in start() }
+    let now = fl_monotonic_ns()
+    if firstAt == 0 { firstAt = now }
+    let wait = Self.patience.wait(after: (now - firstAt) / 1_000_000)
+    timer.set(milliseconds: wait) { [unowned self] in start() }
   }
 
   private func start() {
+    firstAt = 0
     // What runs was begun before the change: another look follows.
     guard !isRunning else { return }
     isRunning = true

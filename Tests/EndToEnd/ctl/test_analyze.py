@@ -146,5 +146,9 @@ spec: {{hosts: [r{number}.test], http: [{{directResponse: {{status: 200}}}}]}}
     assert 'fairlead_analysis_messages{level="Error"} 2' in metrics
     assert "galley_validation_failed 1" in metrics
 
+    code, _, notes = tool("apply", "--control", address, "-f", "-", stdin=BAD.replace(
+        "name: bad", "name: refused"))
+    assert code == 1 and "spec.http[0]: an HTTP route has a 'route'" in notes, notes
+
     control.remove("rules.yaml")
     until(lambda: tool("analyze", "--control", address)[0] == 0, 10, "nothing to be found")
