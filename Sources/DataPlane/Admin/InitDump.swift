@@ -26,8 +26,7 @@ struct InitDump {
     server.listeners.unready.compactMap { listener in
       let targets = listener.chains.flatMap(targets)
       guard !targets.isEmpty else { return nil }
-      let message: [UInt8]? = try? listener.message?.serializedBytes()
-      let version = XXHash64.hash(message ?? [])
+      let version = XXHash64.hash(listener.chains.reduce(listener.key ?? []) { $0 + $1.key })
       return Self.dump(
         "Listener-local-init-manager \(listener.name) \(version)", Array(Set(targets)))
     }

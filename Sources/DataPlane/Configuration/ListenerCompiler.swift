@@ -17,7 +17,7 @@ struct ListenerCompiler {
   /// The last listener's bound.
   private(set) var bound: ListenerBound?
   /// Chains that need not be compiled again.
-  private let known: [ChainVersion.Message: ChainVersion]
+  private let known: [[UInt8]: ChainVersion]
   /// Each chain gets memory of its own, so that it can outlast its listener's version.
   private let separatesChains: Bool
 
@@ -31,7 +31,7 @@ struct ListenerCompiler {
     self.separatesChains = separatesChains
     bound = older?.bound
     known = Dictionary(
-      (older?.chains ?? []).map { ($0.message, $0) }, uniquingKeysWith: { first, _ in first })
+      (older?.chains ?? []).map { ($0.key, $0) }, uniquingKeysWith: { first, _ in first })
   }
 
   /// Of all chains.
@@ -117,7 +117,8 @@ struct ListenerCompiler {
   private mutating func compile(
     _ chain: NetworkChainCompiler.Chain, at path: ConfigPath, scope: String, bufferLimit: Int
   ) -> Ref<NetworkChain>? {
-    if let version = known[chain] {
+    let key = separatesChains ? chain.key : []
+    if let version = known[key] {
       chains.append(version)
       return version.chain
     }
@@ -126,7 +127,7 @@ struct ListenerCompiler {
     let memory = separatesChains ? ResourceMemory() : nil
     let compile = { compiler.compile(chain, at: path) }
     guard let result = memory.map({ $0.whileOpen(compile) }) ?? compile() else { return nil }
-    chains.append(ChainVersion(chain, result.chain, result.manager, in: memory))
+    chains.append(ChainVersion(key, result.chain, result.manager, in: memory))
     return result.chain
   }
 

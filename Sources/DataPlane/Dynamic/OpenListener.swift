@@ -8,8 +8,8 @@ final class OpenListener {
   let config: Ref<ListenerConfig>
   /// Where it listens: for port 0, the kernel's choice.
   let address: SocketAddress
-  /// What it says; nil for one of the static configuration.
-  let message: ListenerCompiler.Listener?
+  /// What it says but for its chains, as `Message.key`; nil for one of the static configuration.
+  let key: [UInt8]?
   /// Its filter chains; those that went to a newer version are taken from here then.
   var chains: [ChainVersion]
   let bound: ListenerBound?
@@ -28,7 +28,7 @@ final class OpenListener {
     _ compiled: CompiledListener, address: SocketAddress, active: [Ref<ActiveListener>]
   ) {
     config = compiled.config
-    message = compiled.message
+    key = compiled.message?.withoutChains.key
     chains = compiled.chains
     bound = compiled.bound
     memory = compiled.memory
@@ -57,8 +57,8 @@ extension OpenListener {
   /// A newer version that differs in its filter chains alone takes over what is the same, as in Envoy:
   /// the sockets, and the unchanged chains with their connections.
   func differsInChainsAlone(from newer: ListenerCompiler.Listener) -> Bool {
-    guard let message, !newer.filterChains.isEmpty else { return false }
-    return message.withoutChains == newer.withoutChains
+    guard let key, !newer.filterChains.isEmpty else { return false }
+    return key == newer.withoutChains.key
   }
 }
 
