@@ -39,6 +39,8 @@ package final class ActiveCluster {
   /// Everything but hosts and their snapshots.
   private let memory: ResourceMemory
   private let counters: WorkerStats
+  /// New hosts that are given a transport socket by each of the matches.
+  private let matches: [CounterID]
   /// Held by whoever may still look into a view: the manager, as long as the cluster is the one of its
   /// name, and snapshots.
   package internal(set) var inUse: InUse?
@@ -102,6 +104,11 @@ package final class ActiveCluster {
     }
     self.shared = shared
     self.views = views
+    let scope = "cluster.\(config.value.statName.string)."
+    matches = config.value.socketMatches.array.map {
+      around.stats.counter(
+        scope + ClusterCompiler.withoutColons($0.value.name.string) + ".total_match_count")
+    }
     for (view, worker) in zip(views, around.workers) {
       publisher.attach(view, mailbox: worker.mailbox)
     }
@@ -210,7 +217,10 @@ package final class ActiveCluster {
   private func countMembers(changes: Int = 1) {
     let membership = shared.stats.value.membership
     counters.add(membership.change, UInt64(changes))
-    counters.add(membership.transportMatches, UInt64(publisher.addedCount))
+    for endpoint in publisher.added {
+      let match = config.value.match(of: endpoint)
+      counters.add(match.map { matches[$0] } ?? membership.transportMatches)
+    }
     tellMembership()
     checker?.follow(publisher.current)
   }

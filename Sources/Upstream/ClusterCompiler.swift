@@ -65,7 +65,8 @@ package struct ClusterCompiler {
         ignoresUncheckedHosts: cluster.commonLbConfig.ignoreNewHostsUntilFirstHc,
         panicPercent: panicPercent(cluster),
         endpoints: .configured(endpoints),
-        destination: destination(cluster)))
+        destination: destination(cluster),
+        socketMatches: SocketMatchCompiler.matches(cluster, at: path, diagnostics)))
   }
 
   /// Colons separate a statistic's name from its value, so Envoy replaces them.

@@ -86,11 +86,13 @@ package struct ClusterConfig: BitwiseCopyable {
   package let destination: Ref<DestinationOptions>?
   /// The number of its TLS configuration; -1 for plain bytes. Set before any worker sees the cluster.
   package var security: Int32 = -1
+  /// Transport sockets for those endpoints that ask for them; the first that fits counts.
+  package let socketMatches: Table<Ref<SocketMatch>>
 
   /// Requests for different names need connections of their own. Not without TLS, which alone has a use
   /// for names: whoever connects could otherwise choose how many connections there are.
   @inline(__always)
-  package var hasPoolsByName: Bool { security >= 0 && http.names.areUsed }
+  package var hasPoolsByName: Bool { http.names.areUsed && mayBeSecured }
 
   /// The limits that requests of a priority meet.
   package func limits(_ priority: RequestPriority) -> BreakerLimits {
@@ -306,6 +308,8 @@ package struct EndpointConfig: BitwiseCopyable {
   package let healthCheckName: Bytes
   package let isUnchecked: Bool
   package let locality: Ref<LocalityConfig>
+  /// What its metadata says of its transport socket.
+  package var socketLabels: Table<SocketLabel> = .empty
 }
 
 /// Where endpoints are.

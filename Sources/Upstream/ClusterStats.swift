@@ -102,7 +102,7 @@ package struct ClusterStats {
   /// `membership_…`
   package struct Membership {
     package let change: CounterID
-    /// Hosts that were given a transport socket; there is one kind, so every new host.
+    /// New hosts that are given the cluster's own transport socket.
     package let transportMatches: CounterID
     package let total: GaugeID
     package let healthy: GaugeID

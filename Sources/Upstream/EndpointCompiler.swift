@@ -77,7 +77,8 @@ package struct EndpointCompiler {
         health: endpoint.healthStatus.health,
         healthCheckPort: UInt16(clamping: inner.healthCheckConfig.portValue),
         healthCheckName: .configured(inner.healthCheckConfig.hostname),
-        isUnchecked: inner.healthCheckConfig.disableActiveHealthCheck, locality: locality))
+        isUnchecked: inner.healthCheckConfig.disableActiveHealthCheck, locality: locality,
+        socketLabels: SocketMatchCompiler.labels(endpoint.metadata, at: path, diagnostics)))
   }
 
   private static func weight(_ endpoint: Envoy_Config_Endpoint_V3_LbEndpoint) -> UInt32 {

@@ -31,8 +31,8 @@ final class HostPublisher {
   private var views: [(view: Ref<ClusterView>, mailbox: Mailbox)] = []
   private var retiredSets: [(set: Ref<HostSet>, keeping: [AnyObject], until: UInt64)] = []
   private var retiredHosts: [(host: Ref<Host>, until: UInt64)] = []
-  /// How many hosts the last update brought that were not there before.
-  private(set) var addedCount = 0
+  /// The endpoints of those hosts that the last update brought, and that were not there before.
+  private(set) var added: [Ref<EndpointConfig>] = []
   /// Own what the present snapshot's endpoints are laid out in, where the cluster does not.
   private var keeping: [AnyObject] = []
   /// There will be no other hosts.
@@ -67,14 +67,16 @@ final class HostPublisher {
     var found: [Int: Standing] = [:]
     var added: [Standing] = []
     var changed = false
-    defer { addedCount = added.count }
+    defer { self.added = added.map(\.member.endpoint) }
     for host in wanted {
       let key = host.key
       // With other addresses it is another host, as in Envoy: connections to the old ones go. So it is
-      // when it is checked elsewhere, because what was found there says nothing.
+      // when it is checked elsewhere, because what was found there says nothing, and when another
+      // transport socket is for it: what was begun with the old one is not gone on with.
       if let old = remaining.removeValue(forKey: key),
         Self.same(members[old].member.addresses, host.addresses),
-        isCheckedAlike(members[old].member.endpoint.value, host.endpoint.value)
+        isCheckedAlike(members[old].member.endpoint.value, host.endpoint.value),
+        isSecuredAlike(members[old].member.endpoint, host.endpoint)
       {
         var standing = members[old]
         if !Self.same(standing.member.endpoint, host.endpoint) { changed = true }
@@ -118,7 +120,7 @@ final class HostPublisher {
 
   /// Publishes hosts that workers have made, beside those there are (ORIGINAL_DST).
   func add(_ hosts: [Ref<Host>], endpoint: Ref<EndpointConfig>) {
-    addedCount = hosts.count
+    added = hosts.map { _ in endpoint }
     members += hosts.map { host in
       Standing(
         key: Key(place: Int(host.value.id), identity: ""),
@@ -135,7 +137,7 @@ final class HostPublisher {
     let ids = Set(kept.map { $0.member.host.value.id })
     let removed = members.map(\.member.host).filter { !ids.contains($0.value.id) }
     members = kept
-    addedCount = 0
+    added = []
     publish(removed: removed)
     return true
   }
@@ -166,7 +168,7 @@ final class HostPublisher {
     let isLeaving = old.contains(.pendingRemoval)
     if isLeaving, flags.contains(.failedActive) {
       members.remove(at: place)
-      addedCount = 0
+      added = []
       publish(removed: [host])
       return .left
     }
@@ -184,6 +186,10 @@ final class HostPublisher {
     let (here, there) = (a.locality.value, b.locality.value)
     return a.weight == b.weight && a.priority == b.priority && a.health == b.health
       && here.region == there.region && here.zone == there.zone && here.subZone == there.subZone
+  }
+
+  private func isSecuredAlike(_ one: Ref<EndpointConfig>, _ other: Ref<EndpointConfig>) -> Bool {
+    config.value.security(of: one) == config.value.security(of: other)
   }
 
   private func isCheckedAlike(_ a: EndpointConfig, _ b: EndpointConfig) -> Bool {

@@ -158,13 +158,14 @@ struct MutualTLSTests {
     #expect(common.alpnProtocols == ["h2", "http/1.1"])
   }
 
-  @Test("an endpoint that takes it is called with mutual TLS, and others are not")
-  func automatic() throws {
-    let made = fixture(second: "disabled")
+  @Test(
+    "an endpoint that takes it is called with mutual TLS, and others are not",
+    arguments: ["envoy", "fairlead"])
+  func automatic(client: String) throws {
+    let made = fixture(client: client, second: "disabled")
     let found = matches(made)
     #expect(found.map(\.name) == ["tlsMode-istio", "tlsMode-disabled"])
-    let socket = try Envoy_Config_Core_V3_TransportSocket(
-      serializedBytes: try #require(found.first).transportSocket)
+    let socket = try #require(found.first).transportSocket
     let context = try Upstream(serializedBytes: socket.typedConfig.value)
     #expect(context.sni == "outbound_.80_._.shop.default.svc.cluster.local")
     let common = context.commonTlsContext
@@ -178,17 +179,6 @@ struct MutualTLSTests {
     // What a server forbids, nobody tries.
     #expect(try secured(fixture(demand("DISABLE"))) == [])
     #expect(try secured(fixture(demand("STRICT"))) == ["10.0.1.1", "10.0.1.2"])
-  }
-
-  @Test("a client that cannot tell endpoints apart does so when all of a service take it")
-  func wholeCluster() {
-    #expect(fixture(client: "fairlead").cluster(name)?.hasTransportSocket == true)
-    #expect(
-      fixture(client: "fairlead", second: "disabled").cluster(name)?.hasTransportSocket == false)
-    #expect(matches(fixture(client: "fairlead")).isEmpty)
-    // Nobody is there.
-    let ratings = "outbound|9080||ratings.default.svc.cluster.local"
-    #expect(fixture(client: "fairlead").cluster(ratings)?.hasTransportSocket == false)
   }
 
   @Test("rules and settings turn it off")
@@ -227,19 +217,16 @@ struct MutualTLSTests {
         == ["trafficPolicy.tls.mode", "trafficPolicy.tls.mode"].suffix(1))
   }
 
-  private func matches(_ fixture: Fixture) -> [Fairlead_Mesh_Envoy_V1_TransportSocketMatch] {
-    guard let bytes: [UInt8] = try? fixture.cluster(name)?.serializedBytes(),
-      let more = try? Fairlead_Mesh_Envoy_V1_ClusterMore(serializedBytes: bytes)
-    else { return [] }
-    return more.transportSocketMatches
+  private func matches(
+    _ fixture: Fixture
+  ) -> [Envoy_Config_Cluster_V3_Cluster.TransportSocketMatch] {
+    fixture.cluster(name)?.transportSocketMatches ?? []
   }
 
   private func secured(_ fixture: Fixture) throws -> [String] {
     let assignment = try #require(fixture.outbound.endpoints.first { $0.clusterName == name })
-    return try assignment.endpoints.flatMap(\.lbEndpoints).filter { endpoint in
-      let bytes: [UInt8] = try endpoint.serializedBytes()
-      return try Fairlead_Mesh_Envoy_V1_LbEndpointMore(serializedBytes: bytes)
-        .metadata.filterMetadata["envoy.transport_socket_match"] != nil
+    return assignment.endpoints.flatMap(\.lbEndpoints).filter {
+      $0.metadata.filterMetadata["envoy.transport_socket_match"] != nil
     }.map(\.endpoint.address.socketAddress.address).sorted()
   }
 }

@@ -51,7 +51,7 @@ struct InitDump {
     let starting = manager.active.compactMap(\.self).filter { !$0.isWarm }
     let waiting = starting + manager.warming.values.filter { !$0.isWarm }
     return waiting.sorted { $0.name < $1.name }.map { cluster in
-      let secrets = secrets(Int(cluster.config.value.security))
+      let secrets = cluster.config.value.securities.flatMap { self.secrets(Int($0)) }
       let endpoints = (cluster.follower as? EndpointSubscription).flatMap { following in
         following.accepted == nil ? "EdsCluster \(following.name)" : nil
       }

@@ -8,24 +8,34 @@ import Upstream
 final class ControlPlaneRoute {
   private unowned let server: Server
   private let cluster: String
-  private let source: TLSSource?
-  /// Counts in the cluster's statistics, and keeps its sessions; nil for plain bytes.
-  private let place: Ref<TLSPlace>?
-  /// What the host is called that the connection at hand is for.
+  private let config: Ref<ClusterConfig>
+  private var securities: [Int32: Security] = [:]
+  /// What the host is called that the connection at hand is for, and the number of its TLS.
   private var hostname = Bytes.empty
+  private var security: Int32 = -1
+
+  /// The TLS of some hosts; the place counts in the cluster's statistics, and keeps its sessions.
+  private struct Security {
+    let source: TLSSource
+    let place: Ref<TLSPlace>
+  }
 
   init(_ server: Server, to cluster: String, _ config: Ref<ClusterConfig>) {
     self.server = server
     self.cluster = cluster
-    source = server.config.tls.source(Int(config.value.security))
+    self.config = config
     let own = server.loop.mailbox
-    place = source?.makePlace(
-      server.config.store, main: own, own: own, worker: server.config.store.main)
+    for number in config.value.securities {
+      guard let source = server.config.tls.source(Int(number)) else { continue }
+      let place = source.makePlace(
+        server.config.store, main: own, own: own, worker: server.config.store.main)
+      securities[number] = Security(source: source, place: place)
+    }
   }
 
-  deinit { place?.destroy() }
+  deinit { for one in securities.values { one.place.destroy() } }
 
-  var isSecured: Bool { place != nil }
+  var isSecured: Bool { !securities.isEmpty }
 
   /// Any host of the cluster may do: each attempt asks again.
   func address() -> SocketAddress? {
@@ -35,14 +45,16 @@ final class ControlPlaneRoute {
     let index = Int(server.loop.state.value.random.next() % UInt64(count))
     let entry = hosts.value.hosts[index]
     hostname = entry.host.value.hostname
+    security = config.value.security(of: entry.endpoint)
     return entry.addresses.array.first
   }
 
   /// Puts TLS under a connection to the host that was named last; nil when out of memory.
   func prepare(_ connection: Ref<Connection>) -> RPCTransport? {
-    guard let source, let place else { return .plain }
+    guard let one = securities[security] else { return .plain }
+    let place = one.place
     // Certificates may have changed since the last connection.
-    place.value.follow(source.context)
+    place.value.follow(one.source.context)
     let secured = SecureHandle.client(
       place, fd: connection.value.fd, hostname: hostname, speaks: .http2)
     guard let secured else { return nil }

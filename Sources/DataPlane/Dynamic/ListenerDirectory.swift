@@ -188,10 +188,8 @@ final class ListenerDirectory {
       left += 1
       $0.whenInitialized(ready)
     }
-    for number in chains.compactMap(\.security) {
-      left += 1
-      server.secrets.whenSettled(number, ready)
-    }
+    left += 1
+    server.secrets.whenSettled(chains.compactMap(\.security), ready)
     ready()
   }
 

@@ -196,15 +196,15 @@ final class SecretDirectory {
       .filter { subscriptions[$0]?.isInitialized == false }.map(\.name)
   }
 
-  /// Calls `body` once the secrets of a TLS configuration are there, or there is no hope for them at
+  /// Calls `body` once the secrets of some TLS configurations are there, or there is no hope for them at
   /// first.
-  func whenSettled(_ number: Int, _ body: @escaping () -> Void) {
+  func whenSettled(_ numbers: [Int], _ body: @escaping () -> Void) {
     var left = 1
     let one = {
       left -= 1
       if left == 0 { body() }
     }
-    for key in server.config.tls.source(number)?.secretKeys ?? [] {
+    for key in numbers.flatMap({ server.config.tls.source($0)?.secretKeys ?? [] }) {
       guard let subscription = subscriptions[key] else { continue }
       left += 1
       subscription.whenInitialized(one)

@@ -167,7 +167,7 @@ package final class Server {
       workers: zip(loops, stats).map { .init(mailbox: $0.mailbox, counters: $1) },
       stats: config.store, checker: { [unowned self] in healthChecks.checker(of: $0) },
       whenSettled: { [unowned self] cluster, body in
-        secrets.whenSettled(Int(cluster.value.security), body)
+        secrets.whenSettled(cluster.value.securities.map(Int.init), body)
       })
     clusters = manager
     for manager in config.managers {
@@ -342,7 +342,7 @@ package final class Server {
     for subscription in routes.all { subscription.start() }
     for (number, source) in config.tls.all where source.isDownstream {
       left += 1
-      secrets.whenSettled(number, fetched)
+      secrets.whenSettled([number], fetched)
     }
     if config.bootstrap.dynamicResources.hasLdsConfig {
       let discovery = ListenerDiscovery(config.bootstrap.dynamicResources.ldsConfig, for: self)

@@ -28,6 +28,7 @@ struct TransportSocketCompiler {
   func compile(
     _ cluster: Envoy_Config_Cluster_V3_Cluster, config: Ref<ClusterConfig>, at path: ConfigPath
   ) {
+    compileMatches(cluster, config: config, at: path)
     var place = path.field("transport_socket").field("typed_config")
     guard cluster.hasTransportSocket, let any = upstreamContent(cluster.transportSocket, at: &place)
     else {
@@ -42,17 +43,7 @@ struct TransportSocketCompiler {
     guard let message = try? TLSCompiler.Upstream(unpackingAny: any) else {
       return diagnostics.error(at: place, "expected UpstreamTlsContext or RawBuffer")
     }
-    if message.autoSniSanValidation, message.commonTlsContext.validationContextType == nil {
-      return diagnostics.error(
-        at: place.field("auto_sni_san_validation"),
-        "needs a validation_context with trusted_ca to check the certificate's chain with")
-    }
-    if config.value.http.names.verifies, message.commonTlsContext.validationContextType == nil {
-      return diagnostics.error(
-        at: place.field("common_tls_context"),
-        "auto_san_validation needs a validation_context with trusted_ca to check the "
-          + "certificate's chain with")
-    }
+    guard check(message, config, at: place) else { return }
     // Health checks ask for what they, or the context, are told to, and for nothing of themselves.
     if let check = config.value.healthCheck, check.value.protocols.isEmpty {
       check.value.protocols = HealthCheckConfig.protocolList(message.commonTlsContext.alpnProtocols)
@@ -60,6 +51,52 @@ struct TransportSocketCompiler {
     let source = source(
       .upstream(message), at: place, scope: "cluster.\(config.value.statName.string).")
     if let source { config.value.security = Int32(truncatingIfNeeded: sources.add(source)) }
+  }
+
+  /// Whether the names that it is to verify can be.
+  private func check(
+    _ message: TLSCompiler.Upstream, _ config: Ref<ClusterConfig>, at place: ConfigPath
+  ) -> Bool {
+    guard message.commonTlsContext.validationContextType == nil else { return true }
+    if message.autoSniSanValidation {
+      diagnostics.error(
+        at: place.field("auto_sni_san_validation"),
+        "needs a validation_context with trusted_ca to check the certificate's chain with")
+    } else if config.value.http.names.verifies {
+      diagnostics.error(
+        at: place.field("common_tls_context"),
+        "auto_san_validation needs a validation_context with trusted_ca to check the "
+          + "certificate's chain with")
+    } else {
+      return true
+    }
+    return false
+  }
+
+  /// The sockets of endpoints that ask for one.
+  private func compileMatches(
+    _ cluster: Envoy_Config_Cluster_V3_Cluster, config: Ref<ClusterConfig>, at path: ConfigPath
+  ) {
+    let matches = cluster.transportSocketMatches
+    if !matches.isEmpty, config.value.http.speaks == .negotiated {
+      return diagnostics.error(
+        at: path.field("transport_socket_matches"), "not supported together with auto_config")
+    }
+    for (index, match) in matches.enumerated() {
+      let place = path.field("transport_socket_matches").index(index).field("transport_socket")
+        .field("typed_config")
+      guard let any = content(match.transportSocket, at: place) else { continue }
+      guard let message = try? TLSCompiler.Upstream(unpackingAny: any) else {
+        diagnostics.error(at: place, "expected UpstreamTlsContext or RawBuffer")
+        continue
+      }
+      guard check(message, config, at: place),
+        let source = source(
+          .upstream(message), at: place, scope: "cluster.\(config.value.statName.string).")
+      else { continue }
+      let found = config.value.socketMatches[index]
+      found.value.security = Int32(truncatingIfNeeded: sources.add(source))
+    }
   }
 
   /// A cluster's, without a PROXY header in front, which is the cluster compiler's.

@@ -52,6 +52,8 @@ struct TCPSession: ~Copyable, Pooled {
   /// Pinned for as long as the session speaks of it.
   var host: Ref<Host>?
   var hostAddress = SocketAddress()
+  /// The number of the TLS configuration for its connections.
+  var security: Int32 = -1
   var attempts: UInt32 = 0
   var connectStartedAt: UInt64 = 0
   var upstreamID: UInt64 = 0
@@ -276,7 +278,7 @@ extension Ref where Value == TCPSession {
       return closeLater()
     }
     value.attempts += 1
-    adoptHost(entry)
+    adoptHost(entry, of: cluster)
     value.connectStartedAt = loop.now
     value.upstreamID = worker.value.nextConnectionID()
     countConnecting()
@@ -293,11 +295,12 @@ extension Ref where Value == TCPSession {
     }
   }
 
-  private func adoptHost(_ entry: HostEntry) {
+  private func adoptHost(_ entry: HostEntry, of cluster: Ref<ClusterView>) {
     releaseHost()
     entry.host.value.pin(worker: worker.value.index)
     value.host = entry.host
     value.hostAddress = entry.addresses[0]
+    value.security = cluster.value.config.value.security(of: entry.endpoint)
   }
 
   private func startConnecting(_ cluster: Ref<ClusterView>) {
@@ -309,9 +312,9 @@ extension Ref where Value == TCPSession {
       stats.add(cluster.value.stats.value.bindErrors)
       error = -error
     }
-    if error == 0, !secureUpstream(config.value.security) {
+    if error == 0, !secureUpstream(value.security) {
       upstream.close(on: loop, reset: true)
-      error = worker.value.tls.refusal(ofCluster: config.value.security)
+      error = worker.value.tls.refusal(ofCluster: value.security)
     }
     guard error == 0 else {
       // Told later, so that whoever opened the session finds it as it was.

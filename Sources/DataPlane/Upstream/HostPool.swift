@@ -38,6 +38,8 @@ struct HostPool: ~Copyable {
   private let addresses: UnsafeMutablePointer<SocketAddress>
   private static let capacity = 8
   private var addressCount = 0
+  /// The number of the TLS configuration for new connections.
+  private(set) var security: Int32 = -1
 
   private(set) var idle: Ref<UpstreamConnection>?
   private(set) var connections = 0
@@ -85,9 +87,10 @@ struct HostPool: ~Copyable {
   /// There may be any number of such pools: it goes with its last connection.
   fileprivate var isPassing: Bool { asked.isGiven || client != nil }
 
-  /// Takes over the addresses of a newer snapshot.
+  /// Takes over what a newer snapshot says: connections there are go on as they began.
   mutating func adopt(_ entry: HostEntry) {
     addressCount = min(entry.addresses.count, Self.capacity)
+    security = cluster.value.config.value.security(of: entry.endpoint)
     for index in 0..<addressCount { unsafe addresses[index] = entry.addresses[index] }
   }
 

@@ -141,9 +141,9 @@ extension Ref where Value == UpstreamConnection {
       return -error
     }
     guard error == 0 else { return error }
-    guard secure(config.value.security) else {
+    guard secure(pool.value.security) else {
       connection.close(on: loop, reset: true)
-      return held.value.tls.refusal(ofCluster: config.value.security)
+      return held.value.tls.refusal(ofCluster: pool.value.security)
     }
     value.connection.highWatermark = config.value.connectionBufferLimit
     value.connection.tally = held.value.stats.tally(of: cluster)

@@ -67,7 +67,6 @@ message fairlead.mesh.envoy.v1.ClusterMore
 23 fairlead.mesh.envoy.v1.RingHashLbConfig ringHashLbConfig
 25 fairlead.mesh.envoy.v1.MetadataMore metadata
 27 fairlead.mesh.envoy.v1.CommonLbConfigMore commonLbConfig
-43 []fairlead.mesh.envoy.v1.TransportSocketMatch transportSocketMatches
 52 fairlead.mesh.envoy.v1.MaglevLbConfig maglevLbConfig
 message fairlead.mesh.envoy.v1.MetadataMore
 1 map<string,google.protobuf.Struct> filterMetadata
@@ -91,14 +90,8 @@ message fairlead.mesh.envoy.v1.MaglevLbConfig
 message fairlead.mesh.envoy.v1.CommonLbConfigMore
 3 fairlead.mesh.envoy.v1.CommonLbConfigMore.LocalityWeightedLbConfig localityWeightedLbConfig
 message fairlead.mesh.envoy.v1.CommonLbConfigMore.LocalityWeightedLbConfig
-message fairlead.mesh.envoy.v1.TransportSocketMatch
-1 string name
-2 google.protobuf.Struct match
-3 bytes transportSocket
 message fairlead.mesh.envoy.v1.LocalityMore
 3 google.protobuf.UInt32Value loadBalancingWeight
-message fairlead.mesh.envoy.v1.LbEndpointMore
-3 fairlead.mesh.envoy.v1.MetadataMore metadata
 message fairlead.mesh.envoy.v1.CorsPolicy
 2 string allowMethods
 3 string allowHeaders

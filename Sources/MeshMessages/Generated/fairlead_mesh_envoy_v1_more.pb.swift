@@ -131,11 +131,6 @@ package nonisolated struct Fairlead_Mesh_Envoy_V1_ClusterMore: @unchecked Sendab
   /// Clears the value of `commonLbConfig`. Subsequent reads from it will return its default value.
   package mutating func clearCommonLbConfig() {_uniqueStorage()._commonLbConfig = nil}
 
-  package var transportSocketMatches: [Fairlead_Mesh_Envoy_V1_TransportSocketMatch] {
-    get {_storage._transportSocketMatches}
-    set {_uniqueStorage()._transportSocketMatches = newValue}
-  }
-
   package var maglevLbConfig: Fairlead_Mesh_Envoy_V1_MaglevLbConfig {
     get {_storage._maglevLbConfig ?? Fairlead_Mesh_Envoy_V1_MaglevLbConfig()}
     set {_uniqueStorage()._maglevLbConfig = newValue}
@@ -360,32 +355,6 @@ package nonisolated struct Fairlead_Mesh_Envoy_V1_CommonLbConfigMore: Sendable {
   fileprivate var _localityWeightedLbConfig: Fairlead_Mesh_Envoy_V1_CommonLbConfigMore.LocalityWeightedLbConfig? = nil
 }
 
-package nonisolated struct Fairlead_Mesh_Envoy_V1_TransportSocketMatch: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var name: String = String()
-
-  package var match: SwiftProtobuf.Google_Protobuf_Struct {
-    get {_match ?? SwiftProtobuf.Google_Protobuf_Struct()}
-    set {_match = newValue}
-  }
-  /// Returns true if `match` has been explicitly set.
-  package var hasMatch: Bool {self._match != nil}
-  /// Clears the value of `match`. Subsequent reads from it will return its default value.
-  package mutating func clearMatch() {self._match = nil}
-
-  /// envoy.config.core.v3.TransportSocket
-  package var transportSocket: Data = Data()
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-
-  fileprivate var _match: SwiftProtobuf.Google_Protobuf_Struct? = nil
-}
-
 /// envoy.config.endpoint.v3.LocalityLbEndpoints
 package nonisolated struct Fairlead_Mesh_Envoy_V1_LocalityMore: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
@@ -406,28 +375,6 @@ package nonisolated struct Fairlead_Mesh_Envoy_V1_LocalityMore: Sendable {
   package init() {}
 
   fileprivate var _loadBalancingWeight: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
-}
-
-/// envoy.config.endpoint.v3.LbEndpoint
-package nonisolated struct Fairlead_Mesh_Envoy_V1_LbEndpointMore: Sendable {
-  // SwiftProtobuf.Message conformance is added in an extension below. See the
-  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
-  // methods supported on all messages.
-
-  package var metadata: Fairlead_Mesh_Envoy_V1_MetadataMore {
-    get {_metadata ?? Fairlead_Mesh_Envoy_V1_MetadataMore()}
-    set {_metadata = newValue}
-  }
-  /// Returns true if `metadata` has been explicitly set.
-  package var hasMetadata: Bool {self._metadata != nil}
-  /// Clears the value of `metadata`. Subsequent reads from it will return its default value.
-  package mutating func clearMetadata() {self._metadata = nil}
-
-  package var unknownFields = SwiftProtobuf.UnknownStorage()
-
-  package init() {}
-
-  fileprivate var _metadata: Fairlead_Mesh_Envoy_V1_MetadataMore? = nil
 }
 
 /// envoy.extensions.filters.http.cors.v3.CorsPolicy
@@ -635,14 +582,13 @@ nonisolated extension Fairlead_Mesh_Envoy_V1_ClientNode.SemanticVersion: SwiftPr
 
 nonisolated extension Fairlead_Mesh_Envoy_V1_ClusterMore: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".ClusterMore"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{13}outlier_detection\0\u{4}\u{4}ring_hash_lb_config\0\u{2}\u{2}metadata\0\u{4}\u{2}common_lb_config\0\u{4}\u{10}transport_socket_matches\0\u{4}\u{9}maglev_lb_config\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{13}outlier_detection\0\u{4}\u{4}ring_hash_lb_config\0\u{2}\u{2}metadata\0\u{4}\u{2}common_lb_config\0\u{4}\u{19}maglev_lb_config\0")
 
   fileprivate class _StorageClass {
     var _outlierDetection: Fairlead_Mesh_Envoy_V1_OutlierDetection? = nil
     var _ringHashLbConfig: Fairlead_Mesh_Envoy_V1_RingHashLbConfig? = nil
     var _metadata: Fairlead_Mesh_Envoy_V1_MetadataMore? = nil
     var _commonLbConfig: Fairlead_Mesh_Envoy_V1_CommonLbConfigMore? = nil
-    var _transportSocketMatches: [Fairlead_Mesh_Envoy_V1_TransportSocketMatch] = []
     var _maglevLbConfig: Fairlead_Mesh_Envoy_V1_MaglevLbConfig? = nil
 
       // This property is used as the initial default value for new instances of the type.
@@ -658,7 +604,6 @@ nonisolated extension Fairlead_Mesh_Envoy_V1_ClusterMore: SwiftProtobuf.Message,
       _ringHashLbConfig = source._ringHashLbConfig
       _metadata = source._metadata
       _commonLbConfig = source._commonLbConfig
-      _transportSocketMatches = source._transportSocketMatches
       _maglevLbConfig = source._maglevLbConfig
     }
   }
@@ -682,7 +627,6 @@ nonisolated extension Fairlead_Mesh_Envoy_V1_ClusterMore: SwiftProtobuf.Message,
         case 23: try { try decoder.decodeSingularMessageField(value: &_storage._ringHashLbConfig) }()
         case 25: try { try decoder.decodeSingularMessageField(value: &_storage._metadata) }()
         case 27: try { try decoder.decodeSingularMessageField(value: &_storage._commonLbConfig) }()
-        case 43: try { try decoder.decodeRepeatedMessageField(value: &_storage._transportSocketMatches) }()
         case 52: try { try decoder.decodeSingularMessageField(value: &_storage._maglevLbConfig) }()
         default: break
         }
@@ -708,9 +652,6 @@ nonisolated extension Fairlead_Mesh_Envoy_V1_ClusterMore: SwiftProtobuf.Message,
       try { if let v = _storage._commonLbConfig {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 27)
       } }()
-      if !_storage._transportSocketMatches.isEmpty {
-        try visitor.visitRepeatedMessageField(value: _storage._transportSocketMatches, fieldNumber: 43)
-      }
       try { if let v = _storage._maglevLbConfig {
         try visitor.visitSingularMessageField(value: v, fieldNumber: 52)
       } }()
@@ -727,7 +668,6 @@ nonisolated extension Fairlead_Mesh_Envoy_V1_ClusterMore: SwiftProtobuf.Message,
         if _storage._ringHashLbConfig != rhs_storage._ringHashLbConfig {return false}
         if _storage._metadata != rhs_storage._metadata {return false}
         if _storage._commonLbConfig != rhs_storage._commonLbConfig {return false}
-        if _storage._transportSocketMatches != rhs_storage._transportSocketMatches {return false}
         if _storage._maglevLbConfig != rhs_storage._maglevLbConfig {return false}
         return true
       }
@@ -978,50 +918,6 @@ nonisolated extension Fairlead_Mesh_Envoy_V1_CommonLbConfigMore.LocalityWeighted
   }
 }
 
-nonisolated extension Fairlead_Mesh_Envoy_V1_TransportSocketMatch: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".TransportSocketMatch"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{1}match\0\u{3}transport_socket\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularStringField(value: &self.name) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._match) }()
-      case 3: try { try decoder.decodeSingularBytesField(value: &self.transportSocket) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.name.isEmpty {
-      try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
-    }
-    try { if let v = self._match {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    if !self.transportSocket.isEmpty {
-      try visitor.visitSingularBytesField(value: self.transportSocket, fieldNumber: 3)
-    }
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Fairlead_Mesh_Envoy_V1_TransportSocketMatch, rhs: Fairlead_Mesh_Envoy_V1_TransportSocketMatch) -> Bool {
-    if lhs.name != rhs.name {return false}
-    if lhs._match != rhs._match {return false}
-    if lhs.transportSocket != rhs.transportSocket {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
 nonisolated extension Fairlead_Mesh_Envoy_V1_LocalityMore: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LocalityMore"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{4}\u{3}load_balancing_weight\0")
@@ -1051,40 +947,6 @@ nonisolated extension Fairlead_Mesh_Envoy_V1_LocalityMore: SwiftProtobuf.Message
 
   package static func ==(lhs: Fairlead_Mesh_Envoy_V1_LocalityMore, rhs: Fairlead_Mesh_Envoy_V1_LocalityMore) -> Bool {
     if lhs._loadBalancingWeight != rhs._loadBalancingWeight {return false}
-    if lhs.unknownFields != rhs.unknownFields {return false}
-    return true
-  }
-}
-
-nonisolated extension Fairlead_Mesh_Envoy_V1_LbEndpointMore: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
-  package static let protoMessageName: String = _protobuf_package + ".LbEndpointMore"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{2}\u{3}metadata\0")
-
-  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 3: try { try decoder.decodeSingularMessageField(value: &self._metadata) }()
-      default: break
-      }
-    }
-  }
-
-  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._metadata {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
-    } }()
-    try unknownFields.traverse(visitor: &visitor)
-  }
-
-  package static func ==(lhs: Fairlead_Mesh_Envoy_V1_LbEndpointMore, rhs: Fairlead_Mesh_Envoy_V1_LbEndpointMore) -> Bool {
-    if lhs._metadata != rhs._metadata {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

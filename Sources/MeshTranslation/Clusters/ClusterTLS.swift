@@ -56,11 +56,6 @@ struct ClusterTLS {
     guard profile.isProxy, node.hasCertificate, snapshot.settings.usesAutoMutualTLS,
       !service.isExternal, service.resolution != .passthrough
     else { return }
-    guard profile.readsMetadata else {
-      // What cannot be told endpoint by endpoint is told of all, as soon as all of them take it.
-      if snapshot.identities(of: service).isSecured == true { cluster.transportSocket = mutual() }
-      return
-    }
     let raw = Envoy_Config_Core_V3_TransportSocket.with {
       $0.name = "envoy.transport_sockets.raw_buffer"
       $0.typedConfig = .with {
@@ -68,25 +63,18 @@ struct ClusterTLS {
           "type.googleapis.com/envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer"
       }
     }
-    cluster = cluster.adding(
-      Fairlead_Mesh_Envoy_V1_ClusterMore.with {
-        $0.transportSocketMatches = [
-          .with {
-            $0.name = "tlsMode-istio"
-            $0.match = .init("tlsMode", "istio")
-            $0.transportSocket = .init(Self.bytes(mutual()))
-          },
-          .with {
-            $0.name = "tlsMode-disabled"
-            $0.match = .init()
-            $0.transportSocket = .init(Self.bytes(raw))
-          },
-        ]
-      })
-  }
-
-  private static func bytes(_ message: some Message) -> [UInt8] {
-    (try? message.steadyBytes()) ?? []
+    cluster.transportSocketMatches = [
+      .with {
+        $0.name = "tlsMode-istio"
+        $0.match = .init("tlsMode", "istio")
+        $0.transportSocket = mutual()
+      },
+      .with {
+        $0.name = "tlsMode-disabled"
+        $0.match = .init()
+        $0.transportSocket = raw
+      },
+    ]
   }
 
   // MARK: TLS of others

@@ -97,13 +97,10 @@ struct EndpointAssignments {
       if endpoint.weight > 0 { $0.loadBalancingWeight = .init(endpoint.weight) }
       if profile.isProxy { $0.healthStatus = .healthy }
     }
-    guard profile.readsMetadata, scope.snapshot.takesMutualTLS(endpoint) else { return base }
-    return base.adding(
-      Fairlead_Mesh_Envoy_V1_LbEndpointMore.with {
-        $0.metadata = .with {
-          $0.filterMetadata["envoy.transport_socket_match"] = .init("tlsMode", "istio")
-        }
-      })
+    guard profile.matchesSockets, scope.snapshot.takesMutualTLS(endpoint) else { return base }
+    var secured = base
+    secured.metadata.filterMetadata["envoy.transport_socket_match"] = .init("tlsMode", "istio")
+    return secured
   }
 }
 

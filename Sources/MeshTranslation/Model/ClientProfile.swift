@@ -12,8 +12,10 @@ struct ClientProfile: Sendable {
   var detectsOutliers = true
   /// Localities with weights and priorities.
   var weighsLocalities = true
-  /// Metadata of clusters and endpoints; TLS by what an endpoint's says.
+  /// Metadata of clusters.
   var readsMetadata = true
+  /// TLS by what an endpoint's metadata says.
+  var matchesSockets = true
   var answersCORS = true
   /// JSON web tokens.
   var checksTokens = true
@@ -29,7 +31,8 @@ struct ClientProfile: Sendable {
   /// gRPC's library; seen with grpcio 1.85.
   static let grpc = ClientProfile(
     balancesByLeastRequest: false, balancesByRandom: false, detectsOutliers: true,
-    readsMetadata: false, answersCORS: false, checksTokens: false, isProxy: false)
+    readsMetadata: false, matchesSockets: false, answersCORS: false, checksTokens: false,
+    isProxy: false)
 
   static func of(_ client: ProxyNode.Client) -> ClientProfile {
     switch client {

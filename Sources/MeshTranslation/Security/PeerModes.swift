@@ -84,7 +84,6 @@ extension MeshSnapshot {
         if !endpoint.serviceAccount.isEmpty {
           found.accounts.insert("ns/\(endpoint.namespace)/sa/\(endpoint.serviceAccount)")
         }
-        found.isSecured = (found.isSecured ?? true) && takesMutualTLS(endpoint)
       }
     }
     return found
@@ -95,6 +94,4 @@ extension MeshSnapshot {
 package struct ServiceIdentities: Equatable {
   /// `ns/<namespace>/sa/<service account>`
   var accounts: Set<String> = []
-  /// Whether all of them take mutual TLS; nil: there are none.
-  var isSecured: Bool?
 }

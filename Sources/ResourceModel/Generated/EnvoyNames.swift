@@ -13,7 +13,7 @@ envoy.config.bootstrap.v3.Watchdog actions=7 max_kill_timeout_jitter=6 multikill
 envoy.config.cluster.v3.CircuitBreakers per_host_thresholds=2
 envoy.config.cluster.v3.CircuitBreakers.Thresholds max_connection_pools=7
 envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget budget_interval=3
-envoy.config.cluster.v3.Cluster transport_socket_matches=43 transport_socket_matcher=59 cluster_type=38 upstream_http_protocol_options=46 dns_jitter=58 dns_resolvers=18 use_tcp_for_dns_lookups=45 dns_resolution_config=53 wait_for_warm_on_init=54 outlier_detection=19 lb_subset_config=22 ring_hash_lb_config=23 maglev_lb_config=52 round_robin_lb_config=56 metadata=25 protocol_selection=26 close_connections_on_host_health_failure=31 filters=40 load_balancing_policy=41 lrs_server=42 lrs_report_endpoint_metrics=57 track_timeout_budgets=47 upstream_config=48 track_cluster_stats=49 preconnect_policy=50 connection_pool_per_downstream_connection=51 per_connection_buffer_high_watermark_timeout=60 queuing_policies=62 stats_matcher=61
+envoy.config.cluster.v3.Cluster transport_socket_matcher=59 cluster_type=38 upstream_http_protocol_options=46 dns_jitter=58 dns_resolvers=18 use_tcp_for_dns_lookups=45 dns_resolution_config=53 wait_for_warm_on_init=54 outlier_detection=19 lb_subset_config=22 ring_hash_lb_config=23 maglev_lb_config=52 round_robin_lb_config=56 metadata=25 protocol_selection=26 close_connections_on_host_health_failure=31 filters=40 load_balancing_policy=41 lrs_server=42 lrs_report_endpoint_metrics=57 track_timeout_budgets=47 upstream_config=48 track_cluster_stats=49 preconnect_policy=50 connection_pool_per_downstream_connection=51 per_connection_buffer_high_watermark_timeout=60 queuing_policies=62 stats_matcher=61
 envoy.config.cluster.v3.Cluster.CommonLbConfig zone_aware_lb_config=2 locality_weighted_lb_config=3 update_merge_window=4 close_connections_on_host_set_change=6 consistent_hashing_lb_config=7 override_host_status=8
 envoy.config.cluster.v3.Cluster.LbPolicy RING_HASH=2 MAGLEV=5 LOAD_BALANCING_POLICY_CONFIG=7
 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig slow_start_config=3
@@ -47,7 +47,7 @@ envoy.config.core.v3.TlvEntry format_string=3
 envoy.config.endpoint.v3.ClusterLoadAssignment named_endpoints=5 policy=4
 envoy.config.endpoint.v3.Endpoint observability_name=5
 envoy.config.endpoint.v3.Endpoint.HealthCheckConfig address=3
-envoy.config.endpoint.v3.LbEndpoint endpoint_name=5 metadata=3
+envoy.config.endpoint.v3.LbEndpoint endpoint_name=5
 envoy.config.endpoint.v3.LocalityLbEndpoints metadata=9 load_balancer_endpoints=7 leds_cluster_locality_config=8 load_balancing_weight=3 proximity=6
 envoy.config.listener.v3.Filter config_discovery=5
 envoy.config.listener.v3.FilterChain use_proxy_proto=4 metadata=5

@@ -682,6 +682,7 @@ message envoy.config.endpoint.v3.LbEndpoint
 oneof host_identifier
 1 envoy.config.endpoint.v3.Endpoint endpoint oneof=0
 2 envoy.config.core.v3.HealthStatus health_status
+3 envoy.config.core.v3.Metadata metadata
 4 google.protobuf.UInt32Value load_balancing_weight gte=1
 message envoy.config.endpoint.v3.Endpoint
 1 envoy.config.core.v3.Address address
@@ -723,6 +724,7 @@ oneof lb_config
 34 envoy.config.cluster.v3.Cluster.OriginalDstLbConfig original_dst_lb_config oneof=1
 37 envoy.config.cluster.v3.Cluster.LeastRequestLbConfig least_request_lb_config oneof=1
 39 bool respect_dns_ttl deprecated
+43 []envoy.config.cluster.v3.Cluster.TransportSocketMatch transport_socket_matches
 44 envoy.config.cluster.v3.Cluster.RefreshRate dns_failure_refresh_rate deprecated
 55 envoy.config.core.v3.TypedExtensionConfig typed_dns_resolver_config
 enum envoy.config.cluster.v3.Cluster.DiscoveryType
@@ -758,6 +760,10 @@ message envoy.config.cluster.v3.Cluster.RefreshRate
 message envoy.config.cluster.v3.Cluster.EdsClusterConfig
 1 envoy.config.core.v3.ConfigSource eds_config
 2 string service_name
+message envoy.config.cluster.v3.Cluster.TransportSocketMatch
+1 string name min_len=1
+2 google.protobuf.Struct match
+3 envoy.config.core.v3.TransportSocket transport_socket
 message envoy.config.cluster.v3.CircuitBreakers
 1 []envoy.config.cluster.v3.CircuitBreakers.Thresholds thresholds
 message envoy.config.cluster.v3.CircuitBreakers.Thresholds

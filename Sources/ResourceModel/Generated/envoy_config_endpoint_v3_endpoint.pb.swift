@@ -79,6 +79,15 @@ package nonisolated struct Envoy_Config_Endpoint_V3_LbEndpoint: Sendable {
 
   package var healthStatus: Envoy_Config_Core_V3_HealthStatus = .unknown
 
+  package var metadata: Envoy_Config_Core_V3_Metadata {
+    get {_metadata ?? Envoy_Config_Core_V3_Metadata()}
+    set {_metadata = newValue}
+  }
+  /// Returns true if `metadata` has been explicitly set.
+  package var hasMetadata: Bool {self._metadata != nil}
+  /// Clears the value of `metadata`. Subsequent reads from it will return its default value.
+  package mutating func clearMetadata() {self._metadata = nil}
+
   package var loadBalancingWeight: SwiftProtobuf.Google_Protobuf_UInt32Value {
     get {_loadBalancingWeight ?? SwiftProtobuf.Google_Protobuf_UInt32Value()}
     set {_loadBalancingWeight = newValue}
@@ -97,6 +106,7 @@ package nonisolated struct Envoy_Config_Endpoint_V3_LbEndpoint: Sendable {
 
   package init() {}
 
+  fileprivate var _metadata: Envoy_Config_Core_V3_Metadata? = nil
   fileprivate var _loadBalancingWeight: SwiftProtobuf.Google_Protobuf_UInt32Value? = nil
 }
 
@@ -259,7 +269,7 @@ nonisolated extension Envoy_Config_Endpoint_V3_LocalityLbEndpoints: SwiftProtobu
 
 nonisolated extension Envoy_Config_Endpoint_V3_LbEndpoint: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".LbEndpoint"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}endpoint\0\u{3}health_status\0\u{4}\u{2}load_balancing_weight\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}endpoint\0\u{3}health_status\0\u{1}metadata\0\u{3}load_balancing_weight\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -281,6 +291,7 @@ nonisolated extension Envoy_Config_Endpoint_V3_LbEndpoint: SwiftProtobuf.Message
         }
       }()
       case 2: try { try decoder.decodeSingularEnumField(value: &self.healthStatus) }()
+      case 3: try { try decoder.decodeSingularMessageField(value: &self._metadata) }()
       case 4: try { try decoder.decodeSingularMessageField(value: &self._loadBalancingWeight) }()
       default: break
       }
@@ -298,6 +309,9 @@ nonisolated extension Envoy_Config_Endpoint_V3_LbEndpoint: SwiftProtobuf.Message
     if self.healthStatus != .unknown {
       try visitor.visitSingularEnumField(value: self.healthStatus, fieldNumber: 2)
     }
+    try { if let v = self._metadata {
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 3)
+    } }()
     try { if let v = self._loadBalancingWeight {
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
     } }()
@@ -307,6 +321,7 @@ nonisolated extension Envoy_Config_Endpoint_V3_LbEndpoint: SwiftProtobuf.Message
   package static func ==(lhs: Envoy_Config_Endpoint_V3_LbEndpoint, rhs: Envoy_Config_Endpoint_V3_LbEndpoint) -> Bool {
     if lhs.hostIdentifier != rhs.hostIdentifier {return false}
     if lhs.healthStatus != rhs.healthStatus {return false}
+    if lhs._metadata != rhs._metadata {return false}
     if lhs._loadBalancingWeight != rhs._loadBalancingWeight {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true

@@ -267,3 +267,46 @@ upstream("an upstream that speaks plainly is not asked", get(expect=503),
 case("TLS: an upstream may be spoken to plainly", get(), clusters={"up": {"transport_socket": {
     "name": "raw", "typed_config": typed(
         "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")}}})
+
+
+# --- by what endpoints say ---
+
+RAW = {"name": "raw", "typed_config": typed(
+    "envoy.extensions.transport_sockets.raw_buffer.v3.RawBuffer")}
+SECURED = upstream_tls(common_tls_context=NEWEST)
+
+
+def saying(port, **labels):
+    """An endpoint of which the metadata says this."""
+    return {"endpoint": {"address": {"socket_address": {
+        "address": "127.0.0.1", "port_value": f"@@port:{port}"}}}, "metadata": {
+            "filter_metadata": {"envoy.transport_socket_match": labels}}}
+
+
+def matched(name, *endpoints, matches, default=None, secured=True):
+    """A case of a cluster with a transport socket for some endpoints."""
+    cluster = {"load_assignment": {"endpoints": [{"lb_endpoints": list(endpoints)}]},
+               "transport_socket_matches": [
+                   {"name": f"m{index}", "match": labels, "transport_socket": socket}
+                   for index, (labels, socket) in enumerate(matches)]}
+    if default:
+        cluster["transport_socket"] = default
+    # As many requests as endpoints: each is asked once.
+    case("TLS: " + name, *[get() for _ in endpoints], clusters={"up": cluster},
+         upstreams={"up": speaking() if secured else reply(), "plain": reply()},
+         by_chance=r"^log\[\d\] upstream")
+
+
+ISTIO = ({"tlsMode": "istio"}, SECURED)
+matched("an endpoint that says so is spoken to by TLS", saying("up", tlsMode="istio", more=1),
+        matches=[ISTIO, ({}, RAW)])
+matched("endpoints of one cluster are spoken to as they say", saying("up", tlsMode="istio"),
+        saying("plain", tlsMode="none"), matches=[ISTIO])
+matched("the first transport socket that fits is taken", saying("up", tlsMode="istio"),
+        matches=[({"tlsMode": "istio", "other": True}, RAW), ISTIO, ({}, RAW)], default=RAW)
+matched("what fits nothing has the cluster's own transport socket", saying("up", tlsMode=True),
+        matches=[({"tlsMode": "true"}, RAW), ({"tlsMode": 1}, RAW)], default=SECURED)
+matched("values of every kind are compared", saying("up", a=1.5, b=[1, {"c": None}], d={"e": False}),
+        matches=[({"a": 1.5, "b": [1, {"c": None}], "d": {"e": False}}, SECURED)])
+matched("a match may say that bytes are plain", saying("up"), matches=[({}, RAW)],
+        default=SECURED, secured=False)
