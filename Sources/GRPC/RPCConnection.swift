@@ -361,11 +361,11 @@ final class RPCConnection {
 
   private func closeSocket() {
     state = .closed
-    // What it names goes with the socket.
-    transport = .plain
     pingTimer.cancel()
     idleTimer.cancel()
     socket.close(on: loop)
+    // What it names goes with the socket, and not before it.
+    transport = .plain
     releaseLater()
   }
 

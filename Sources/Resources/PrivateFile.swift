@@ -56,6 +56,18 @@ package enum PrivateFile {
     }
   }
 
+  /// Throws unless nobody else can put anything into the directory.
+  package static func checkDirectory(_ path: String) throws(FileError) {
+    var status = stat()
+    guard unsafe lstat(path, &status) == 0 else { throw failure("cannot look at", path) }
+    guard status.st_mode & S_IFMT == S_IFDIR, status.st_uid == geteuid(),
+      status.st_mode & 0o022 == 0
+    else {
+      throw FileError(
+        message: "'\(path)' is no directory of this user's own that nobody else can write to")
+    }
+  }
+
   /// Puts one file in another's place.
   package static func move(_ path: String, over other: String) throws(FileError) {
     guard unsafe rename(path, other) == 0 else { throw failure("cannot replace", other) }

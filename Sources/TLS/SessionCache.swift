@@ -15,6 +15,8 @@ package final class SessionCache {
   // SAFETY: holds one reference to each session; used by the owning thread only.
   private var entries: [Entry] = []
   private let capacity: Int
+  /// The context that sessions are offered for: others were agreed upon under other rules.
+  private var context: OpaquePointer?
 
   /// - Parameter capacity: sessions kept (Envoy: `max_session_keys`); 0 keeps none.
   package init(capacity: Int) { self.capacity = capacity }
@@ -37,6 +39,8 @@ package final class SessionCache {
       else { return 0 }
       // SAFETY: whoever opened the session keeps its cache for as long as the session lives.
       let cache = unsafe Unmanaged<SessionCache>.fromOpaque(raw).takeUnretainedValue()
+      // A connection of an older context may bring one long after others have begun with the newer.
+      guard unsafe SSL_get_SSL_CTX(ssl) == cache.context else { return 0 }
       return unsafe cache.add(
         session, CertificateChoice.serverName(of: ssl) ?? [], Validation.required(link)) ? 1 : 0
     }
@@ -54,6 +58,11 @@ package final class SessionCache {
   /// taken for another. One of TLS 1.3 is offered once:
   /// a second use would tell who watches that both are the same client (RFC 8446 §C.4).
   func offer(to ssl: OpaquePointer, name: String, required: [UInt8]) {
+    let present = unsafe SSL_get_SSL_CTX(ssl)
+    if unsafe present != context {
+      removeAll()
+      unsafe context = present
+    }
     let wanted = Array(name.utf8)
     guard
       let place = entries.firstIndex(where: { $0.name == wanted && $0.required == required })

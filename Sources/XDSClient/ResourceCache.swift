@@ -50,8 +50,11 @@ package final class ResourceCache {
     self.node = XXHash64.hexadecimal(Array(node.utf8))
     self.now = now
     try PrivateFile.makeDirectory(directory)
+    // What lies there is served: it has to be what we have put there.
+    try PrivateFile.checkDirectory(directory)
     for type in Self.types {
       try PrivateFile.makeDirectory(folder(type))
+      try PrivateFile.checkDirectory(folder(type))
       for file in Self.files(in: folder(type)) {
         if file.hasSuffix(".new") {
           // Of a process that ended while it wrote.

@@ -42,6 +42,11 @@ extension XDSClient {
       for type in [ResourceType.endpoints, .routes] {
         if let state = states[type] { cache?.keepOnly(type, state.heldNames) }
       }
+      // In the delta variant nobody says what went while this process was away.
+      guard variant == .delta else { return }
+      for type in [ResourceType.clusters, .listeners] {
+        if let names = announced[type] { cache?.keepOnly(type, names) }
+      }
     }
   }
 

@@ -45,6 +45,10 @@ extension XDSClient {
       expiry.forget(.init(type: type, name: name))
       cache?.remove(type, name)
     }
+    if variant == .delta, type.isAskedForWhole, cache != nil {
+      announced[type, default: []].formUnion(answer.entries.map(\.name))
+      announced[type]?.subtract(answer.removed)
+    }
     let wantsAll = watches[type]?.wildcardIDs.isEmpty == false
     if variant == .stateOfTheWorld, type.isAskedForWhole, wantsAll {
       cache?.keepOnly(type, answer.entries.map(\.name) + resources.map(\.name))
@@ -57,7 +61,8 @@ extension XDSClient {
     _ version: String
   ) {
     // What ends by itself is not what somebody would want to find later.
-    guard let cache, entry.timeToLive == nil, let message = entry.resource else { return }
+    guard let cache, let message = entry.resource else { return }
+    guard entry.timeToLive == nil else { return cache.remove(type, resource.name) }
     cache.store(
       type, resource.name, version: entry.version.isEmpty ? version : entry.version,
       Array(message.value))

@@ -55,6 +55,8 @@ package final class XDSClient {
   /// Runs once, after which what is kept and nobody wants is taken from the disk.
   let sweepTimer: LoopTimer
   var hasSwept = false
+  /// Delta: of kinds that are asked for whole, the names of all that the server has.
+  var announced: [ResourceType: Set<String>] = [:]
   /// Called when the server begins to answer, and when the stream has ended.
   package var onConnection: (Bool) -> Void = { _ in }
   /// Called with the name that the server gives itself.

@@ -96,6 +96,15 @@ struct MutualTLSTests {
     #expect(rest.allSatisfy { $0.hasTransportSocket && !$0.filterChainMatch.hasDestinationPort })
   }
 
+  @Test("what is said of a port counts though no service has it")
+  func portOfNoService() {
+    let own = demand(
+      "PERMISSIVE",
+      more: ", selector: {matchLabels: {app: shop}}, portLevelMtls: {9999: {mode: STRICT}}")
+    let found = chains(fixture(own, interception: "REDIRECT"), 9999)
+    #expect(found == ["tls[3] HTTP secured", "tls TCP secured"])
+  }
+
   @Test("without a certificate a proxy takes no TLS, and demands none that it cannot take")
   func noCertificate() {
     #expect(chains(fixture(certificate: "false"), 8080) == [" HTTP"])

@@ -46,6 +46,12 @@ private final class Folder {
 struct ResourceCacheTests {
   private let folder = Folder()
 
+  @Test("a directory that others can write to is not used")
+  func shared() throws {
+    try #require(unsafe chmod(folder.path, 0o777) == 0)
+    #expect(throws: FileError.self) { try folder.cache() }
+  }
+
   @Test("the next process finds names, versions, content and time")
   func found() throws {
     let first = try folder.cache()

@@ -59,6 +59,7 @@ final class ControlPlaneRoute {
       place, fd: connection.value.fd, hostname: hostname, speaks: .http2)
     guard let secured else { return nil }
     unsafe connection.secure(SecureConnection.transport, context: secured.raw)
-    return RPCTransport(failure: { secured.failureText })
+    // The place lasts as long as its connections, which may linger when the channel is closed.
+    return RPCTransport(failure: { withExtendedLifetime(self) { secured.failureText } })
   }
 }

@@ -30,10 +30,14 @@ struct ClusterTLS {
     case .disable, .UNRECOGNIZED: return
     case .istioMutual:
       guard node.hasCertificate else {
-        // Without a certificate to show, the other side refuses; in the clear would be against the rule.
+        // In the clear would be against the rule, and so would be TLS to whoever answers: there is nobody
+        // to connect to.
         notes.note(
           origin, "trafficPolicy.tls.mode", "connections fail: the proxy has no certificate")
-        cluster.transportSocket = socket(.init(), &cluster)
+        cluster.type = .static
+        cluster.lbPolicy = .roundRobin
+        cluster.clearEdsClusterConfig()
+        cluster.clearLoadAssignment()
         return
       }
       cluster.transportSocket = mutual(policy.tls)

@@ -144,7 +144,6 @@ struct InboundListeners {
     .with {
       $0.name = cluster
       $0.validateClusters = .init(false)
-      if !profile.checksTokens { $0.requestHeadersToRemove = tokens.claimedFields }
       $0.virtualHosts = [
         .with {
           $0.name = name
@@ -184,17 +183,10 @@ struct InboundListeners {
       }
     ]
     for port in ports { listener.filterChains += chains(port) }
-    let passthrough = ClusterName.inboundPassthrough
-    let others = layout.chains(
-      named: "virtualInbound", port: nil, isMatched: false, .detected,
-      requests: {
-        [
-          filters.http(
-            .inbound, statPrefix: passthrough,
-            inline: routes(to: passthrough, name: "inbound|http|0"))
-        ]
-      },
-      bytes: { filters.tcp(statPrefix: passthrough, [(passthrough, 1)]) }, closed: { blackHole })
+    // What a rule says of a port counts whether a service has it or not.
+    let known = Set(ports.map(\.number) + [settings.inboundPort])
+    let rest = layout.modes.namedPorts.filter { !known.contains($0) }.map(Optional.some) + [nil]
+    let others = rest.flatMap(passthrough)
     listener.filterChains += others.map { chain in
       guard chain.filters.last?.name == "envoy.filters.network.http_connection_manager" else {
         return chain
@@ -204,6 +196,20 @@ struct InboundListeners {
       return chain
     }
     return listener
+  }
+
+  /// The chains for a port that no service has; nil: for all others.
+  private func passthrough(_ port: UInt32?) -> [Chain] {
+    let cluster = ClusterName.inboundPassthrough
+    return layout.chains(
+      named: "virtualInbound", port: port, isMatched: true, .detected,
+      requests: {
+        [
+          filters.http(
+            .inbound, statPrefix: cluster, inline: routes(to: cluster, name: "inbound|http|0"))
+        ]
+      },
+      bytes: { filters.tcp(statPrefix: cluster, [(cluster, 1)]) }, closed: { blackHole })
   }
 
   // MARK: Clusters

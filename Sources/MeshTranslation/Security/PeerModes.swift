@@ -19,6 +19,9 @@ struct PeerModes {
   /// For a port of the workload; nil: for all that are not named.
   func mode(_ port: UInt32?) -> Mode { port.flatMap { ports[$0] } ?? mode }
 
+  /// The ports that have a word of their own, of services or not.
+  var namedPorts: [UInt32] { ports.keys.sorted() }
+
   /// - Parameter notes: where to say what has no effect.
   init(
     of labels: [String: String], namespace: String, in snapshot: MeshSnapshot,

@@ -38,7 +38,7 @@ struct TokenFilters {
       for (object, _) in all {
         notes.note(object, "jwtRules", "tokens are not checked: rules that ask for one refuse all")
       }
-      return []
+      return withoutClaims
     }
     // By issuer, so that the same rules give the same bytes, whatever their objects are called.
     let sorted = all.enumerated().sorted {
@@ -64,14 +64,23 @@ struct TokenFilters {
     ]
   }
 
-  /// Fields of requests that a workload believes to be of a checked token: of a client that nobody checks
-  /// they are taken away.
-  var claimedFields: [String] {
-    let all = rules.flatMap(\.spec.jwtRules)
-    return Set(
-      all.map(\.outputPayloadToHeader) + all.flatMap { $0.outputClaimToHeaders.map(\.header) }
-    )
-    .subtracting([""]).sorted()
+  /// Takes away, before anybody looks at them, the fields of requests that are believed to be of a checked
+  /// token: of a client that nobody checks they say nothing.
+  private var withoutClaims: [HTTPFilter] {
+    let rules = rules.flatMap(\.spec.jwtRules)
+    let fields = Set(
+      rules.map(\.outputPayloadToHeader) + rules.flatMap { $0.outputClaimToHeaders.map(\.header) }
+    ).subtracting([""]).sorted()
+    guard !fields.isEmpty else { return [] }
+    let filter = Envoy_Extensions_Filters_Http_HeaderMutation_V3_HeaderMutation.with {
+      $0.mutations.requestMutations = fields.map { field in .with { $0.remove = field } }
+    }
+    return [
+      .with {
+        $0.name = "envoy.filters.http.header_mutation"
+        $0.typedConfig = filter.packed
+      }
+    ]
   }
 
   private static let everything = (try? RouteMatches.all.steadyBytes()) ?? []
@@ -126,7 +135,12 @@ struct TokenFilters {
   ) -> Provider.OneOf_JwksSourceSpecifier {
     if !rule.jwks.isEmpty { return .localJwks(.with { $0.inlineString = rule.jwks }) }
     let cluster = cluster(of: rule.jwksUri)
-    if cluster == nil {
+    if rule.jwksUri.isEmpty {
+      notes.note(
+        object, "jwtRules.issuer",
+        "keys are not looked for where '\(rule.issuer)' would publish them: every token of it is "
+          + "refused; say jwksUri or jwks")
+    } else if cluster == nil {
       notes.note(
         object, "jwtRules.jwksUri",
         "'\(rule.jwksUri)' is no service that the proxy sees: every token of '\(rule.issuer)' is "
@@ -135,7 +149,8 @@ struct TokenFilters {
     return .remoteJwks(
       .with {
         $0.httpUri = .with {
-          $0.uri = rule.jwksUri
+          // Envoy takes no empty one.
+          $0.uri = rule.jwksUri.isEmpty ? "http://nowhere.invalid/" : rule.jwksUri
           // Where there are none, none are found.
           $0.cluster = cluster ?? ClusterName.blackHole
           $0.timeout = rule.hasTimeout ? rule.timeout : .with { $0.seconds = 5 }

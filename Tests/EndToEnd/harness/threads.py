@@ -10,6 +10,8 @@ import platform
 
 import pytest
 
+from .waiting import until
+
 _SEIZE, _INTERRUPT, _SYSCALL, _DETACH = 0x4206, 0x4207, 24, 17
 _WALL = 0x40000000
 # The number of recvfrom: what a worker calls when it has something to do.
@@ -20,11 +22,14 @@ _libc.ptrace.restype = ctypes.c_long
 
 
 def thread_named(pid, name):
-    """The id of the process's thread of this name."""
-    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
-        if (task / "comm").read_text().strip() == name:
-            return int(task.name)
-    raise AssertionError(f"no thread {name}")
+    """The id of the process's thread of this name; a thread names itself some time after it has begun."""
+    def find():
+        for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+            if (task / "comm").read_text().strip() == name:
+                return int(task.name)
+        return None
+
+    return until(find, 5, f"the thread {name}")
 
 
 def send_signal(pid, thread, number):

@@ -72,6 +72,16 @@ rules: [{to: [{operation: {paths: ["/mark"]}}]}]
     assert house.status(headers=alice(house)) == 200
     assert house.application.requests[-1][2].get("x-who") == ("alice" if checks else None)
 
+    # Nor do rules believe it.
+    house.control.apply("policies.yaml", rule(
+        f"jwks: '{house.keys}'", "outputClaimToHeaders: [{header: x-who, claim: sub}]") + policy("""
+action: ALLOW
+rules: [{when: [{key: "request.headers[x-who]", values: [alice]}]}]
+"""))
+    house.becomes(403)
+    assert house.status(headers=[("x-who", "alice")]) == 403
+    assert house.status(headers=alice(house)) == (200 if checks else 403)
+
     house.control.apply("policies.yaml", rule(f"jwks: '{house.keys}'") + policy("""
 action: ALLOW
 rules: [{from: [{source: {requestPrincipals: ["https://issuer.example/alice"]}}]}]
@@ -97,6 +107,11 @@ def test_keys_of_a_service(house):
         notes = json.loads(house.control.get("/debug/syncz"))[0]["unsupported"]
         assert "no service that the proxy sees" in notes[0]
         assert house.status() == 200
+        house.control.apply("policies.yaml", rule(f"jwks: '{house.keys}'"))
+        house.becomes(200, headers=alice(house))
+        # Where an issuer publishes its keys is not looked for.
+        house.control.apply("policies.yaml", rule("forwardOriginalToken: true"))
+        house.becomes(401, headers=alice(house))
         house.control.apply("policies.yaml", rule("jwksUri: http://issuer.example/keys") + f"""---
 apiVersion: networking.istio.io/v1
 kind: ServiceEntry
