@@ -64,9 +64,14 @@ def head_of(data, client, port):
     """The header as text without what differs from run to run."""
     if data.startswith(SIGNATURE):
         end = 16 + int.from_bytes(data[14:16], "big")
-        binary = data[12:end]
-        return binary.replace(client.to_bytes(2, "big"), b"CC").replace(
-            port.to_bytes(2, "big"), b"PP")
+        binary = bytearray(data[12:end])
+        # Where the ports of the two addresses are, if there are any. The same bytes elsewhere are no port.
+        ports = {0x11: 12, 0x21: 36}.get(data[13], len(binary))
+        for place in (ports, ports + 2):
+            for number, mark in ((client, b"CC"), (port, b"PP")):
+                if binary[place:place + 2] == number.to_bytes(2, "big"):
+                    binary[place:place + 2] = mark
+        return bytes(binary)
     line = data.partition(b"\r\n")[0]
     return re.sub(rb"\b%d\b" % client, b"CC", re.sub(rb"\b%d\b" % port, b"PP", line))
 
