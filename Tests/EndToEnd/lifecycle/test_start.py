@@ -17,6 +17,7 @@ from .support import changed
 START_SECONDS = 0.15
 
 
+@pytest.mark.unsanitized("the time of a start")
 @pytest.mark.alone("the time of a start")
 def test_start_to_listening(proxy):
     """From exec to an accepted connection, the median of several starts."""
