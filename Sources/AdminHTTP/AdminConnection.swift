@@ -90,7 +90,10 @@ final class AdminConnection {
 
   /// Answers the requests that are whole, one after the other.
   private func answerAll() {
-    while pages == nil, connection.value.isOpen, !closing, let request = nextRequest() {
+    // Who asks without reading the answers is not answered further.
+    while pages == nil, connection.value.isOpen, !closing,
+      !connection.value.isAboveHighWatermark, let request = nextRequest()
+    {
       keepAlive = request.keepAlive
       respond(listener.respond(request))
     }
@@ -191,6 +194,7 @@ final class AdminConnection {
   /// Sends the next pieces of a long answer, as the reader takes them.
   private func drained() {
     if closing { return connection.value.queuedBytes == 0 ? close() : () }
+    if pages == nil { return answerAll() }
     while var pieces = pages {
       guard !connection.value.isAboveHighWatermark else { return }
       let piece = pieces.next()

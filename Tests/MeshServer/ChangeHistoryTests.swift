@@ -37,6 +37,17 @@ struct ChangeHistoryTests {
     ChangeRecord(revision: revision, time: 1, author: "a", action: "apply", changes: changes)
   }
 
+  @Test("whatever an author is called, the record is read back")
+  func author() {
+    for author in ["a", "", "\u{301}x", "\u{200D}"] {
+      let made = ChangeRecord(
+        revision: 1, time: 1, author: author, action: "apply", changes: [change("a", nil, "A")])
+      #expect(
+        ChangeRecord(made.bytes)?.author.unicodeScalars.elementsEqual(author.unicodeScalars) == true
+      )
+    }
+  }
+
   @Test("a change that was cut short is carried out at the next start")
   func cutShort() throws {
     let place = try Place()

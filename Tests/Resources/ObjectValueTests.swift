@@ -14,6 +14,7 @@ struct ObjectValueTests {
       "kind: a", "a: [1, 0x10, 1.10, true, yes, null, \"1\", \"true\", '', a b, \"- x\", '#', '~']",
       "a: {b: [[1, [2]], {c: d, e: [f]}, []], g: {}}", "\"on\": x\n\"1\": y\n\"a: b\": z\n'': e",
       "a: |\n  one\n   two\n\n  three\n", "a: \"\\u2028 \\t \\\\ \\\" \\x7f é 🎈\"",
+      "a: \"\\uFFFE \\uFFFF\"",
       "- not a map", "x: &a {b: c}\ny: *a",
     ])
   func roundTrip(text: String) throws {

@@ -46,6 +46,9 @@ final class ObjectPages {
 
   private func answer(_ request: AdminRequest) throws(EditRefusal) -> AdminJSON {
     let parts = request.path.split(separator: "/").dropFirst(2).map(String.init)
+    guard request.method == "GET" || request.header("origin") == nil else {
+      throw EditRefusal(403, ["a web page may change nothing here, nor have it looked for"])
+    }
     switch (request.method, parts.first ?? "", parts.count) {
     case ("GET", "objects", 1...3): return try show(Array(parts.dropFirst()), request)
     case ("DELETE", "objects", 3):

@@ -124,7 +124,8 @@ final class DiscoveryStream: RPCServerHandler {
     server.metrics.pushTime.observe(Double(fl_monotonic_ns() - started) / 1e9)
   }
 
-  private func resources(for node: ProxyNode) -> ResourceSet {
+  /// Everything for the client: what its source has, and its own secrets.
+  func resources(for node: ProxyNode) -> ResourceSet {
     let common = server.source.resources(for: node)
     return secrets.map { common.adding($0.layer) } ?? common
   }

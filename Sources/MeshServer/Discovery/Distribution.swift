@@ -35,15 +35,20 @@ struct Distribution {
     let keys: [ProxyNode.Key]
   }
 
+  /// So many objects are looked at one by one.
+  private static let examined = 16
+
   init(_ mesh: MeshSource) { self.mesh = mesh }
 
   /// What a client lacks of what follows from an object; nothing: it is live there.
   mutating func gaps(
     of stream: DiscoveryStream, for node: ProxyNode, _ ids: [ObjectID]
   ) -> [Gap] {
-    let set = mesh.resources(for: node)
+    let set = stream.resources(for: node)
     let all = gaps(stream.state, for: node, set)
     guard !all.isEmpty else { return [] }
+    // What each of many objects leads to costs a mesh each: then everything has to be there.
+    guard ids.count <= Self.examined else { return all }
     let names = ids.map { affectedNames($0, node, set) }
     return all.filter { gap in
       names.contains { affected in
@@ -174,6 +179,8 @@ struct Distribution {
     let rest = mesh.store.objects.filter { $0.id != id }
     var made = [mesh.aside(rest)]
     made += (mesh.older[id] ?? []).compactMap { older in older.map { mesh.aside(rest + [$0]) } }
+    // A mesh each: those of a few questions are kept.
+    if others.count >= Self.examined { others = [:] }
     others[id] = made
     return made
   }

@@ -77,7 +77,7 @@ package final class MeshServer {
   var isSettled: Bool {
     streams.values.allSatisfy { stream in
       guard let node = stream.node else { return true }
-      let set = source.resources(for: node)
+      let set = stream.resources(for: node)
       return !stream.state.subscriptions.isEmpty
         && stream.state.subscriptions.allSatisfy { $0.value.isSettled(at: set.digests(of: $0.key)) }
     }

@@ -44,6 +44,20 @@ struct RegistrationState {
     return ObjectID(.workloadEntry, node.namespace, "\(node.autoRegisterGroup)-\(suffix)")
   }
 
+  /// So many labels a workload may have.
+  private static let labels = 64
+
+  /// Whether Kubernetes would take the text in a label.
+  private static func isLabel(_ text: String, most: Int) -> Bool {
+    text.utf8.count <= most
+      && text.utf8.allSatisfy {
+        ($0 | 0x20) >= UInt8(ascii: "a") && ($0 | 0x20) <= UInt8(ascii: "z")
+          || $0 >= UInt8(ascii: "0") && $0 <= UInt8(ascii: "9")
+          || $0 == UInt8(ascii: "-") || $0 == UInt8(ascii: "_") || $0 == UInt8(ascii: ".")
+          || $0 == UInt8(ascii: "/")
+      }
+  }
+
   /// A proxy has come. Whether there is something else now.
   mutating func connected(_ node: ProxyNode, stream: UInt64) -> Bool {
     guard let id = Self.id(of: node), let address = node.addresses.first,
@@ -55,7 +69,11 @@ struct RegistrationState {
       ?? Entry(
         group: ObjectID(.workloadGroup, node.namespace, node.autoRegisterGroup), address: address,
         labels: node.labels, locality: node.locality)
-    entry.labels = node.labels
+    // A file holds everybody's: what no object could have is left out of it.
+    entry.labels = node.labels.filter {
+      Self.isLabel($0.key, most: 317) && Self.isLabel($0.value, most: 63)
+    }
+    if entry.labels.count > Self.labels { entry.labels = [:] }
     entry.locality = node.locality
     entry.streams.insert(stream)
     entry.goneAt = nil

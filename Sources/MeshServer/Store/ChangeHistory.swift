@@ -36,7 +36,10 @@ struct ChangeHistory {
   /// Reads what there is, and carries out what a process that ended too early has left.
   mutating func open() throws(FileError) {
     for name in MeshDirectory.names(in: directory.history)?.sorted() ?? [] {
-      guard let revision = UInt64(name) else { continue }
+      // Under another name it would not be found again, and somebody else has written it.
+      guard let revision = UInt64(name), (1..<UInt64.max).contains(revision),
+        file(of: revision) == directory.history + "/" + name
+      else { continue }
       guard let record = read(directory.history + "/" + name), record.revision == revision else {
         ProcessLog.shared.warning(
           .config,

@@ -68,8 +68,9 @@ struct ChangeRecord: Equatable {
       return String(decoding: rest[..<end], as: UTF8.self)
     }
     func takeField(_ name: String) -> String? {
-      guard let line = takeLine(), line.hasPrefix(name + " ") else { return nil }
-      return String(line.dropFirst(name.utf8.count + 1))
+      // By bytes: what follows may be part of a character that begins with the space.
+      guard let line = takeLine(), line.utf8.starts(with: (name + " ").utf8) else { return nil }
+      return String(decoding: line.utf8.dropFirst(name.utf8.count + 1), as: UTF8.self)
     }
     guard takeLine() == Self.mark, let revision = takeField("revision").flatMap({ UInt64($0) }),
       let time = takeField("time").flatMap({ UInt64($0) }), let author = takeField("author"),

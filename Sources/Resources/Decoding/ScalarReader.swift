@@ -44,7 +44,10 @@ struct ScalarReader {
       return value(.bool, bits: try bool(node) ? 1 : 0)
     case .string: return value(.string, text: try string(node))
     case .bytes:
-      guard let bytes = Base64.decode(try string(node)) else { throw expected("base64", node) }
+      // What stands there may be a secret that somebody forgot to encode: it is not quoted.
+      guard let bytes = Base64.decode(try string(node)) else {
+        throw ValueError(message: "expected base64")
+      }
       var result = value(.bytes)
       result.bytes = bytes
       return result

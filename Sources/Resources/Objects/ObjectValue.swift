@@ -198,7 +198,7 @@ extension ObjectValue {
       case "\t": out += "\\t"
       // Control characters, and the line ends that YAML knows besides (YAML 1.1 §4.2).
       case _ where scalar.value < 0x20 || (0x7F...0x9F).contains(scalar.value),
-        "\u{2028}", "\u{2029}", "\u{FEFF}":
+        "\u{2028}", "\u{2029}", "\u{FEFF}", "\u{FFFE}", "\u{FFFF}":
         let digits = String(scalar.value, radix: 16)
         out += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
       default: out.unicodeScalars.append(scalar)

@@ -14,7 +14,8 @@ struct YAMLDocument {
     let isPlain: Bool
     /// Items; for a mapping key, value, key, value.
     let children: Range<Int>
-    /// The nodes below and including this one, aliases counted as what they stand for.
+    /// The nodes below and including this one, aliases counted as what they stand for, and long texts as
+    /// several.
     let weight: Int
     /// Levels of sequences and mappings, this one included.
     let height: Int
@@ -97,8 +98,8 @@ extension YAMLDocument {
       case .scalar(let text, let isPlain):
         let isString = !isPlain || tag == "tag:yaml.org,2002:str" || tag == "!"
         let node = Node(
-          kind: .scalar, mark: mark, text: text, isPlain: !isString, children: 0..<0, weight: 1,
-          height: 0)
+          kind: .scalar, mark: mark, text: text, isPlain: !isString, children: 0..<0,
+          weight: 1 + text.utf8.count / 32, height: 0)
         add(node, anchor: anchor)
       case .sequenceStart: try push(.sequence, anchor: anchor, mark: mark)
       case .mappingStart: try push(.mapping, anchor: anchor, mark: mark)
