@@ -62,7 +62,10 @@ struct AppliedDirectory {
       if let after = change.after {
         try PrivateFile.write(file(of: change.id), after)
       } else {
-        _ = PrivateFile.remove(file(of: change.id))
+        let file = file(of: change.id)
+        guard PrivateFile.remove(file) || !PrivateFile.exists(file) else {
+          throw FileError(message: "cannot remove '\(file)'")
+        }
       }
     }
   }

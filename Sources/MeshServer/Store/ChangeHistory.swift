@@ -79,13 +79,23 @@ struct ChangeHistory {
   /// Makes a change: after this it is done, whatever happens to the process.
   mutating func commit(_ record: ChangeRecord) throws(FileError) {
     try directory.make()
+    // What could be neither done nor undone when it was tried comes first.
+    if PrivateFile.exists(pending), let left = read(pending) { try finish(left) }
     try PrivateFile.write(pending, record.bytes)
+    var done = 0
     do throws(FileError) {
-      try finish(record)
+      for change in record.changes {
+        try directory.carryOut([change])
+        done += 1
+      }
+      try conclude(record)
     } catch {
-      // Half of a change is something that nobody has asked for.
-      try? directory.carryOut(
-        record.changes.map { ChangeRecord.Change(id: $0.id, before: $0.after, after: $0.before) })
+      // Half of a change is something that nobody has asked for. What cannot be undone either is carried
+      // out before the next change, or at the next start.
+      try directory.carryOut(
+        record.changes.prefix(done).map {
+          ChangeRecord.Change(id: $0.id, before: $0.after, after: $0.before)
+        })
       _ = PrivateFile.remove(pending)
       throw error
     }
@@ -93,6 +103,11 @@ struct ChangeHistory {
 
   private mutating func finish(_ record: ChangeRecord) throws(FileError) {
     try directory.carryOut(record.changes)
+    try conclude(record)
+  }
+
+  /// All of it is done: it is history.
+  private mutating func conclude(_ record: ChangeRecord) throws(FileError) {
     try PrivateFile.move(pending, over: file(of: record.revision))
     append(record)
     prune()

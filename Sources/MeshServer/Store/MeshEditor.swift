@@ -213,8 +213,11 @@ final class MeshEditor {
   private func check(_ plan: EditPlan, _ sent: [SentFile]) throws(EditRefusal) {
     let trial = store(after: plan)
     var problems: [String] = []
-    for step in plan.steps where step.after != nil {
-      guard let entry = trial.entries[step.id] else {
+    for step in plan.steps {
+      guard let after = step.after else { continue }
+      // A file that cannot be read leaves what stood before, until the next start.
+      guard let entry = trial.entries[step.id], (try? ObjectFile.read(after, name: "")) != nil
+      else {
         problems.append("\(step.id) would not be read again")
         continue
       }

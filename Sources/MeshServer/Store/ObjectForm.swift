@@ -59,10 +59,17 @@ enum ObjectForm {
   static func redacted(_ value: ObjectValue, kind: MeshKind) -> ObjectValue {
     guard kind == .secret else { return value }
     var value = value
-    for field in ["data", "stringData"] {
-      guard case .map(let members) = value[field] else { continue }
-      value[field] = .map(members.map { .init($0.name, .string("[redacted]")) })
+    for field in ["data", "stringData"] { value[field] = value[field].map(withoutValues) }
+    // What applied it may have noted the whole of it there.
+    if var metadata = value["metadata"], let annotations = metadata["annotations"] {
+      metadata["annotations"] = withoutValues(annotations)
+      value["metadata"] = metadata
     }
     return value
+  }
+
+  private static func withoutValues(_ value: ObjectValue) -> ObjectValue {
+    guard case .map(let members) = value else { return .string("[redacted]") }
+    return .map(members.map { .init($0.name, .string("[redacted]")) })
   }
 }
