@@ -53,6 +53,9 @@ package struct Connection: ~Copyable {
   @usableFromInline internal var readPauses: UInt8 = 0
   /// The last read was not short, or an event came since: reading again may bring something.
   var mayRead = false
+  /// A deferred `readable` is on its way. There is never a second one, nor a call for an event before
+  /// it: else a peer that keeps sending would have one more read in every turn.
+  private var readableIsDue = false
   @usableFromInline internal var sawHangUp = false
   @usableFromInline internal var connecting = false
   @usableFromInline internal var writeFailed = false
@@ -193,7 +196,7 @@ extension Ref where Value == Connection {
     guard flags & ~FL_EPOLLOUT != 0 || value.transportMayRead else { return }
     value.noteReadable()
     if !value.isReadPaused {
-      unsafe events.value.readable(owner)
+      if !value.isReadableDue { unsafe events.value.readable(owner) }
     } else if value.mayBeDead {
       unsafe events.value.hungUp(owner)
     }
@@ -225,8 +228,9 @@ extension Ref where Value == Connection {
     guard value.resume() else { return }
     unsafe loop.later(context: raw, tag: UInt64(value.currentTurn)) { raw, tag in
       let connection = unsafe Ref<Connection>(raw: raw)
-      guard connection.value.isStill(UInt32(truncatingIfNeeded: tag)),
-        !connection.value.isReadPaused, let events = connection.value.eventTable,
+      guard connection.value.isStill(UInt32(truncatingIfNeeded: tag)) else { return }
+      connection.value.noteReadableCalled()
+      guard !connection.value.isReadPaused, let events = connection.value.eventTable,
         let owner = unsafe connection.value.ownerContext
       else { return }
       unsafe events.value.readable(owner)
@@ -300,12 +304,16 @@ extension Connection {
   fileprivate mutating func noteHangUp() { sawHangUp = true }
   fileprivate mutating func noteReadable() { mayRead = true }
   fileprivate mutating func noteConnected() { connecting = false }
+  fileprivate var isReadableDue: Bool { readableIsDue }
+  fileprivate mutating func noteReadableCalled() { readableIsDue = false }
   fileprivate mutating func pause() { readPauses &+= 1 }
 
   fileprivate mutating func resume() -> Bool {
     precondition(readPauses > 0, "reading was paused")
     readPauses &-= 1
-    return readPauses == 0 && (mayRead || sawHangUp)
+    guard readPauses == 0, mayRead || sawHangUp, !readableIsDue else { return false }
+    readableIsDue = true
+    return true
   }
 
   fileprivate mutating func read(

@@ -1,7 +1,6 @@
 """Floods on HTTP/1: whatever a peer sends without end, memory grows by less than 64 MiB and another
 client is served within 300 ms all the while."""
 
-import select
 import socket
 import threading
 import time
@@ -9,6 +8,7 @@ import time
 import pytest
 
 from harness.client import Connection, ConnectionEnded, request_bytes
+from harness.pour import pour
 from harness.probe import Probe
 from harness.proxy import Proxy, bootstrap, free_port
 from harness.simple import cluster, listener
@@ -79,31 +79,6 @@ class Others:
         assert grown < MEMORY_KIB, f"{grown} KiB more"
 
 
-def pour(sockets, piece):
-    """Sends a piece to every socket as fast as it takes it, for a while."""
-    end = time.monotonic() + SECONDS
-    rest = {one: b"" for one in sockets}
-    for one in sockets:
-        one.setblocking(False)
-    sent = 0
-    while time.monotonic() < end and rest:
-        idle = True
-        for one in list(rest):
-            try:
-                data = rest[one] or piece
-                count = one.send(data)
-                rest[one] = data[count:]
-                sent += count
-                idle = False
-            except BlockingIOError:
-                pass
-            except OSError:
-                del rest[one]
-        if idle and rest:
-            select.select([], list(rest), [], max(0, end - time.monotonic()))
-    return sent
-
-
 def opened(site, count, start=b""):
     """Connections that have sent something."""
     connections = [Connection(site.port) for _ in range(count)]
@@ -155,10 +130,8 @@ def test_client_flood(site, name):
     count, start, piece = CLIENT_FLOODS[name]
     site.flood.behaviour = on_head(_by_target)
     with Others(site):
-        connections = opened(site, count, start)
-        sent = pour([connection.socket for connection in connections], piece)
+        sent = pour(site.port, count, start, piece, SECONDS)
         print(f"\n{name}: {sent:,} bytes")
-        closed(connections)
 
 
 def test_connection_flood(site):
@@ -166,13 +139,12 @@ def test_connection_flood(site):
     made = 0
     with Others(site):
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
+        # At least some of each kind; how many there are is the machine's affair.
+        while time.monotonic() < end or made < 400:
             connections = opened(site, 100, b"GET / HTTP/1.1\r\n" if made % 200 else b"")
             made += len(connections)
             closed(connections) if made % 300 else [c.close() for c in connections]
     print(f"\n{made} connections")
-    # Some with a request and some without; how many there are is the machine's affair.
-    assert made >= 200
 
 
 def _endless(piece):

@@ -128,6 +128,28 @@ struct ConnectionTests {
     return bytes
   }
 
+  @Test("Yields its turn however often its peer sends meanwhile")
+  func yieldingStaysOneCallPerTurn() {
+    let (owner, far) = makeOpen()
+    defer { close(far) }
+    owner.capacity = 1
+    owner.readsAtOnce = false
+    owner.whenReadable = { [loop] in
+      var byte: UInt8 = 0
+      _ = owner.connection.read(into: &byte, capacity: 1)
+      owner.connection.yieldReading(on: loop)
+    }
+    for turn in 1...20 {
+      // An event in every turn, and more to read than is read. The first turn has the event's call
+      // and the one that was put off.
+      #expect(send(far, "abc", 3, 0) == 3)
+      loop.turn(waitAtMost: 1000)
+      #expect(owner.readableCount <= turn + 1)
+    }
+    owner.whenReadable = nil
+    #expect(owner.readableCount >= 19)
+  }
+
   @Test("bytes arrive, whether they came before the registration or after")
   func reading() {
     let pair = makePair()
