@@ -129,6 +129,65 @@ struct IncrementalTests {
 
   // MARK: The mesh
 
+  /// Objects that come and go: some of each kind on which configuration depends, those of other
+  /// namespaces and of the root namespace among them.
+  private static let rules: [String] = {
+    func istio(_ group: String, _ kind: String, _ name: String, _ spec: String) -> String {
+      let parts = name.split(separator: "/")
+      return "{apiVersion: \(group).istio.io/v1, kind: \(kind), metadata: {name: \(parts[1]), "
+        + "namespace: \(parts[0])}, spec: \(spec)}"
+    }
+    let subsets = (0..<4).map {
+      istio(
+        "networking", "DestinationRule", "default/s\($0)",
+        "{host: s\($0), subsets: [{name: v1, labels: {version: v1}}]}")
+    }
+    return subsets + [
+      istio(
+        "networking", "DestinationRule", "default/hash",
+        "{host: s4, trafficPolicy: {loadBalancer: {consistentHash: {httpHeaderName: user}}}}"),
+      istio(
+        "networking", "DestinationRule", "istio-system/all",
+        "{host: '*.cluster.local', trafficPolicy: {connectionPool: {tcp: {maxConnections: 7}}}}"),
+      istio(
+        "networking", "VirtualService", "default/one",
+        "{hosts: [s1], http: [{fault: {abort: {httpStatus: 503, percentage: {value: 1}}}, "
+          + "route: [{destination: {host: s2, subset: v1}}]}]}"),
+      istio(
+        "networking", "VirtualService", "default/labels",
+        "{hosts: [s3], http: [{match: [{sourceLabels: {app: s0}}], "
+          + "route: [{destination: {host: s4}}]}, {route: [{destination: {host: s3}}]}]}"),
+      istio(
+        "networking", "Gateway", "default/edge",
+        "{selector: {istio: edge}, servers: [{port: {number: 8080, name: http, protocol: HTTP}, "
+          + "hosts: ['*']}]}"),
+      istio(
+        "networking", "VirtualService", "other/outer",
+        "{hosts: ['*'], gateways: [default/edge], http: [{route: [{destination: "
+          + "{host: s1.default.svc.cluster.local}}]}]}"),
+      istio(
+        "networking", "ServiceEntry", "default/outside",
+        "{hosts: [out.example], ports: [{number: 80, name: http, protocol: HTTP}], "
+          + "resolution: DNS}"),
+      istio(
+        "networking", "Sidecar", "default/small", "{egress: [{hosts: ['./s1.*', './s3.*']}]}"),
+      istio(
+        "networking", "Sidecar", "other/closed",
+        "{outboundTrafficPolicy: {mode: REGISTRY_ONLY}, egress: [{hosts: ['*/*']}]}"),
+      istio("security", "PeerAuthentication", "default/strict", "{mtls: {mode: STRICT}}"),
+      istio("security", "PeerAuthentication", "istio-system/none", "{mtls: {mode: DISABLE}}"),
+      istio("security", "AuthorizationPolicy", "default/nobody", "{}"),
+      istio(
+        "security", "AuthorizationPolicy", "istio-system/admin",
+        "{action: DENY, rules: [{to: [{operation: {paths: [/admin]}}]}]}"),
+      istio(
+        "security", "RequestAuthentication", "default/tokens",
+        "{jwtRules: [{issuer: one, jwksUri: 'http://s2.default.svc.cluster.local/keys'}]}"),
+      "{apiVersion: mesh.istio.io/v1alpha1, kind: MeshConfig, metadata: {name: mesh}, spec: "
+        + "{outboundTrafficPolicy: {mode: REGISTRY_ONLY}}}",
+    ]
+  }()
+
   private func text(pods: [String: (service: Int, version: Int)], rules: Set<Int>) -> [UInt8] {
     var text = ""
     for number in 0..<8 {
@@ -139,14 +198,7 @@ struct IncrementalTests {
 
         """
     }
-    for number in rules.sorted() {
-      text += """
-        ---
-        {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: s\(number)}, spec: {
-          host: s\(number), subsets: [{name: v1, labels: {version: v1}}]}}
-
-        """
-    }
+    for number in rules.sorted() { text += "---\n" + Self.rules[number] + "\n" }
     for (address, pod) in pods.sorted(by: { $0.key < $1.key }) {
       text += """
         ---
@@ -158,10 +210,15 @@ struct IncrementalTests {
     return Array(text.utf8)
   }
 
-  private func node(_ address: String, _ agent: String) -> ProxyNode {
-    ProxyNode(
-      id: "sidecar~\(address)~client.default~default.svc.cluster.local", cluster: "client",
-      metadata: .init(), userAgent: agent, locality: MeshLocality())
+  private func node(
+    _ address: String, _ agent: String, _ type: String = "sidecar", in namespace: String = "default"
+  ) -> ProxyNode {
+    var node = ProxyNode(
+      id: "\(type)~\(address)~client.\(namespace)~\(namespace).svc.cluster.local",
+      cluster: "client", metadata: .init(), userAgent: agent, locality: MeshLocality())
+    node.labels = type == "router" ? ["istio": "edge"] : ["app": "s0"]
+    node.hasCertificate = true
+    return node
   }
 
   private func contents(_ configurations: [ProxyConfiguration]) throws -> [String: [UInt8]] {
@@ -189,10 +246,11 @@ struct IncrementalTests {
     let source = MeshSource(options: .init())
     let nodes = [
       node("10.1.0.1", "envoy"), node("10.1.0.9", "fairlead"), node("10.1.0.2", "grpc"),
+      node("10.1.0.8", "envoy", in: "other"), node("10.1.0.7", "envoy", "router"),
     ]
     var pods: [String: (service: Int, version: Int)] = [:]
     var rules: Set<Int> = []
-    for _ in 0..<60 {
+    for _ in 0..<80 {
       let address = "10.1.0.\(Int.random(in: 1...6, using: &random))"
       if Bool.random(using: &random) {
         pods[address] = (
@@ -201,12 +259,13 @@ struct IncrementalTests {
       } else {
         pods[address] = nil
       }
-      if Int.random(in: 0..<5, using: &random) == 0 {
-        rules.formSymmetricDifference([Int.random(in: 0..<8, using: &random)])
+      if Bool.random(using: &random) {
+        rules.formSymmetricDifference([Self.rules.indices.randomElement(using: &random) ?? 0])
       }
       _ = source.update(["mesh.yaml": text(pods: pods, rules: rules)])
       let anew = MeshSnapshot(objects: source.store.objects)
-      for node in nodes {
+      // Not every proxy asks after every change.
+      for node in nodes where Int.random(in: 0..<4, using: &random) > 0 {
         let expected = try contents([.inbound(anew, for: node), .outbound(anew, for: node)])
         let served = contents(source.resources(for: node))
         let different = served.filter { expected[$0.key] != $0.value }.map(\.key)
@@ -219,7 +278,9 @@ struct IncrementalTests {
   @Test("what no endpoint changes is not made anew")
   func layersAreShared() throws {
     let source = MeshSource(options: .init())
-    let client = node("10.1.0.9", "envoy")
+    var client = node("10.1.0.9", "envoy")
+    // With one its clusters name the identities behind them.
+    client.hasCertificate = false
     _ = source.update(["mesh.yaml": text(pods: ["10.1.0.1": (0, 1)], rules: [])])
     let before = source.resources(for: client)
     _ = source.update([

@@ -119,6 +119,16 @@ final class ResourceLayer {
 
   private init(kinds: [String: ResourceKind]) { self.kinds = kinds }
 
+  /// The same with other resources of some types.
+  func replacing(_ resources: [String: [ServedResource]]) -> ResourceLayer {
+    var kinds = kinds
+    for (type, list) in resources {
+      let made = ResourceKind(list, after: kinds[type])
+      if kinds[type]?.digest != made.digest { kinds[type] = made }
+    }
+    return ResourceLayer(kinds: kinds)
+  }
+
   /// The same with other content for some resources of a type; nil when one of those is new.
   func replacing(_ changed: [ServedResource], of type: String) -> ResourceLayer? {
     guard !changed.isEmpty else { return self }

@@ -33,7 +33,9 @@ final class MeshSource: ResourceSource {
   /// What was made for clients of one kind.
   private struct Made {
     var layer: ResourceLayer
-    let omissions: [Omission]
+    var omissions: [ConfigurationParts: [Omission]]
+    /// What has to be made anew before it is served again.
+    var stale: ConfigurationParts = []
   }
 
   init(options: RegistryOptions) {
@@ -91,11 +93,25 @@ final class MeshSource: ResourceSource {
     used = []
     if !changed.allSatisfy(\.kind.isAboutEndpoints) || !updateEndpoints() {
       rulesGeneration += 1
-      snapshot = MeshSnapshot(objects: store.objects, options: options)
-      for (key, made) in cache { outdated[key] = made.layer }
-      cache = [:]
+      updateRules(changed)
     }
     return changed
+  }
+
+  /// Of what was made, that which may be different is made anew when somebody asks for it.
+  private func updateRules(_ changed: Set<ObjectID>) {
+    let newer = MeshSnapshot(objects: store.objects, options: options)
+    let reach = ChangeReach(of: changed, from: snapshot, to: newer)
+    snapshot = newer
+    for (key, made) in cache {
+      let parts = reach.parts(of: key)
+      if parts == .all {
+        outdated[key] = made.layer
+        cache[key] = nil
+      } else {
+        cache[key]?.stale.formUnion(parts)
+      }
+    }
   }
 
   /// Nothing but workloads has changed, and where they are: the rules stand, and of what was made only
@@ -151,7 +167,8 @@ final class MeshSource: ResourceSource {
   }
 
   func omissions(for node: ProxyNode) -> [Omission] {
-    Set(inbound(of: node).omissions + outbound(of: node).omissions).sorted()
+    let noted = [inbound(of: node), outbound(of: node)].flatMap(\.omissions.values)
+    return Set(noted.joined()).sorted()
   }
 
   func connected(_ node: ProxyNode, stream: UInt64) {
@@ -167,32 +184,50 @@ final class MeshSource: ResourceSource {
   }
 
   private func outbound(of node: ProxyNode) -> Made {
-    cached(node.outboundKey(in: snapshot)) { ProxyConfiguration.outbound(snapshot, for: node) }
+    cached(node.outboundKey(in: snapshot)) { ProxyConfiguration.outbound(snapshot, for: node, $0) }
   }
 
   private func inbound(of node: ProxyNode) -> Made {
-    cached(node.inboundKey) { ProxyConfiguration.inbound(snapshot, for: node) }
+    cached(node.inboundKey) { _ in ProxyConfiguration.inbound(snapshot, for: node) }
   }
 
-  private func cached(_ key: ProxyNode.Key, _ make: () -> ProxyConfiguration) -> Made {
+  private func cached(
+    _ key: ProxyNode.Key, _ make: (ConfigurationParts) -> ProxyConfiguration
+  ) -> Made {
     used.insert(key)
-    if let known = cache[key] { return known }
-    typealias TypeURL = ResourceSet.TypeURL
-    let configuration = make()
-    var resources: [String: [ServedResource]] = [:]
-    func add(_ type: String, _ name: String, _ message: some Message, awaited: [String]? = nil) {
-      guard let made = Self.served(type, name, message, awaited: awaited) else { return }
-      resources[type, default: []].append(made)
-    }
-    for one in configuration.clusters {
-      add(TypeURL.cluster, one.name, one, awaited: one.awaitedEndpoints)
-    }
-    for one in configuration.endpoints { add(TypeURL.endpoints, one.clusterName, one) }
-    for one in configuration.listeners { add(TypeURL.listener, one.name, one) }
-    for one in configuration.routes { add(TypeURL.routes, one.name, one) }
-    let layer = ResourceLayer(resources, after: outdated.removeValue(forKey: key))
-    let made = Made(layer: layer, omissions: configuration.omissions)
+    let known = cache[key]
+    if let known, known.stale.isEmpty { return known }
+    let parts = known?.stale ?? .all
+    let configuration = make(parts)
+    let resources = Self.resources(of: configuration, parts)
+    let layer =
+      known?.layer.replacing(resources)
+      ?? ResourceLayer(resources, after: outdated.removeValue(forKey: key))
+    let omissions = (known?.omissions ?? [:]).merging(configuration.omissionsByPart) { $1 }
+    let made = Made(layer: layer, omissions: omissions)
     cache[key] = made
     return made
+  }
+
+  /// By type, of each that a part has, also those of which there are none.
+  private static func resources(
+    of configuration: ProxyConfiguration, _ parts: ConfigurationParts
+  ) -> [String: [ServedResource]] {
+    typealias TypeURL = ResourceSet.TypeURL
+    var resources: [String: [ServedResource]] = [:]
+    func add<Made: Message>(
+      _ part: ConfigurationParts, _ type: String, _ list: [Made], named name: (Made) -> String,
+      awaited: (Made) -> [String]? = { _ in nil }
+    ) {
+      guard parts.contains(part) else { return }
+      resources[type] = list.compactMap { served(type, name($0), $0, awaited: awaited($0)) }
+    }
+    add(
+      .clusters, TypeURL.cluster, configuration.clusters, named: \.name,
+      awaited: \.awaitedEndpoints)
+    add(.endpoints, TypeURL.endpoints, configuration.endpoints, named: \.clusterName)
+    add(.listeners, TypeURL.listener, configuration.listeners, named: \.name)
+    add(.routes, TypeURL.routes, configuration.routes, named: \.name)
+    return resources
   }
 }

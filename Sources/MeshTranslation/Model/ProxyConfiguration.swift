@@ -9,36 +9,66 @@ package struct ProxyConfiguration: Sendable {
   package private(set) var routes: [Envoy_Config_Route_V3_RouteConfiguration] = []
   package private(set) var clusters: [Envoy_Config_Cluster_V3_Cluster] = []
   package private(set) var endpoints: [Envoy_Config_Endpoint_V3_ClusterLoadAssignment] = []
+  /// What rules ask for and this client cannot do, by the part that it would have been in.
+  package private(set) var omissionsByPart: [ConfigurationParts: [Omission]] = [:]
+
   /// What rules ask for and this client cannot do.
-  package private(set) var omissions: [Omission] = []
+  package var omissions: [Omission] { Set(omissionsByPart.values.joined()).sorted() }
 
   /// For the workload's own connections.
-  package static func outbound(_ snapshot: MeshSnapshot, for node: ProxyNode) -> Self {
+  /// - Parameter parts: what is made; a gateway's and a proxyless client's listeners and routes only
+  ///   together.
+  package static func outbound(
+    _ snapshot: MeshSnapshot, for node: ProxyNode, _ parts: ConfigurationParts = .all
+  ) -> Self {
     let profile = ClientProfile.of(node.client)
-    let notes = OmissionNotes()
     let scope = OutboundScope(snapshot, for: node)
     var made = ProxyConfiguration()
-    made.clusters = OutboundClusters(scope: scope, profile: profile, notes: notes).build()
-    made.endpoints = EndpointAssignments(scope: scope, profile: profile).build()
-    if profile.isProxy, node.role == .router {
-      let servers = GatewayServers(snapshot, for: node)
-      made.listeners = GatewayListeners(
-        scope: scope, servers: servers, profile: profile, notes: notes
-      ).build()
-      made.routes = GatewayRoutes(
-        scope: scope, servers: servers,
-        outbound: OutboundRoutes(scope: scope, profile: profile, notes: notes)
-      ).build()
-    } else if profile.isProxy {
-      made.listeners = OutboundListeners(scope: scope, profile: profile, notes: notes).build()
-      made.routes = OutboundRoutes(scope: scope, profile: profile, notes: notes).build()
-    } else {
-      (made.listeners, made.routes) =
-        ProxylessListeners(scope: scope, profile: profile, notes: notes).build()
-      made.clusters.removeAll { !$0.hasEdsClusterConfig }
+    if parts.contains(.clusters) {
+      made.noting(.clusters) { made, notes in
+        made.clusters = OutboundClusters(scope: scope, profile: profile, notes: notes).build()
+        if !profile.isProxy { made.clusters.removeAll { !$0.hasEdsClusterConfig } }
+      }
     }
-    made.omissions = notes.all.sorted()
+    if parts.contains(.endpoints) {
+      made.endpoints = EndpointAssignments(scope: scope, profile: profile).build()
+    }
+    if parts.contains(.listeners) {
+      made.noting(.listeners) { made, notes in
+        if !profile.isProxy {
+          (made.listeners, made.routes) =
+            ProxylessListeners(scope: scope, profile: profile, notes: notes).build()
+        } else if node.role == .router {
+          made.listeners = GatewayListeners(
+            scope: scope, servers: GatewayServers(snapshot, for: node), profile: profile,
+            notes: notes
+          ).build()
+        } else {
+          made.listeners = OutboundListeners(scope: scope, profile: profile, notes: notes).build()
+        }
+      }
+    }
+    if parts.contains(.routes), profile.isProxy {
+      made.noting(.routes) { made, notes in
+        let outbound = OutboundRoutes(scope: scope, profile: profile, notes: notes)
+        if node.role == .router {
+          made.routes = GatewayRoutes(
+            scope: scope, servers: GatewayServers(snapshot, for: node), outbound: outbound
+          ).build()
+        } else {
+          made.routes = outbound.build()
+        }
+      }
+    }
     return made
+  }
+
+  private mutating func noting(
+    _ part: ConfigurationParts, _ make: (inout Self, OmissionNotes) -> Void
+  ) {
+    let notes = OmissionNotes()
+    make(&self, notes)
+    omissionsByPart[part] = notes.all.sorted()
   }
 
   /// What changes for a workload's own connections when only endpoints have changed: the assignments of
@@ -58,12 +88,12 @@ package struct ProxyConfiguration: Sendable {
     let profile = ClientProfile.of(node.client)
     var made = ProxyConfiguration()
     guard profile.isProxy, node.role == .sidecar else { return made }
-    let notes = OmissionNotes()
     let scope = OutboundScope(snapshot, for: node)
-    let inbound = InboundListeners(scope: scope, profile: profile, notes: notes)
-    made.clusters = inbound.clusters()
-    made.listeners = inbound.build()
-    made.omissions = notes.all.sorted()
+    made.noting(.all) { made, notes in
+      let inbound = InboundListeners(scope: scope, profile: profile, notes: notes)
+      made.clusters = inbound.clusters()
+      made.listeners = inbound.build()
+    }
     return made
   }
 }
