@@ -106,7 +106,9 @@ let package = Package(
         "XDSClient", "IdentityClient", protobuf,
       ]),
 
-    floor("MeshTranslation", ["MeshMessages", "MeshModel", "ResourceModel", protobuf]),
+    floor(
+      "MeshTranslation",
+      ["Telemetry", "ResourceModel", "MeshMessages", "MeshModel", protobuf]),
 
     floor(
       "MeshIdentity",

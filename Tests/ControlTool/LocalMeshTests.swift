@@ -70,6 +70,43 @@ struct LocalMeshTests {
     }
   }
 
+  @Test("starts proxies as ProxyConfig and the pods' annotation say")
+  func proxies() throws {
+    let config = """
+      ---
+      apiVersion: networking.istio.io/v1beta1
+      kind: ProxyConfig
+      metadata: {name: all, namespace: shop}
+      spec:
+        concurrency: 3
+        environmentVariables: {GREETING: hello, HOME: /proxy}
+        image: {imageType: debug}
+
+      """
+    let objects = Self.objects(Self.web + "\n" + config)
+    let one = try #require(try LocalWorkload.all(in: objects, prefix: "127.9").first)
+    #expect(LocalProcesses.concurrency(one.proxy) == ["--concurrency", "3"])
+    #expect(
+      LocalProcesses.environment(["HOME=/root", "A=b"], with: one.proxy)
+        == ["A=b", "GREETING=hello", "HOME=/proxy"])
+    #expect(ProxyNotes.notes(on: objects).count == 1)
+
+    let standard = try #require(
+      try LocalWorkload.all(in: Self.objects(Self.web), prefix: "127.9").first)
+    #expect(LocalProcesses.concurrency(standard.proxy) == ["--concurrency", "1"])
+
+    func annotated(_ text: String) throws -> LocalWorkload? {
+      let web = Self.web.replacing(
+        "metadata: {labels: {app: web, version: v1}}",
+        with: "metadata: {labels: {app: web}, annotations: {proxy.istio.io/config: '\(text)'}}")
+      return try LocalWorkload.all(in: Self.objects(web), prefix: "127.9").first
+    }
+    let all = try #require(try annotated("concurrency: 0"))
+    #expect(LocalProcesses.concurrency(all.proxy) == [])
+    #expect(throws: ToolError.self) { try annotated("concurency: 0") }
+    #expect(throws: ToolError.self) { try annotated("proxyMetadata: {FAIRLEAD_UP: a}") }
+  }
+
   @Test("tells the proxy who it is, and where its program listens")
   func bootstrap() throws {
     let one = try #require(

@@ -261,6 +261,25 @@ private let cases: [(String, [String])] = [
       .sidecar, "one", "spec: {workloadSelector: {labels: {app: web}}, egress: [{hosts: ['./*']}]}"),
     ["IST0101"]
   ),
+  (
+    object(.telemetry, "one", "spec: {metrics: [{}]}")
+      + object(.telemetry, "two", "spec: {metrics: [{}]}"), ["IST0160", "IST0160"]
+  ),
+  (
+    pods + object(.telemetry, "one", "spec: {selector: {matchLabels: {app: web}}}")
+      + object(.telemetry, "two", "spec: {selector: {matchLabels: {version: v1}}}"),
+    ["IST0159", "IST0159"]
+  ),
+  (object(.telemetry, "one", "spec: {selector: {matchLabels: {app: web}}}"), ["IST0101"]),
+  (
+    object(.telemetry, "one", "spec: {accessLogging: [{providers: [{name: envoy}, {name: b}]}]}"),
+    ["IST0101"]
+  ),
+  (
+    pods.replacing(
+      "name: web-1", "name: web-1, annotations: {proxy.istio.io/config: 'concurency: 2'}"),
+    ["IST0125"]
+  ),
   (object(.authorizationPolicy, "one", "spec: {selector: {matchLabels: {app: b}}}"), ["IST0127"]),
   (
     pods
@@ -348,6 +367,20 @@ struct AnalysisTests {
     #expect(
       analyze(text, client: .fairlead).first?.text.contains("trafficPolicy.outlierDetection")
         == true)
+  }
+
+  @Test("what Telemetries ask for in vain is told, whoever they select")
+  func telemetry() {
+    let text =
+      pods
+      + object(
+        .telemetry, "one",
+        "spec: {selector: {matchLabels: {app: web}}, tracing: [{}], accessLogging: "
+          + "[{match: {mode: SERVER}, filter: {expression: connection.mtls}}]}")
+    let found = analyze(text, client: .fairlead)
+    #expect(found.map(\.code.code) == ["FLC0002", "FLC0002"])
+    #expect(Set(found.map(\.field)) == ["spec.accessLogging", "spec.tracing"])
+    #expect(analyze(text, client: .envoy).map(\.field) == ["spec.tracing"])
   }
 
   @Test(

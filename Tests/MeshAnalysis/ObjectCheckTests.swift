@@ -79,6 +79,23 @@ private let good: [(MeshKind, String)] = [
   (.service, "{clusterIP: None}"),
   (.deployment, "{selector: {matchLabels: {app: a}}, template: {metadata: {labels: {app: a}}}}"),
   (.meshConfig, "{trustDomain: cluster.local, connectTimeout: 5s}"),
+  (
+    .meshConfig,
+    "{extensionProviders: [{name: a, envoyFileAccessLog: {logFormat: {text: '%CEL(a)%'}}}, "
+      + "{name: b, prometheus: {}}], defaultProviders: {accessLogging: [A, envoy], "
+      + "metrics: [prometheus]}, defaultConfig: {concurrency: 2, proxyMetadata: {a: b}}, "
+      + "accessLogFormat: '%REQ_WITHOUT_QUERY(:PATH)%'}"
+  ),
+  (.proxyConfig, "{concurrency: 0, environmentVariables: {A: ''}, image: {imageType: debug}}"),
+  (
+    .telemetry,
+    "{selector: {matchLabels: {app: a}}, accessLogging: [{filter: {expression: 'a.b > 1'}}, "
+      + "{disabled: true, match: {mode: CLIENT}, providers: [{name: a}]}], "
+      + "tracing: [{randomSamplingPercentage: 100, customTags: {a: {literal: {value: b}}}}], "
+      + "metrics: [{overrides: [{match: {metric: REQUEST_COUNT, mode: SERVER}, disabled: true}, "
+      + "{tagOverrides: {a: {value: b}, c: {operation: REMOVE}}}], reportingInterval: 5s}]}"
+  ),
+  (.telemetry, "{targetRefs: [{kind: Gateway, name: a}], accessLogging: [{}]}"),
 ]
 
 /// A route, where it is wrong, and what is said.
@@ -362,6 +379,88 @@ private let bad: [(MeshKind, String, String, String)] = [
     ".selector.matchLabels[\"app\"]", "selects its own pods"
   ),
   (.meshConfig, "{proxyListenPort: 70000}", ".proxyListenPort", "not 70000"),
+  (.meshConfig, "{extensionProviders: [{prometheus: {}}]}", ".extensionProviders[0]", "'name'"),
+  (
+    .meshConfig, "{extensionProviders: [{name: a, prometheus: {}}, {name: a, prometheus: {}}]}",
+    ".extensionProviders[1].name", "there already"
+  ),
+  (.meshConfig, "{extensionProviders: [{name: a}]}", ".extensionProviders[0]", "nothing of what"),
+  (
+    .meshConfig, "{extensionProviders: [{name: a, zipkin: {service: z}}]}",
+    ".extensionProviders[0].zipkin", "known to Istio"
+  ),
+  (
+    .meshConfig,
+    "{extensionProviders: [{name: a, envoyFileAccessLog: {logFormat: {text: '%START_TIM%'}}}]}",
+    ".extensionProviders[0].envoyFileAccessLog.logFormat.text", "did you mean %START_TIME%"
+  ),
+  (
+    .meshConfig,
+    "{extensionProviders: [{name: a, envoyFileAccessLog: {logFormat: {labels: {a: {b: '%'}}}}}]}",
+    ".extensionProviders[0].envoyFileAccessLog.logFormat.labels", "write %%"
+  ),
+  (.meshConfig, "{accessLogFormat: '%START_TIME'}", ".accessLogFormat", "no operator"),
+  (
+    .meshConfig, "{accessLogFormat: '[]', accessLogEncoding: JSON}", ".accessLogFormat",
+    "a JSON object"
+  ),
+  (
+    .meshConfig, "{defaultProviders: {accessLogging: [envy]}}",
+    ".defaultProviders.accessLogging[0]", "did you mean 'envoy'"
+  ),
+  (
+    .meshConfig, "{defaultProviders: {tracing: [zipkin]}}", ".defaultProviders.tracing",
+    "no spans are made"
+  ),
+  (.meshConfig, "{defaultConfig: {statusPort: 15020}}", ".defaultConfig", "'fairleadctl up'"),
+  (.meshConfig, "{defaultConfig: {concurrency: -1}}", ".defaultConfig.concurrency", "0 or more"),
+  (.proxyConfig, "{concurrency: -1}", ".concurrency", "0 or more"),
+  (
+    .proxyConfig, "{environmentVariables: {'A=B': c}}", ".environmentVariables[\"A=B\"]",
+    "no name of a variable"
+  ),
+  (.proxyConfig, "{selector: {}}", ".selector", "selects every workload"),
+  (
+    .telemetry, "{selector: {matchLabels: {a: b}}, targetRefs: [{kind: Gateway, name: a}]}",
+    ".selector", "remove one"
+  ),
+  (
+    .telemetry, "{accessLogging: [{providers: [{name: a}, {}]}]}",
+    ".accessLogging[0].providers[1]", "'name'"
+  ),
+  (
+    .telemetry, "{accessLogging: [{filter: {expression: 'response.code ='}}]}",
+    ".accessLogging[0].filter.expression", "no expression that Envoy would take"
+  ),
+  (
+    .telemetry, "{accessLogging: [{filter: {expression: 'request.path.matches(\"a(\")'}}]}",
+    ".accessLogging[0].filter.expression", "RE2"
+  ),
+  (.telemetry, "{tracing: [{}, {}]}", ".tracing[1]", "the last counts"),
+  (
+    .telemetry, "{tracing: [{randomSamplingPercentage: 101}]}",
+    ".tracing[0].randomSamplingPercentage", "from 0 to 100"
+  ),
+  (
+    .telemetry, "{tracing: [{customTags: {a: {literal: {}}}}]}",
+    ".tracing[0].customTags[\"a\"].literal", "'value'"
+  ),
+  (
+    .telemetry, "{tracing: [{customTags: {a: {header: {}}}}]}",
+    ".tracing[0].customTags[\"a\"].header", "which header"
+  ),
+  (
+    .telemetry, "{metrics: [{overrides: [{tagOverrides: {a: {}}}]}]}",
+    ".metrics[0].overrides[0].tagOverrides[\"a\"]", "UPSERT has a 'value'"
+  ),
+  (
+    .telemetry, "{metrics: [{overrides: [{tagOverrides: {a: {operation: REMOVE, value: b}}}]}]}",
+    ".metrics[0].overrides[0].tagOverrides[\"a\"].value", "remove it"
+  ),
+  (
+    .telemetry, "{metrics: [{overrides: [{match: {customMetric: ''}}]}]}",
+    ".metrics[0].overrides[0].match.customMetric", "a metric has a name"
+  ),
 ]
 
 @Suite("What is wrong with one object")

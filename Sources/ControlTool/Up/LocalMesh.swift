@@ -65,7 +65,9 @@ struct LocalMesh {
     self.owned = owned
     readiness = workloads.map { _ in false }
     try writePods()
-    for note in LowPorts.notes(on: files.objects) { Console.note(note) }
+    for note in LowPorts.notes(on: files.objects) + ProxyNotes.notes(on: files.objects) {
+      Console.note(note)
+    }
   }
 
   private func writePods() throws(ToolError) {
@@ -152,7 +154,7 @@ struct LocalMesh {
       for problem in news.problems { Console.say(problem.description) }
       for id in news.changed.sorted() {
         let remark =
-          id.kind == .deployment
+          [.deployment, .proxyConfig].contains(id.kind)
           ? ": what runs stays as it is until the next 'up'" : ": the control plane is told"
         Console.say("\(id) has changed\(remark)")
       }

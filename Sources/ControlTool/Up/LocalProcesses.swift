@@ -1,4 +1,5 @@
 import CLinux
+import MeshTranslation
 
 /// Makes the processes of a mesh: what each is started with.
 struct LocalProcesses {
@@ -70,15 +71,30 @@ struct LocalProcesses {
       LocalProcess(
         name: "\(workload.fullName) proxy",
         words: [
-          proxy, "-c", file, "--concurrency", "1", "--ca-address", options.identity.description,
+          proxy, "-c", file, "--ca-address", options.identity.description,
           "--ca-root-path", runtime.authority + "/root-cert.pem", "--ca-token-path",
           LocalTokens.file(of: workload, in: runtime), "--cert-dir",
           "\(runtime.certificates)/\(workload.fullName)",
-        ],
-        environment: environment, directory: "/",
+        ] + Self.concurrency(workload.proxy),
+        environment: Self.environment(environment, with: workload.proxy), directory: "/",
         log: "\(runtime.logs)/\(workload.fullName).proxy.log",
         check: .page(
           HTTPAddress(host: addresses.proxy, port: LocalWorkload.adminPort), "/ready")))
     return all
+  }
+
+  /// One thread where nobody says otherwise: a machine runs many proxies.
+  static func concurrency(_ start: ProxyStart) -> [String] {
+    let count = start.concurrency ?? 1
+    // Without the option there is one for each core.
+    return count > 0 ? ["--concurrency", String(count)] : []
+  }
+
+  /// What is inherited, and what the proxy is to have besides or instead.
+  static func environment(_ inherited: [String], with start: ProxyStart) -> [String] {
+    let kept = inherited.filter { line in
+      line.firstIndex(of: "=").map { start.environment[String(line[..<$0])] == nil } ?? false
+    }
+    return kept + start.environment.map { "\($0)=\($1)" }.sorted()
   }
 }

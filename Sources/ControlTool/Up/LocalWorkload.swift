@@ -1,5 +1,6 @@
 import MeshMessages
 import MeshModel
+import MeshTranslation
 
 /// One replica of a Deployment, as processes on this machine.
 struct LocalWorkload: Equatable {
@@ -28,11 +29,13 @@ struct LocalWorkload: Equatable {
   /// Where programs run: the directory of the file in which the Deployment stands.
   let directory: String
   let addresses: LocalAddresses
+  /// What its proxy is started with.
+  let proxy: ProxyStart
 
   static func == (one: LocalWorkload, other: LocalWorkload) -> Bool {
     (one.fullName, one.labels, one.serviceAccount, one.programs, one.directory)
       == (other.fullName, other.labels, other.serviceAccount, other.programs, other.directory)
-      && one.ports.elementsEqual(other.ports, by: ==)
+      && one.ports.elementsEqual(other.ports, by: ==) && one.proxy == other.proxy
   }
 
   /// `web-0.default`: what `fairleadctl pc` calls it.
@@ -94,6 +97,7 @@ struct LocalAddresses: Equatable {
 extension LocalWorkload {
   /// The workloads that Deployments ask for, in the order of their names.
   static func all(in objects: [MeshObject], prefix: String) throws(ToolError) -> [LocalWorkload] {
+    let snapshot = MeshSnapshot(objects: objects)
     var found: [LocalWorkload] = []
     for object in objects.sorted(by: { $0.id < $1.id }) {
       guard case .deployment(let spec) = object.spec else { continue }
@@ -108,20 +112,40 @@ extension LocalWorkload {
         throw ToolError("\(object.id): \(count) replicas cannot be run here")
       }
       let account = spec.template.spec.serviceAccountName
+      let labels = spec.template.metadata.labels
+      let proxy = ProxyStart(
+        of: labels, namespace: object.namespace, in: snapshot,
+        annotation: try annotation(spec.template.metadata.annotations, of: object))
+      guard proxy.environment[RuntimeDirectory.variable] == nil else {
+        throw ToolError("\(object.id): the proxy's \(RuntimeDirectory.variable) is not to be set")
+      }
       for replica in 0..<count {
         found.append(
           LocalWorkload(
             name: "\(object.name)-\(replica)", namespace: object.namespace,
-            labels: spec.template.metadata.labels,
+            labels: labels,
             serviceAccount: account.isEmpty ? "default" : account, programs: programs,
             ports: spec.template.spec.containers.flatMap(\.ports).map {
               ($0.name, $0.containerPort)
             },
             directory: FilePath.directory(of: object.file),
-            addresses: LocalAddresses(prefix: prefix, index: found.count)))
+            addresses: LocalAddresses(prefix: prefix, index: found.count), proxy: proxy))
       }
     }
     return found
+  }
+
+  /// What the pods themselves say of their proxies.
+  private static func annotation(
+    _ annotations: [String: String], of object: MeshObject
+  ) throws(ToolError) -> Istio_Mesh_V1alpha1_ProxyConfig? {
+    let name = ObjectReader.proxyConfigAnnotation
+    guard let text = annotations[name] else { return nil }
+    switch ObjectReader.proxyConfig(text) {
+    case .success(let config): return config
+    case .failure(let mistake):
+      throw ToolError("\(object.id): annotation \(name): \(mistake.message)")
+    }
   }
 
   private static func program(

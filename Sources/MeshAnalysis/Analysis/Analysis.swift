@@ -57,6 +57,9 @@ package struct AnalysisInput: Sendable {
         unsupported.insert(Unsupported(client: client.rawValue, omission))
       }
     }
+    for omission in ProxyConfiguration.telemetryOmissions(snapshot, of: client) {
+      unsupported.insert(Unsupported(client: client.rawValue, omission))
+    }
   }
 }
 
@@ -77,6 +80,7 @@ package enum Analysis {
     DestinationRuleAnalyzer.analyze(context)
     GatewayAnalyzer.analyze(context)
     PolicyAnalyzer.analyze(context)
+    TelemetryAnalyzer.analyze(context)
     return context.messages.filter { message in
       !message.suppressed.contains(message.code.code) && !message.suppressed.contains("*")
     }.sorted(by: AnalysisMessage.comesBefore)

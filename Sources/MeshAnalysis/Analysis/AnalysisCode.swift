@@ -63,6 +63,10 @@ extension AnalysisCode {
   static let claimsWithoutAuthentication = Self(
     "IST0149", "JwtClaimBasedRoutingWithoutRequestAuthN", .error)
   static let externalNamePort = Self("IST0150", "ExternalNameServiceTypeInvalidPortName", .warning)
+  static let conflictingTelemetries = Self(
+    "IST0159", "ConflictingTelemetryWorkloadSelectors", .error)
+  static let multipleTelemetries = Self(
+    "IST0160", "MultipleTelemetriesWithoutWorkloadSelectors", .error)
   static let invalidCredential = Self("IST0161", "InvalidGatewayCredential", .error)
   static let gatewayPort = Self("IST0162", "GatewayPortNotDefinedOnService", .warning)
   static let subsetWithoutPods = Self("IST0173", "DestinationRuleSubsetNotSelectPods", .error)
@@ -83,7 +87,8 @@ extension AnalysisCode {
     unverifiedDestination, unverifiedPort, unreachableRule, ineffectiveMatch,
     hostNotFoundInGateway, schemaWarning, addressesRequired, conflictingPorts,
     duplicateCertificate, invalidUser, conflictingGateways, claimsWithoutAuthentication,
-    externalNamePort, invalidCredential, gatewayPort, subsetWithoutPods, unknownHost,
+    externalNamePort, conflictingTelemetries, multipleTelemetries, invalidCredential, gatewayPort,
+    subsetWithoutPods, unknownHost,
     conflictingEntries, missingLabels, clientCannot, portProtocols, noHTTPPort, noWorkloads,
   ]
 

@@ -6,7 +6,11 @@ import Resources
 /// Sidecars and policies: whom they select.
 enum PolicyAnalyzer {
   static func analyze(_ context: AnalysisContext) {
-    checkSidecars(context)
+    SelectionCheck(
+      plural: "Sidecars", selector: .root["spec"]["workloadSelector"],
+      conflicting: .conflictingSidecars, multiple: .multipleSidecars
+    ).run(
+      context.snapshot.sidecars.map { ($0.object, $0.spec.workloadSelector.labels) }, context)
     for object in context.objects {
       switch object.spec {
       case .authorizationPolicy(let policy):
@@ -20,48 +24,6 @@ enum PolicyAnalyzer {
         checkSelector(
           object, policy.hasSelector ? policy.selector.matchLabels : nil, context)
       default: break
-      }
-    }
-  }
-
-  // MARK: Sidecars
-
-  private static func checkSidecars(_ context: AnalysisContext) {
-    var selecting: [Int: [Rule<Sidecar>]] = [:]
-    var general: [String: [Rule<Sidecar>]] = [:]
-    for rule in context.snapshot.sidecars {
-      let labels = rule.spec.workloadSelector.labels
-      guard rule.spec.hasWorkloadSelector, !labels.isEmpty else {
-        general[rule.namespace, default: []].append(rule)
-        continue
-      }
-      let selected = context.index.places(in: rule.namespace, with: labels)
-      if selected.isEmpty {
-        context.report(
-          .referencedResourceNotFound, rule.object, .root["spec"]["workloadSelector"],
-          "Referenced selector not found: \(Words.quoted(Words.selector(labels)))")
-      }
-      for place in selected { selecting[place, default: []].append(rule) }
-    }
-    var told: Set<ObjectID> = []
-    for (place, rules) in selecting.sorted(by: { $0.key < $1.key }) where rules.count > 1 {
-      let names = rules.map(\.object.name).sorted()
-      let workload = context.workloads[place]
-      let pod = workload.object?.name ?? Words.selector(workload.labels)
-      for rule in rules where told.insert(rule.object.id).inserted {
-        context.report(
-          .conflictingSidecars, rule.object, .root["spec"]["workloadSelector"],
-          "The Sidecars \(Words.list(names)) in namespace \(Words.quoted(rule.namespace)) select the "
-            + "same workload pod \(Words.quoted(pod)), which can lead to undefined behavior.")
-      }
-    }
-    for (namespace, rules) in general where rules.count > 1 {
-      let names = rules.map(\.object.name).sorted()
-      for rule in rules {
-        context.report(
-          .multipleSidecars, rule.object, .root["metadata"]["name"],
-          "The Sidecars \(Words.list(names)) in namespace \(Words.quoted(namespace)) have no workload "
-            + "selector, which can lead to undefined behavior.")
       }
     }
   }

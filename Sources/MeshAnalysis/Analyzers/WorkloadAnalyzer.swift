@@ -143,6 +143,9 @@ enum AnnotationAnalyzer {
 
   private static func problem(_ name: String, _ value: String) -> String? {
     switch name {
+    case ObjectReader.proxyConfigAnnotation:
+      guard case .failure(let mistake) = ObjectReader.proxyConfig(value) else { return nil }
+      return mistake.message
     case "sidecar.istio.io/inject", "istio.io/dry-run", "sidecar.istio.io/rewriteAppHTTPProbers":
       return ["true", "false"].contains(value) ? nil : "'\(value)' is neither true nor false"
     case "sidecar.istio.io/interceptionMode":

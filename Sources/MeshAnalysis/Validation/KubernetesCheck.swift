@@ -116,6 +116,7 @@ struct MeshConfigCheck {
         config.protocolDetectionTimeout, path["protocolDetectionTimeout"], takesZero: true)
     }
     if config.hasDnsRefreshRate { check.duration(config.dnsRefreshRate, path["dnsRefreshRate"]) }
+    ProviderCheck(check: check).check(config, path)
     if config.hasDefaultHTTPRetryPolicy {
       HTTPPolicyCheck(check: check).checkRetries(
         config.defaultHTTPRetryPolicy, path["defaultHttpRetryPolicy"])

@@ -31,7 +31,9 @@ package enum ObjectCheck {
     case .deployment(let deployment):
       KubernetesCheck(check: check).check(deployment, spec)
     case .meshConfig(let config): MeshConfigCheck(check: check).check(config, spec)
-    case .namespace, .node, .serviceAccount, .secret, .envoyFilter, .proxyConfig, .telemetry: break
+    case .telemetry(let rule): TelemetryCheck(check: check).check(rule, spec)
+    case .proxyConfig(let config): ProxyConfigCheck(check: check).check(config, spec)
+    case .namespace, .node, .serviceAccount, .secret, .envoyFilter: break
     }
   }
 }

@@ -104,6 +104,18 @@ message fairlead.mesh.envoy.v1.ListenerMore
 19 fairlead.mesh.envoy.v1.ApiListener apiListener
 message fairlead.mesh.envoy.v1.ApiListener
 1 google.protobuf.Any apiListener
+message fairlead.mesh.envoy.v1.AccessLogFilterMore
+11 fairlead.mesh.envoy.v1.ExtensionFilter extensionFilter
+message fairlead.mesh.envoy.v1.ExtensionFilter
+1 string name
+3 google.protobuf.Any typedConfig
+message fairlead.mesh.envoy.v1.ExpressionFilter
+1 string expression
+message fairlead.mesh.envoy.v1.SubstitutionFormatMore
+6 []fairlead.mesh.envoy.v1.TypedExtension formatters
+message fairlead.mesh.envoy.v1.TypedExtension
+1 string name
+2 google.protobuf.Any typedConfig
 enum istio.mesh.v1alpha1.ForwardClientCertDetails
 0 UNDEFINED
 1 SANITIZE

@@ -92,7 +92,7 @@ package enum MeshKind: String, Sendable, CaseIterable, Comparable {
   /// that is taken and not kept is worse than none.
   package var isUnsupported: Bool {
     switch self {
-    case .envoyFilter, .proxyConfig, .telemetry: true
+    case .envoyFilter: true
     default: false
     }
   }

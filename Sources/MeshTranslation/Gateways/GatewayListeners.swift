@@ -19,6 +19,7 @@ struct GatewayListeners {
   private var filters: NetworkFilters {
     NetworkFilters(
       settings: settings, profile: profile,
+      accessLogs: scope.accessLogs(.client, profile, notes),
       authorization: AuthorizationFilters(scope.snapshot, for: scope.node, notes: notes),
       tokens: TokenFilters(scope, profile: profile, notes: notes))
   }

@@ -30,6 +30,7 @@ struct InboundListeners {
   private var filters: NetworkFilters {
     NetworkFilters(
       settings: settings, profile: profile,
+      accessLogs: scope.accessLogs(.server, profile, notes),
       authorization: AuthorizationFilters(scope.snapshot, for: node, notes: notes),
       tokens: tokens)
   }

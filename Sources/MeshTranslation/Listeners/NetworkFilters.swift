@@ -12,6 +12,8 @@ struct NetworkFilters {
 
   let settings: MeshSettings
   let profile: ClientProfile
+  /// What is written of requests and connections.
+  let accessLogs: [AccessLogs.Log]
   /// Who may speak to the workload; nil for its own connections.
   var authorization: AuthorizationFilters?
   /// Whose tokens it believes; nil for its own connections.
@@ -150,68 +152,6 @@ struct NetworkFilters {
       $0.typedConfig = proxy.packed
     }
     return (authorization?.network ?? []) + [last]
-  }
-
-  // MARK: Logs
-
-  private var accessLogs: [Envoy_Config_Accesslog_V3_AccessLog] {
-    guard !settings.accessLogFile.isEmpty else { return [] }
-    let file = Envoy_Extensions_AccessLoggers_File_V3_FileAccessLog.with {
-      $0.path = settings.accessLogFile
-      $0.logFormat = AccessLogFormat.of(settings)
-    }
-    return [
-      .with {
-        $0.name = "envoy.access_loggers.file"
-        $0.typedConfig = file.packed
-      }
-    ]
-  }
-}
-
-/// How a line of the access log looks; Istio's, so that what reads those reads ours.
-enum AccessLogFormat {
-  private static let text =
-    "[%START_TIME%] \"%REQ(:METHOD)% %REQ(X-ENVOY-ORIGINAL-PATH?:PATH)% %PROTOCOL%\" "
-    + "%RESPONSE_CODE% %RESPONSE_FLAGS% %RESPONSE_CODE_DETAILS% "
-    + "%CONNECTION_TERMINATION_DETAILS% \"%UPSTREAM_TRANSPORT_FAILURE_REASON%\" "
-    + "%BYTES_RECEIVED% %BYTES_SENT% %DURATION% %RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)% "
-    + "\"%REQ(X-FORWARDED-FOR)%\" \"%REQ(USER-AGENT)%\" \"%REQ(X-REQUEST-ID)%\" "
-    + "\"%REQ(:AUTHORITY)%\" \"%UPSTREAM_HOST%\" %UPSTREAM_CLUSTER% %UPSTREAM_LOCAL_ADDRESS% "
-    + "%DOWNSTREAM_LOCAL_ADDRESS% %DOWNSTREAM_REMOTE_ADDRESS% %REQUESTED_SERVER_NAME% "
-    + "%ROUTE_NAME%\n"
-
-  private static let fields = [
-    "authority": "%REQ(:AUTHORITY)%", "bytes_received": "%BYTES_RECEIVED%",
-    "bytes_sent": "%BYTES_SENT%",
-    "connection_termination_details": "%CONNECTION_TERMINATION_DETAILS%",
-    "downstream_local_address": "%DOWNSTREAM_LOCAL_ADDRESS%",
-    "downstream_remote_address": "%DOWNSTREAM_REMOTE_ADDRESS%", "duration": "%DURATION%",
-    "method": "%REQ(:METHOD)%", "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
-    "protocol": "%PROTOCOL%", "request_id": "%REQ(X-REQUEST-ID)%",
-    "requested_server_name": "%REQUESTED_SERVER_NAME%", "response_code": "%RESPONSE_CODE%",
-    "response_code_details": "%RESPONSE_CODE_DETAILS%", "response_flags": "%RESPONSE_FLAGS%",
-    "route_name": "%ROUTE_NAME%", "start_time": "%START_TIME%",
-    "upstream_cluster": "%UPSTREAM_CLUSTER%", "upstream_host": "%UPSTREAM_HOST%",
-    "upstream_local_address": "%UPSTREAM_LOCAL_ADDRESS%",
-    "upstream_service_time": "%RESP(X-ENVOY-UPSTREAM-SERVICE-TIME)%",
-    "upstream_transport_failure_reason": "%UPSTREAM_TRANSPORT_FAILURE_REASON%",
-    "user_agent": "%REQ(USER-AGENT)%", "x_forwarded_for": "%REQ(X-FORWARDED-FOR)%",
-  ]
-
-  /// What the mesh's settings ask for.
-  static func of(_ settings: MeshSettings) -> Envoy_Config_Core_V3_SubstitutionFormatString {
-    guard settings.accessLogIsJSON else {
-      let given = settings.accessLogFormat
-      return .with {
-        $0.textFormatSource = .with { $0.inlineString = given.isEmpty ? text : given }
-      }
-    }
-    return .with { format in
-      for (name, value) in fields {
-        format.jsonFormat.fields[name] = .with { $0.stringValue = value }
-      }
-    }
   }
 }
 

@@ -16,7 +16,11 @@ struct OutboundListeners {
   private var node: ProxyNode { scope.node }
   private var settings: MeshSettings { scope.snapshot.settings }
   private var isCaptured: Bool { node.interception != .none }
-  private var filters: NetworkFilters { NetworkFilters(settings: settings, profile: profile) }
+  private var filters: NetworkFilters {
+    NetworkFilters(
+      settings: settings, profile: profile,
+      accessLogs: scope.accessLogs(.client, profile, notes))
+  }
 
   func build() -> [Listener] {
     var drafts: [String: ListenerDraft] = [:]

@@ -50,7 +50,7 @@ package struct ChangeReach {
     for id in changed {
       isGateways = true
       switch id.kind {
-      case .gateway, .secret: break
+      case .gateway, .secret, .proxyConfig: break
       case .virtualService: outbound.formUnion([.listeners, .routes])
       case .destinationRule: outbound.formUnion([.clusters, .endpoints, .routes])
       case .peerAuthentication:
@@ -58,7 +58,7 @@ package struct ChangeReach {
         inbound.insert(id.namespace, roots: roots)
       case .authorizationPolicy, .requestAuthentication:
         inbound.insert(id.namespace, roots: roots)
-      case .sidecar: namespaces.insert(id.namespace, roots: roots)
+      case .sidecar, .telemetry: namespaces.insert(id.namespace, roots: roots)
       case .service, .serviceEntry:
         outbound = .all
         if fetchesKeys { inbound.insertAll() } else { inbound.insert(id.namespace, roots: roots) }

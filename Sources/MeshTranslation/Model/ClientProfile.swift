@@ -19,6 +19,8 @@ struct ClientProfile: Sendable {
   var answersCORS = true
   /// JSON web tokens.
   var checksTokens = true
+  /// The Common Expression Language, and what else only Envoy knows in access logs.
+  var evaluatesExpressions = true
   /// Listeners, addresses, filters: it is a proxy, and not a library in a program.
   var isProxy = true
 
@@ -26,13 +28,13 @@ struct ClientProfile: Sendable {
 
   static let fairlead = ClientProfile(
     balancesByHash: false, detectsOutliers: false, weighsLocalities: false, readsMetadata: false,
-    answersCORS: false, checksTokens: false)
+    answersCORS: false, checksTokens: false, evaluatesExpressions: false)
 
   /// gRPC's library; seen with grpcio 1.85.
   static let grpc = ClientProfile(
     balancesByLeastRequest: false, balancesByRandom: false, detectsOutliers: true,
     readsMetadata: false, matchesSockets: false, answersCORS: false, checksTokens: false,
-    isProxy: false)
+    evaluatesExpressions: false, isProxy: false)
 
   static func of(_ client: ProxyNode.Client) -> ClientProfile {
     switch client {

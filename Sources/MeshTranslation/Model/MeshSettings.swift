@@ -21,6 +21,14 @@ package struct MeshSettings: Sendable {
   package var accessLogFile = "/dev/stdout"
   package var accessLogFormat = ""
   package var accessLogIsJSON = false
+  /// Who writes access logs where no Telemetry says it; empty: the file above is written.
+  package var logProviders: [String] = []
+  /// What rules name as providers.
+  package var extensionProviders: [Istio_Mesh_V1alpha1_MeshConfig.ExtensionProvider] = []
+  /// What proxies are started with, where nothing says otherwise.
+  package var proxyDefaults = Istio_Mesh_V1alpha1_ProxyConfig()
+  /// Where all this is written; nil: nowhere.
+  package var origin: ObjectID?
   package var defaultRetry: Istio_Networking_V1alpha3_HTTPRetry?
   package var upgradesToHTTP2 = false
   package var localityLB: Istio_Networking_V1alpha3_LocalityLoadBalancerSetting?
@@ -54,6 +62,9 @@ package struct MeshSettings: Sendable {
     if !config.accessLogFile.isEmpty { accessLogFile = config.accessLogFile }
     accessLogFormat = config.accessLogFormat
     accessLogIsJSON = config.accessLogEncoding == .json
+    logProviders = config.defaultProviders.accessLogging
+    extensionProviders = config.extensionProviders
+    proxyDefaults = config.defaultConfig
     if config.hasDefaultHTTPRetryPolicy { defaultRetry = config.defaultHTTPRetryPolicy }
     upgradesToHTTP2 = config.h2UpgradePolicy == .upgrade
     if config.hasLocalityLbSetting { localityLB = config.localityLbSetting }
@@ -64,6 +75,16 @@ package struct MeshSettings: Sendable {
     }
     if !config.defaultDestinationRuleExportTo.isEmpty {
       destinationRuleExportTo = config.defaultDestinationRuleExportTo
+    }
+  }
+
+  /// The provider that is there without being written: the mesh's format, to standard output.
+  package static let builtInProvider = "envoy"
+
+  /// Whether rules may name a provider. Case does not matter, as in Istio.
+  package func hasProvider(_ name: String) -> Bool {
+    ([Self.builtInProvider, "prometheus"] + extensionProviders.map(\.name)).contains {
+      $0.lowercased() == name.lowercased()
     }
   }
 }

@@ -22,6 +22,8 @@ package struct MeshSnapshot: Sendable {
   package private(set) var authorizationPolicies: [Rule<AuthorizationPolicy>] = []
   package private(set) var requestAuthentications: [Rule<RequestAuthentication>] = []
   package private(set) var peerAuthentications: [Rule<PeerAuthentication>] = []
+  package private(set) var telemetries: [Rule<Telemetry>] = []
+  package private(set) var proxyConfigs: [Rule<ProxyConfig>] = []
   /// Destination rules by namespace and host, and those with `*` by namespace: places in the list.
   private(set) var destinationRulesByHost: [String: [Int]] = [:]
   private(set) var destinationPatterns: [String: [Int]] = [:]
@@ -42,6 +44,7 @@ package struct MeshSnapshot: Sendable {
       switch object.spec {
       case .meshConfig(let config):
         settings = MeshSettings(config, trustDomain: options.trustDomain)
+        settings.origin = object.id
       case .virtualService(let spec): virtualServices.append(.init(object: object, spec: spec))
       case .destinationRule(let spec): destinationRules.append(.init(object: object, spec: spec))
       case .gateway(let spec): gateways.append(.init(object: object, spec: spec))
@@ -52,6 +55,8 @@ package struct MeshSnapshot: Sendable {
         requestAuthentications.append(.init(object: object, spec: spec))
       case .peerAuthentication(let spec):
         peerAuthentications.append(.init(object: object, spec: spec))
+      case .telemetry(let spec): telemetries.append(.init(object: object, spec: spec))
+      case .proxyConfig(let spec): proxyConfigs.append(.init(object: object, spec: spec))
       default: break
       }
     }
@@ -66,6 +71,7 @@ package struct MeshSnapshot: Sendable {
       || destinationRules.contains { $0.spec.hasWorkloadSelector }
       || sidecars.contains { $0.spec.hasWorkloadSelector }
       || destinationRules.contains { Self.prefersByLabels($0.spec) }
+      || telemetries.contains { !$0.isForAll }
       || !(settings.localityLB?.failoverPriority.isEmpty ?? true)
     dependsOnAddresses = registry.services.contains(where: \.isHeadless)
     for (place, rule) in destinationRules.enumerated() {

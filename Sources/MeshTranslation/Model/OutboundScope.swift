@@ -45,6 +45,13 @@ struct OutboundScope {
     return snapshot.settings.allowsAnyOutbound
   }
 
+  /// What the proxy writes of requests and connections.
+  func accessLogs(
+    _ mode: AccessLogs.Mode, _ profile: ClientProfile, _ notes: OmissionNotes
+  ) -> [AccessLogs.Log] {
+    index.accessLogs(mode) { AccessLogs.logs(mode, snapshot, for: node, profile, notes) }
+  }
+
   private static func sidecar(of node: ProxyNode, in snapshot: MeshSnapshot) -> Rule<Sidecar>? {
     let own = snapshot.sidecars.filter { $0.namespace == node.namespace }
     let selected = own.first {

@@ -35,6 +35,8 @@ package struct ProxyConfiguration: Sendable {
     }
     if parts.contains(.listeners) {
       made.noting(.listeners) { made, notes in
+        WorkloadTelemetries(of: node.labels, namespace: node.namespace, in: snapshot)
+          .note(profile, notes)
         if !profile.isProxy {
           (made.listeners, made.routes) =
             ProxylessListeners(scope: scope, profile: profile, notes: notes).build()
@@ -95,5 +97,25 @@ package struct ProxyConfiguration: Sendable {
       made.listeners = inbound.build()
     }
     return made
+  }
+
+  /// What Telemetries ask for and clients of a kind cannot do, whoever they select.
+  package static func telemetryOmissions(
+    _ snapshot: MeshSnapshot, of client: ProxyNode.Client
+  ) -> [Omission] {
+    let profile = ClientProfile.of(client)
+    let notes = OmissionNotes()
+    for rule in snapshot.telemetries {
+      var node = ProxyNode(
+        id: "", cluster: "", metadata: .init(), userAgent: "", locality: MeshLocality())
+      node.namespace = rule.namespace
+      node.labels = rule.spec.selector.matchLabels
+      WorkloadTelemetries(of: node.labels, namespace: node.namespace, in: snapshot)
+        .note(profile, notes)
+      for mode in [AccessLogs.Mode.client, .server] where profile.isProxy {
+        _ = AccessLogs.logs(mode, snapshot, for: node, profile, notes)
+      }
+    }
+    return notes.all.sorted()
   }
 }

@@ -15,6 +15,7 @@ final class ScopeIndex {
   private var services: [String: Int]?
   private var rules: Rules?
   private var destinationRules: [ObjectKey: EffectiveRule?] = [:]
+  private var accessLogs: [AccessLogs.Mode: [AccessLogs.Log]] = [:]
 
   private struct ObjectKey: Hashable {
     let hostname: String
@@ -51,5 +52,14 @@ final class ScopeIndex {
     let found = find()
     destinationRules[key] = .some(found)
     return found
+  }
+
+  func accessLogs(
+    _ mode: AccessLogs.Mode, _ make: () -> [AccessLogs.Log]
+  ) -> [AccessLogs.Log] {
+    if let known = accessLogs[mode] { return known }
+    let made = make()
+    accessLogs[mode] = made
+    return made
   }
 }

@@ -2,8 +2,18 @@
 package struct LogFormatError: Error, Equatable, CustomStringConvertible {
   @usableFromInline
   package let description: String
+  /// Envoy would take it; this proxy lacks an operator.
+  package let isKnownToEnvoy: Bool
 
-  init(_ description: String) { self.description = description }
+  init(_ description: String, isKnownToEnvoy: Bool = false) {
+    self.description = description
+    self.isKnownToEnvoy = isKnownToEnvoy
+  }
+
+  @usableFromInline
+  package static func == (one: LogFormatError, other: LogFormatError) -> Bool {
+    one.description == other.description
+  }
 }
 
 /// How a format is compiled.

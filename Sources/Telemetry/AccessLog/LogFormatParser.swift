@@ -96,7 +96,8 @@ struct LogFormatParser {
     }
     if case .unsupported(let reason) = meaning {
       throw LogFormatError(
-        "%\(name)% is an operator of Envoy that is not supported here: \(reason)")
+        "%\(name)% is an operator of Envoy that is not supported here: \(reason)",
+        isKnownToEnvoy: true)
     }
     let argument = argument == "" ? nil : argument
     switch form {

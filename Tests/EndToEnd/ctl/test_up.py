@@ -117,9 +117,33 @@ def test_deck_is_split_and_rules_are_followed(mesh):
 
 
 def test_service_port_is_served_to_those_who_know_no_proxy(mesh):
-    mesh.up()
+    """In passing: proxies are started as ProxyConfig says."""
+    (mesh.files / "proxies.yaml").write_text("""
+apiVersion: networking.istio.io/v1beta1
+kind: ProxyConfig
+metadata: {name: all}
+spec: {environmentVariables: {GREETING: hello, HOME: /}, image: {imageType: debug}}
+---
+apiVersion: networking.istio.io/v1beta1
+kind: ProxyConfig
+metadata: {name: client}
+spec: {selector: {matchLabels: {app: client}}, concurrency: 2}
+""")
+    assert "'image' is not run here" in mesh.up().out
     answer = fetch(8080, host="service-go", address=mesh.proxy)
     assert answer.status == 200
+
+    def threads(number):
+        page = fetch(15000, "/stats?filter=server.concurrency", address=f"{mesh.prefix}.0.{number}")
+        return page.body.decode().strip()
+
+    assert threads(1) == "server.concurrency: 2"
+    assert threads(2) == "server.concurrency: 1"
+    proxies = [pathlib.Path(f"/proc/{one}/environ").read_bytes().split(b"\0")
+               for one in processes(mesh.owner[1])
+               if b"--ca-token-path" in pathlib.Path(f"/proc/{one}/cmdline").read_bytes()]
+    assert len(proxies) == 3
+    assert all(b"GREETING=hello" in one and b"HOME=/" in one for one in proxies)
 
 
 def test_what_a_killed_mesh_leaves_is_taken_down(mesh):

@@ -1,0 +1,50 @@
+import Testing
+
+@testable import MeshTranslation
+
+@Suite("Expressions of access logs")
+struct LogExpressionTests {
+  @Test(
+    "are taken as Envoy takes them",
+    arguments: [
+      "response.code >= 400 && request.method == 'GET'", "xds.cluster_name == \"a\"", "nobody == 1",
+      "request.path.matches('a+')", "'x' in request.headers", "request.duration > duration('1s')",
+      "response.code >= 400 ? true : false", "{'a': 1}['a'] == 1", "1", "'a'", "[1, 2,].size() > 1",
+      "re.extract('a', 'b', 'c') == 'd'", "has(request.headers)", "int(response.code) > 1",
+      "timestamp(1) > request.time", "request.time.getHours() > 1", "response.code >= 0x190",
+      "b'a' == b\"a\"", "r'\\d' == 'a\\'b'", "request.headers['x'].startsWith('y')",
+      "1 == 1 // comment", "!!true", "--1 < 2u", "1.5e-3 < 2.0 || true", "'''a\n'b''' == ''",
+      ".response.code == 200", "response.flags % 2 == 0",
+    ])
+  func good(text: String) throws {
+    _ = try LogExpression(text)
+  }
+
+  @Test(
+    "are refused with a reason where Envoy refuses them",
+    arguments: [
+      ("", "not empty"), ("1 +", "ends too early"), ("foo(1)", "no function 'foo'"),
+      ("request.path.foo()", "no method 'foo'"), ("[1].exists(x, x == 1)", "no loops"),
+      ("has(request.headers['x'])", "'has' takes a field"), ("Foo{a: 1}.a", "makes no messages"),
+      ("request.path.lowerAscii() == 'x'", "no method"), ("a.?b", "'?' is not expected"),
+      ("getHours(request.time) > 1", "no function"), ("math.max(1, 2) > 1", "no method"),
+      ("string(1) == '1'", "no function"), ("while", "reserved"), ("response.code=400", "byte 13"),
+      ("cel.bind(x, 1, x == 1)", "no method"), ("'a", "does not end"), ("'a\n'", "does not end"),
+      ("(1", "ends too early"), ("1)", "')' is not expected"), ("a b", "'b' is not expected"),
+      ("size()", "takes 1"), ("a[1", "too early"), ("{1}", "'}' is not expected"), ("#", "byte 0"),
+      ("a.1", "is not expected"), ("!", "too early"), ("1 ? 2", "too early"),
+      (String(repeating: "(", count: 40), "32 deep"),
+      (String(repeating: "1 + ", count: 400) + "1", "too many"),
+      (String(repeating: "a", count: 4097), "4096 bytes"),
+    ])
+  func bad(text: String, phrase: String) {
+    let found = #expect(throws: LogExpression.Mistake.self) { try LogExpression(text) }
+    #expect(found?.message.contains(phrase) == true, "\(String(describing: found))")
+  }
+
+  @Test("give away the regular expressions in them")
+  func patterns() throws {
+    let text = "a.matches('x(') || [b].size() > 1 && !(matches(c, \"y\"))"
+    #expect(try LogExpression(text).patterns == ["x(", "y"])
+  }
+}
