@@ -108,7 +108,9 @@ let package = Package(
 
     floor(
       "MeshTranslation",
-      ["Telemetry", "ResourceModel", "MeshMessages", "MeshModel", protobuf]),
+      [
+        "CRE2", "Telemetry", "ResourceModel", "Resources", "MeshMessages", "MeshModel", protobuf,
+      ]),
 
     floor(
       "MeshIdentity",

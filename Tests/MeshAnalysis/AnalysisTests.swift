@@ -46,6 +46,17 @@ private let gateway = object(
   "spec: {selector: {istio: ingressgateway}, servers: [{port: {number: 80, name: http, "
     + "protocol: HTTP}, hosts: [a.com]}]}")
 
+/// An EnvoyFilter with one patch.
+private func patching(
+  _ applyTo: String, _ operation: String, name: String = "early", match: String = "",
+  more: String = ""
+) -> String {
+  object(
+    .envoyFilter, name,
+    "spec: {\(more)configPatches: [{applyTo: \(applyTo), \(match)patch: {operation: \(operation), "
+      + "value: {name: a}}}]}")
+}
+
 /// A text, and the codes that are found in it.
 private let cases: [(String, [String])] = [
   ("", []),
@@ -299,6 +310,18 @@ private let cases: [(String, [String])] = [
     web
       + pods.replacing("name: web-1", "name: web-1, annotations: {sidecar.istio.io/inject: maybe}"),
     ["IST0125"]
+  ),
+  (patching("CLUSTER", "MERGE"), []),
+  (patching("CLUSTER", "MERGE", more: "workloadSelector: {labels: {app: none}}, "), ["IST0101"]),
+  (patching("HTTP_FILTER", "INSERT_BEFORE"), ["IST0151"]),
+  (patching("HTTP_FILTER", "INSERT_BEFORE", more: "priority: 1, "), []),
+  (patching("HTTP_FILTER", "INSERT_FIRST"), []),
+  (patching("CLUSTER", "REPLACE"), ["IST0133", "IST0152"]),
+  (patching("ROUTE_CONFIGURATION", "ADD"), ["IST0133", "IST0153"]),
+  (patching("ROUTE_CONFIGURATION", "REMOVE"), ["IST0133", "IST0154"]),
+  (
+    patching("HTTP_FILTER", "ADD", match: "match: {proxy: {proxyVersion: '^1'}}, ")
+      + patching("HTTP_FILTER", "REPLACE", name: "later"), ["IST0155"]
   ),
   (
     object(

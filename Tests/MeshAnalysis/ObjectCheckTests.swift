@@ -76,6 +76,13 @@ private let good: [(MeshKind, String)] = [
   ),
   (.service, "{ports: [{port: 53, name: a}, {port: 53, name: b, protocol: UDP}]}"),
   (.requestAuthentication, "{jwtRules: [{issuer: a, jwksUri: 'https://a.com/keys'}]}"),
+  (
+    .envoyFilter,
+    "{configPatches: [{applyTo: HTTP_FILTER, match: {listener: {filterChain: {filter: {name: "
+      + "envoy.filters.network.http_connection_manager}}}}, patch: {operation: ADD, value: {name: a, "
+      + "typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua}}}}]}"
+  ),
+  (.envoyFilter, "{configPatches: [{applyTo: CLUSTER, patch: {operation: REMOVE}}]}"),
   (.service, "{clusterIP: None}"),
   (.deployment, "{selector: {matchLabels: {app: a}}, template: {metadata: {labels: {app: a}}}}"),
   (.meshConfig, "{trustDomain: cluster.local, connectTimeout: 5s}"),

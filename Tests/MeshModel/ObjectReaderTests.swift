@@ -103,19 +103,6 @@ struct ObjectReaderTests {
   }
 
   @Test(
-    "a kind from which nothing would follow is refused by name",
-    arguments: [
-      ("networking.istio.io/v1alpha3", "EnvoyFilter")
-    ])
-  func unsupportedKind(apiVersion: String, kind: String) throws {
-    let text = "{apiVersion: \(apiVersion), kind: \(kind), metadata: {name: a}}"
-    let found = try readings(text)
-    #expect(found.first?.object == nil)
-    let messages = found.flatMap(\.diagnostics).map(\.message)
-    #expect(messages == ["known to Istio, not supported by Fairlead yet"])
-  }
-
-  @Test(
     "what cannot be an object is refused by name",
     arguments: [
       ("kind: Service", "expected 'apiVersion: v1' for a Service"),

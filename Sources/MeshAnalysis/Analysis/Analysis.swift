@@ -81,6 +81,7 @@ package enum Analysis {
     GatewayAnalyzer.analyze(context)
     PolicyAnalyzer.analyze(context)
     TelemetryAnalyzer.analyze(context)
+    EnvoyFilterAnalyzer.analyze(context)
     return context.messages.filter { message in
       !message.suppressed.contains(message.code.code) && !message.suppressed.contains("*")
     }.sorted(by: AnalysisMessage.comesBefore)

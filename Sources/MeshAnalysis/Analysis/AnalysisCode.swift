@@ -63,6 +63,15 @@ extension AnalysisCode {
   static let claimsWithoutAuthentication = Self(
     "IST0149", "JwtClaimBasedRoutingWithoutRequestAuthN", .error)
   static let externalNamePort = Self("IST0150", "ExternalNameServiceTypeInvalidPortName", .warning)
+  static let envoyFilterRelative = Self(
+    "IST0151", "EnvoyFilterUsesRelativeOperation", .warning)
+  static let envoyFilterReplace = Self(
+    "IST0152", "EnvoyFilterUsesReplaceOperationIncorrectly", .error)
+  static let envoyFilterAdd = Self("IST0153", "EnvoyFilterUsesAddOperationIncorrectly", .error)
+  static let envoyFilterRemove = Self(
+    "IST0154", "EnvoyFilterUsesRemoveOperationIncorrectly", .error)
+  static let envoyFilterVersion = Self(
+    "IST0155", "EnvoyFilterUsesRelativeOperationWithProxyVersion", .warning)
   static let conflictingTelemetries = Self(
     "IST0159", "ConflictingTelemetryWorkloadSelectors", .error)
   static let multipleTelemetries = Self(
@@ -87,7 +96,8 @@ extension AnalysisCode {
     unverifiedDestination, unverifiedPort, unreachableRule, ineffectiveMatch,
     hostNotFoundInGateway, schemaWarning, addressesRequired, conflictingPorts,
     duplicateCertificate, invalidUser, conflictingGateways, claimsWithoutAuthentication,
-    externalNamePort, conflictingTelemetries, multipleTelemetries, invalidCredential, gatewayPort,
+    externalNamePort, envoyFilterRelative, envoyFilterReplace, envoyFilterAdd, envoyFilterRemove,
+    envoyFilterVersion, conflictingTelemetries, multipleTelemetries, invalidCredential, gatewayPort,
     subsetWithoutPods, unknownHost,
     conflictingEntries, missingLabels, clientCannot, portProtocols, noHTTPPort, noWorkloads,
   ]

@@ -33,7 +33,9 @@ package enum ObjectCheck {
     case .meshConfig(let config): MeshConfigCheck(check: check).check(config, spec)
     case .telemetry(let rule): TelemetryCheck(check: check).check(rule, spec)
     case .proxyConfig(let config): ProxyConfigCheck(check: check).check(config, spec)
-    case .namespace, .node, .serviceAccount, .secret, .envoyFilter: break
+    case .envoyFilter(let filter):
+      EnvoyFilterCheck(check: check, object: object).check(filter, spec)
+    case .namespace, .node, .serviceAccount, .secret: break
     }
   }
 }

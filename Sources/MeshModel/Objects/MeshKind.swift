@@ -88,15 +88,6 @@ package enum MeshKind: String, Sendable, CaseIterable, Comparable {
   /// Whether the kind is one of Istio's.
   package var isIstio: Bool { group.hasSuffix("istio.io") }
 
-  /// Objects of the kind are known, and nothing follows from them yet: they are refused, because a policy
-  /// that is taken and not kept is worse than none.
-  package var isUnsupported: Bool {
-    switch self {
-    case .envoyFilter: true
-    default: false
-    }
-  }
-
   /// The full name of the message that objects of the kind are read as.
   var message: String { (isIstio ? "fairlead.mesh.v1." : "kubernetes.") + rawValue }
 

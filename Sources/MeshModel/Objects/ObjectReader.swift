@@ -76,10 +76,6 @@ package enum ObjectReader {
     }
     let id = ObjectID(
       kind, kind.isClusterWide ? "" : namespace.isEmpty ? defaultNamespace : namespace, name)
-    if kind.isUnsupported {
-      read.diagnostics.error(
-        at: .root.field("kind"), "known to Istio, not supported by Fairlead yet")
-    }
     let bytes = read.bytes
     var object: MeshObject?
     if !read.diagnostics.hasErrors {

@@ -80,7 +80,8 @@ final class LivePages {
     var order: [[ProxyNode.Key]] = []
     for node in server.clients.compactMap(\.node) {
       let key = [
-        node.inboundKey, node.outboundKey(in: mesh.snapshot), node.outboundKey(in: other.snapshot),
+        node.inboundKey(in: mesh.snapshot), node.outboundKey(in: mesh.snapshot),
+        node.inboundKey(in: other.snapshot), node.outboundKey(in: other.snapshot),
       ]
       if groups[key] == nil { order.append(key) }
       groups[key, default: ([], node)].ids.append(node.id)

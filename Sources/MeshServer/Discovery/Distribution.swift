@@ -145,7 +145,7 @@ struct Distribution {
     let versions = [mesh.store.entries[id]?.object] + (mesh.older[id] ?? [])
     let key = AffectedKey(
       id: id, digests: versions.map { $0?.digest ?? "" },
-      keys: [node.inboundKey, node.outboundKey(in: mesh.snapshot)])
+      keys: [node.inboundKey(in: mesh.snapshot), node.outboundKey(in: mesh.snapshot)])
     if let known = affected[key] { return known }
     var names: Names = [:]
     guard !mesh.isForgotten(id) else {

@@ -12,6 +12,8 @@ struct ResourceSet {
     static let listener = "type.googleapis.com/envoy.config.listener.v3.Listener"
     static let routes = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
     static let secret = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
+    /// Configurations of filters that take them by name.
+    static let extensions = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
     /// Istio's: no resource, but what a proxy says of its application.
     static let health = "type.googleapis.com/istio.v1.HealthInformation"
 
@@ -29,6 +31,7 @@ struct ResourceSet {
       case listener: "LDS"
       case routes: "RDS"
       case secret: "SDS"
+      case extensions: "ECDS"
       default: type.split(separator: ".").last.map(String.init) ?? type
       }
     }

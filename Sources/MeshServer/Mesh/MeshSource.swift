@@ -188,7 +188,7 @@ final class MeshSource: ResourceSource {
   }
 
   private func inbound(of node: ProxyNode) -> Made {
-    cached(node.inboundKey) { _ in ProxyConfiguration.inbound(snapshot, for: node) }
+    cached(node.inboundKey(in: snapshot)) { _ in ProxyConfiguration.inbound(snapshot, for: node) }
   }
 
   private func cached(
@@ -228,6 +228,7 @@ final class MeshSource: ResourceSource {
     add(.endpoints, TypeURL.endpoints, configuration.endpoints, named: \.clusterName)
     add(.listeners, TypeURL.listener, configuration.listeners, named: \.name)
     add(.routes, TypeURL.routes, configuration.routes, named: \.name)
+    add(.extensions, TypeURL.extensions, configuration.extensions, named: \.name)
     return resources
   }
 }

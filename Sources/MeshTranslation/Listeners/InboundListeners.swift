@@ -62,6 +62,13 @@ struct InboundListeners {
     return found.values.sorted { $0.number < $1.number }
   }
 
+  /// The services that each cluster leads to the workload for.
+  var hosts: [String: [String]] {
+    Dictionary(
+      ports.map { (ClusterName.inbound($0.number), $0.services.map(\.hostname)) },
+      uniquingKeysWith: { first, _ in first })
+  }
+
   private func port(_ ingress: Istio_Networking_V1alpha3_IstioIngressListener) -> Port {
     let spoken =
       PortProtocol(word: ingress.port.protocol) ?? PortProtocol(portName: ingress.port.name) ?? .tcp

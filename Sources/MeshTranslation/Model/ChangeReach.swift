@@ -10,7 +10,9 @@ package struct ConfigurationParts: OptionSet, Hashable, Sendable {
   package static let endpoints = Self(rawValue: 2)
   package static let listeners = Self(rawValue: 4)
   package static let routes = Self(rawValue: 8)
-  package static let all: Self = [.clusters, .endpoints, .listeners, .routes]
+  /// Configurations that filters take by their name: EnvoyFilters have them, and change all other parts.
+  package static let extensions = Self(rawValue: 16)
+  package static let all: Self = [.clusters, .endpoints, .listeners, .routes, .extensions]
 }
 
 /// What of clients' configurations may be different after objects have changed. Everything else stands
@@ -24,6 +26,7 @@ package struct ChangeReach {
   private var inbound = Places()
   /// Gateways depend on too much to be told apart.
   private var isGateways = false
+  private var envoyFilters: Set<ObjectID> = []
 
   /// Some namespaces, or all.
   private struct Places {
@@ -48,6 +51,11 @@ package struct ChangeReach {
     let fetchesKeys =
       !before.requestAuthentications.isEmpty || !after.requestAuthentications.isEmpty
     for id in changed {
+      // For whom it is stands in the key of what is made.
+      guard id.kind != .envoyFilter else {
+        envoyFilters.insert(id)
+        continue
+      }
       isGateways = true
       switch id.kind {
       case .gateway, .secret, .proxyConfig: break
@@ -69,6 +77,13 @@ package struct ChangeReach {
 
   /// What has to be made anew of what clients of a kind have.
   package func parts(of key: ProxyNode.Key) -> ConfigurationParts {
+    if key.patches.contains(where: { envoyFilters.contains($0.object) }) { return .all }
+    let parts = unpatched(key)
+    // What is patched is patched as a whole.
+    return parts.isEmpty || key.patches.isEmpty ? parts : .all
+  }
+
+  private func unpatched(_ key: ProxyNode.Key) -> ConfigurationParts {
     let node = key.node
     if namespaces.contains(node.namespace) { return .all }
     if key.isInbound { return inbound.contains(node.namespace) ? .all : [] }

@@ -223,6 +223,11 @@ package struct MeshDescription {
         lines.append(
           Self.line(
             object, spec.selector.matchLabels, workload, "mutual TLS \(spec.mtls.mode)"))
+      case .envoyFilter(let spec) where spec.targetRefs.isEmpty:
+        lines.append(
+          Self.line(
+            object, spec.workloadSelector.labels, workload,
+            "\(spec.configPatches.count) patch(es)"))
       case .requestAuthentication(let spec):
         lines.append(
           Self.line(

@@ -24,6 +24,8 @@ package struct MeshSnapshot: Sendable {
   package private(set) var peerAuthentications: [Rule<PeerAuthentication>] = []
   package private(set) var telemetries: [Rule<Telemetry>] = []
   package private(set) var proxyConfigs: [Rule<ProxyConfig>] = []
+  /// What EnvoyFilters say.
+  private(set) var envoyPatches = EnvoyPatches()
   /// Destination rules by namespace and host, and those with `*` by namespace: places in the list.
   private(set) var destinationRulesByHost: [String: [Int]] = [:]
   private(set) var destinationPatterns: [String: [Int]] = [:]
@@ -39,6 +41,7 @@ package struct MeshSnapshot: Sendable {
     domain = options.domain
     registry = Registry(objects: objects, registered: registered, options: options)
     var settings = MeshSettings()
+    var filters: [Rule<EnvoyFilter>] = []
     settings.trustDomain = options.trustDomain
     for object in objects.sorted(by: { $0.precedes($1) }) {
       switch object.spec {
@@ -53,6 +56,7 @@ package struct MeshSnapshot: Sendable {
         authorizationPolicies.append(.init(object: object, spec: spec))
       case .requestAuthentication(let spec):
         requestAuthentications.append(.init(object: object, spec: spec))
+      case .envoyFilter(let spec): filters.append(.init(object: object, spec: spec))
       case .peerAuthentication(let spec):
         peerAuthentications.append(.init(object: object, spec: spec))
       case .telemetry(let spec): telemetries.append(.init(object: object, spec: spec))
@@ -61,6 +65,7 @@ package struct MeshSnapshot: Sendable {
       }
     }
     self.settings = settings
+    envoyPatches = EnvoyPatches(filters, root: settings.rootNamespace)
     let matches = virtualServices.flatMap { rule in
       rule.spec.http.flatMap(\.match).map(\.sourceLabels)
         + rule.spec.tcp.flatMap(\.match).map(\.sourceLabels)

@@ -5,10 +5,12 @@ import SwiftProtobuf
 /// A part of what a proxy is to run, as messages of Envoy's API. Made from the mesh and the proxy's node
 /// alone: the same two give the same bytes.
 package struct ProxyConfiguration: Sendable {
-  package private(set) var listeners: [Envoy_Config_Listener_V3_Listener] = []
-  package private(set) var routes: [Envoy_Config_Route_V3_RouteConfiguration] = []
-  package private(set) var clusters: [Envoy_Config_Cluster_V3_Cluster] = []
+  package internal(set) var listeners: [Envoy_Config_Listener_V3_Listener] = []
+  package internal(set) var routes: [Envoy_Config_Route_V3_RouteConfiguration] = []
+  package internal(set) var clusters: [Envoy_Config_Cluster_V3_Cluster] = []
   package private(set) var endpoints: [Envoy_Config_Endpoint_V3_ClusterLoadAssignment] = []
+  /// Configurations that filters take by their name.
+  package internal(set) var extensions: [Envoy_Config_Core_V3_TypedExtensionConfig] = []
   /// What rules ask for and this client cannot do, by the part that it would have been in.
   package private(set) var omissionsByPart: [ConfigurationParts: [Omission]] = [:]
 
@@ -62,6 +64,11 @@ package struct ProxyConfiguration: Sendable {
         }
       }
     }
+    if parts == .all {
+      made.noting(.extensions) { made, notes in
+        made.patch(snapshot, for: node, in: node.outboundContext, notes: notes)
+      }
+    }
     return made
   }
 
@@ -95,6 +102,8 @@ package struct ProxyConfiguration: Sendable {
       let inbound = InboundListeners(scope: scope, profile: profile, notes: notes)
       made.clusters = inbound.clusters()
       made.listeners = inbound.build()
+      made.patch(
+        snapshot, for: node, in: .sidecarInbound, inboundHosts: inbound.hosts, notes: notes)
     }
     return made
   }

@@ -52,6 +52,10 @@ package struct ProxyNode: Sendable, Hashable {
   package var autoRegisterGroup = ""
   /// Where the proxy's admin interface is, if it says so.
   package var admin: String?
+  /// What it says that it was released with (`ISTIO_VERSION`).
+  package var istioVersion = ""
+  /// Whatever else it says of itself in words: an EnvoyFilter may ask for it.
+  package var metadata: [String: String] = [:]
 
   /// Reads what a node says, in Istio's form: an id of `type~address~name.namespace~domain`, and
   /// metadata. An id of another form names a sidecar of the namespace that the metadata gives.
@@ -119,6 +123,10 @@ package struct ProxyNode: Sendable, Hashable {
     hasCertificate = own?.boolValue == true || own?.stringValue == "true"
     autoRegisterGroup = text("AUTO_REGISTER_GROUP") ?? ""
     if locality.isEmpty { locality = MeshLocality(labels: labels) }
+    istioVersion = text("ISTIO_VERSION") ?? ""
+    metadata = fields.compactMapValues { value in
+      if case .stringValue(let text)? = value.kind { text } else { nil }
+    }
   }
 
   private static func client(
@@ -136,6 +144,8 @@ extension ProxyNode {
     /// With what does not matter left out.
     package fileprivate(set) var node: ProxyNode
     package fileprivate(set) var isInbound: Bool
+    /// What EnvoyFilters change of it.
+    package fileprivate(set) var patches: [PatchID]
   }
 
   /// What all depends on but names that only people read.
@@ -147,11 +157,20 @@ extension ProxyNode {
     node.admin = nil
     node.autoRegisterGroup = ""
     node.userAgent = ""
+    node.istioVersion = ""
+    node.metadata = [:]
     return node
   }
 
   /// Of connections to the workload.
-  package var inboundKey: Key { Key(node: bare, isInbound: true) }
+  package func inboundKey(in snapshot: MeshSnapshot) -> Key {
+    Key(node: bare, isInbound: true, patches: patches(in: .sidecarInbound, snapshot))
+  }
+
+  private func patches(in context: EnvoyFilter.PatchContext, _ snapshot: MeshSnapshot) -> [PatchID]
+  {
+    snapshot.envoyPatches.patches(for: self, in: context).map(\.id)
+  }
 
   /// Of the workload's own connections, which all workloads of a namespace make alike.
   package func outboundKey(in snapshot: MeshSnapshot) -> Key {
@@ -161,6 +180,7 @@ extension ProxyNode {
     // Labels say which Gateways are a gateway's.
     if !snapshot.dependsOnLabels, role == .sidecar { node.labels = [:] }
     if !snapshot.dependsOnAddresses || interception == .none { node.addresses = [] }
-    return Key(node: node, isInbound: false)
+    return Key(
+      node: node, isInbound: false, patches: patches(in: outboundContext, snapshot))
   }
 }

@@ -185,6 +185,7 @@ struct TreeBuilder {
     if message.name == "envoy.config.route.v3.FilterConfig", document.children(of: source).isEmpty {
       return
     }
+    if catalog.dialect.takesEveryExtension { return buildExtension(source, in: holder) }
     let allowed = ExtensionPoints.types(for: field.name, of: message.name)
     let entry = entries(of: source).first { document.nodes[$0.key].text == "@type" }
     guard let entry, document.nodes[entry.value].kind == .scalar else {
@@ -202,6 +203,36 @@ struct TreeBuilder {
     }
     let id = add(.message, source, holder, type: type, isInAny: true)
     buildFields(of: source, into: id, path: holder.path)
+  }
+
+  /// Any message of the catalog. One that Envoy has and the catalog has not goes as what it says, for Envoy
+  /// to read: an `xds.type.v3.TypedStruct`.
+  private func buildExtension(_ source: Int, in holder: Holder) {
+    let entry = entries(of: source).first { document.nodes[$0.key].text == "@type" }
+    guard let entry, document.nodes[entry.value].kind == .scalar else {
+      return refuse(
+        source, holder, "missing '@type', such as type.googleapis.com/envoy.extensions.…")
+    }
+    let url = document.nodes[entry.value].text
+    let name = url.split(separator: "/").last.map(String.init) ?? ""
+    if url.contains("/"), let type = catalog.index(ofMessage: name) {
+      let id = add(.message, source, holder, type: type, isInAny: true)
+      return buildFields(of: source, into: id, path: holder.path)
+    }
+    guard url.contains("/"), catalog.dialect.names.hasExtension(name),
+      let type = catalog.index(ofMessage: "xds.type.v3.TypedStruct")
+    else {
+      let message = TypeRefusal.phrase(url, name, in: catalog)
+      return refuse(entry.value, holder, message)
+    }
+    let id = add(.message, source, holder, type: type, isInAny: true)
+    var text = ConfigTree.Node(kind: .string, location: location(entry.value), parent: id, field: 0)
+    text.text = url
+    _ = tree.add(text)
+    let content = add(.map, source, Holder(parent: id, field: 1, key: "", path: holder.path))
+    buildEntries(of: source, in: content, path: holder.path) { value, place in
+      if place.key != "@type" { buildFreeForm(value, in: place) }
+    }
   }
 
   // MARK: Free-form values

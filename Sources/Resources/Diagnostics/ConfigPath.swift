@@ -18,6 +18,18 @@ package indirect enum ConfigPath: Sendable, Hashable {
   /// The path of an entry of the map at this path.
   package func key(_ key: String) -> ConfigPath { .key(self, key) }
 
+  /// The path of what another leads to from here.
+  package func appending(_ other: ConfigPath) -> ConfigPath {
+    other.steps.reduce(self) { path, step in
+      switch step {
+      case .root: path
+      case .field(_, let name): path.field(name)
+      case .index(_, let position): path.index(position)
+      case .key(_, let key): path.key(key)
+      }
+    }
+  }
+
   /// The path this one extends.
   package var parent: ConfigPath? {
     switch self {

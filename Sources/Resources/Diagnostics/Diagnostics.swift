@@ -9,12 +9,23 @@ package final class Diagnostics {
   var tree: ConfigTree?
   /// Names of the files, in the order in which they were read.
   let files: [String]
-  private var found: [(location: SourceLocation, diagnostic: Diagnostic)] = []
+  private var found: [Found] = []
   package private(set) var errorCount = 0
   /// How many were found beyond `limit`.
   package private(set) var omittedCount = 0
 
+  private struct Found {
+    let location: SourceLocation
+    let path: ConfigPath
+    let diagnostic: Diagnostic
+  }
+
   package init(files: [String]) { self.files = files }
+
+  /// Everything found, in the order in which it was, with the steps to each place.
+  var steps: [(path: ConfigPath, diagnostic: Diagnostic)] {
+    found.map { ($0.path, $0.diagnostic) }
+  }
 
   package var hasErrors: Bool { errorCount > 0 }
 
@@ -68,8 +79,9 @@ package final class Diagnostics {
     let part = Diagnostics(files: files)
     part.tree = tree
     let prefix = path.description
-    part.found = found.filter { _, diagnostic in
+    part.found = found.filter { one in
       guard !prefix.isEmpty else { return true }
+      let diagnostic = one.diagnostic
       guard diagnostic.path.hasPrefix(prefix) else { return false }
       let rest = diagnostic.path.utf8.dropFirst(prefix.utf8.count)
       return rest.isEmpty || rest.first == UInt8(ascii: ".") || rest.first == UInt8(ascii: "[")
@@ -88,11 +100,10 @@ package final class Diagnostics {
     }
     let file = files.indices.contains(place.file) ? files[place.file] : "configuration"
     found.append(
-      (
-        place,
-        Diagnostic(
+      Found(
+        location: place, path: path,
+        diagnostic: Diagnostic(
           severity: severity, file: file, line: place.line, column: place.column,
-          path: path.description, message: message)
-      ))
+          path: path.description, message: message)))
   }
 }

@@ -18,4 +18,15 @@ package struct ObjectSchema: Sendable {
         published
       })
   }
+
+  /// Envoy's API in full: what people may write that nothing here reads.
+  /// - Parameters:
+  ///   - table: as above.
+  ///   - gaps: what the current Envoy has besides, in the form that `PublishedNames` reads.
+  package init(wholeEnvoy table: StaticString, gaps: StaticString) {
+    let names = PublishedNames(gaps.description)
+    catalog = SchemaCatalog(
+      parsing: table.description,
+      dialect: SchemaDialect(owner: "Envoy", takesEveryExtension: true) { names })
+  }
 }

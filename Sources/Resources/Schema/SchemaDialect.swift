@@ -7,6 +7,8 @@ struct SchemaDialect: Sendable {
   let openPackage: String?
   /// Durations may have Go's units, as in `1h30m` or `10ms`, and not seconds alone.
   let hasGoDurations: Bool
+  /// An `Any` may hold any message that there is, and not only what Fairlead knows at its place.
+  let takesEveryExtension: Bool
   /// Which fields the API has besides those modelled.
   private let publishedNames: @Sendable () -> PublishedNames
 
@@ -14,11 +16,12 @@ struct SchemaDialect: Sendable {
 
   init(
     owner: String, openPackage: String? = nil, hasGoDurations: Bool = false,
-    names: @escaping @Sendable () -> PublishedNames
+    takesEveryExtension: Bool = false, names: @escaping @Sendable () -> PublishedNames
   ) {
     self.owner = owner
     self.openPackage = openPackage
     self.hasGoDurations = hasGoDurations
+    self.takesEveryExtension = takesEveryExtension
     publishedNames = names
   }
 
