@@ -211,14 +211,29 @@ struct IncrementalTests {
   }
 
   private func node(
-    _ address: String, _ agent: String, _ type: String = "sidecar", in namespace: String = "default"
+    _ address: String, _ agent: String, _ type: String = "sidecar", app: String = "s0",
+    in namespace: String = "default"
   ) -> ProxyNode {
     var node = ProxyNode(
       id: "\(type)~\(address)~client.\(namespace)~\(namespace).svc.cluster.local",
       cluster: "client", metadata: .init(), userAgent: agent, locality: MeshLocality())
-    node.labels = type == "router" ? ["istio": "edge"] : ["app": "s0"]
+    node.labels = type == "router" ? ["istio": "edge"] : ["app": app]
     node.hasCertificate = true
     return node
+  }
+
+  /// EnvoyFilters for the workloads of an application, by number: a timeout of clusters.
+  private func patches(_ filters: [Int: String]) -> [UInt8] {
+    let texts = filters.sorted { $0.key < $1.key }.map { number, app in
+      """
+      ---
+      {apiVersion: networking.istio.io/v1alpha3, kind: EnvoyFilter, metadata: {name: f\(number)}, spec: {
+        workloadSelector: {labels: {app: \(app)}}, configPatches: [{applyTo: CLUSTER, match: {cluster: {
+          portNumber: 80}}, patch: {operation: MERGE, value: {connect_timeout: \(number + 1)s}}}]}}
+
+      """
+    }
+    return Array(texts.joined().utf8)
   }
 
   private func contents(_ configurations: [ProxyConfiguration]) throws -> [String: [UInt8]] {
@@ -247,7 +262,10 @@ struct IncrementalTests {
     let nodes = [
       node("10.1.0.1", "envoy"), node("10.1.0.9", "fairlead"), node("10.1.0.2", "grpc"),
       node("10.1.0.8", "envoy", in: "other"), node("10.1.0.7", "envoy", "router"),
+      node("10.1.0.3", "envoy", app: "a"), node("10.1.0.4", "fairlead", app: "b"),
     ]
+    var filters: [Int: String] = [:]
+    var lastPatches: [UInt8] = []
     var pods: [String: (service: Int, version: Int)] = [:]
     var rules: Set<Int> = []
     for _ in 0..<80 {
@@ -262,7 +280,19 @@ struct IncrementalTests {
       if Bool.random(using: &random) {
         rules.formSymmetricDifference([Self.rules.indices.randomElement(using: &random) ?? 0])
       }
-      _ = source.update(["mesh.yaml": text(pods: pods, rules: rules)])
+      if Bool.random(using: &random) {
+        filters[Int.random(in: 0..<4, using: &random)] =
+          ["a", "b", nil].randomElement(using: &random)
+          ?? nil
+      }
+      // Sometimes one after the other, so that nothing but a filter has changed.
+      var files = ["mesh.yaml": text(pods: pods, rules: rules)]
+      if Bool.random(using: &random) {
+        _ = source.update(files.merging(["patches.yaml": lastPatches]) { $1 })
+      }
+      lastPatches = patches(filters)
+      files["patches.yaml"] = lastPatches
+      _ = source.update(files)
       let anew = MeshSnapshot(objects: source.store.objects)
       // Not every proxy asks after every change.
       for node in nodes where Int.random(in: 0..<4, using: &random) > 0 {
@@ -292,6 +322,27 @@ struct IncrementalTests {
     }
     let changed = after.changes(of: TypeURL.endpoints, since: before.digests(of: TypeURL.endpoints))
     #expect(changed == ["outbound|80||s3.default.svc.cluster.local"])
+  }
+
+  @Test("an EnvoyFilter that changes is the business of those whom it selects")
+  func patchedAlone() {
+    let source = MeshSource(options: .init())
+    let mesh = text(pods: ["10.1.0.1": (0, 1)], rules: [])
+    let selected = node("10.1.0.9", "envoy", app: "a")
+    let other = node("10.1.0.8", "envoy", app: "b")
+    _ = source.update(["mesh.yaml": mesh, "patches.yaml": patches([0: "a"])])
+    let before = (source.resources(for: selected), source.resources(for: other))
+    _ = source.update(["mesh.yaml": mesh, "patches.yaml": patches([0: "a", 1: "a"])])
+    let after = (source.resources(for: selected), source.resources(for: other))
+    #expect(
+      before.1.changes(of: TypeURL.cluster, since: after.1.digests(of: TypeURL.cluster)) == [])
+    let mine = after.0.all(of: TypeURL.cluster).filter { $0.name.hasPrefix("outbound|80|") }
+    #expect(mine.count == 8)
+    for one in mine {
+      #expect(before.0.resource(of: TypeURL.cluster, one.name)?.version != one.version)
+      #expect(before.1.resource(of: TypeURL.cluster, one.name)?.version != one.version)
+    }
+    #expect(before.0.digests(of: TypeURL.listener) == after.0.digests(of: TypeURL.listener))
   }
 
   // MARK: Waiting for quiet

@@ -22,8 +22,8 @@ struct ChangeReachTests {
       node("sidecar", "envoy", in: "default"), node("sidecar", "envoy", in: "other")
     )
     return [
-      reach.parts(of: here.outboundKey(in: mesh)), reach.parts(of: here.inboundKey),
-      reach.parts(of: there.outboundKey(in: mesh)), reach.parts(of: there.inboundKey),
+      reach.parts(of: here.outboundKey(in: mesh)), reach.parts(of: here.inboundKey(in: mesh)),
+      reach.parts(of: there.outboundKey(in: mesh)), reach.parts(of: there.inboundKey(in: mesh)),
       reach.parts(of: node("router", "envoy", in: "other").outboundKey(in: mesh)),
       reach.parts(of: node("sidecar", "grpc-c++", in: "other").outboundKey(in: mesh)),
     ]
@@ -38,7 +38,8 @@ struct ChangeReachTests {
   @Test("rules for destinations leave listeners alone, but for clients that make them with routes")
   func destinationRule() {
     let parts: ConfigurationParts = [.clusters, .endpoints, .routes]
-    #expect(reach(.destinationRule) == [parts, [], parts, [], .all, .all])
+    #expect(
+      reach(.destinationRule) == [parts, [], parts, [], .all, parts.union(.listeners)])
   }
 
   @Test("policies of a namespace are for what comes to its workloads, those of the root for all")

@@ -361,6 +361,110 @@ struct EnvoyFilterTests {
     #expect(routes.contains { $0.name == "inbound|9080||" })
   }
 
+  private static let gate = """
+    {apiVersion: networking.istio.io/v1, kind: Gateway, metadata: {name: edge},
+     spec: {selector: {istio: ingress}, servers: [
+       {port: {number: 8080, name: http, protocol: HTTP}, hosts: ["*.example"]},
+       {port: {number: 8443, name: https-a, protocol: HTTPS}, hosts: ["*.example"],
+        tls: {mode: SIMPLE, serverCertificate: /c, privateKey: /k}}]}}
+    """
+  private static let gatewayMatches: [(String, String, [String])] = [
+    ("GATEWAY", "portNumber: 8080", ["http.8080"]),
+    ("GATEWAY", "gateway: default/edge", ["https.8443.https-a.edge.default"]),
+    ("GATEWAY", "portName: https-a", ["https.8443.https-a.edge.default"]),
+    ("GATEWAY", "name: http.8080", ["http.8080"]),
+    ("ANY", "{}", ["http.8080", "https.8443.https-a.edge.default"]),
+    ("GATEWAY", "gateway: default/other", []),
+    ("SIDECAR_OUTBOUND", "{}", []),
+  ]
+
+  @Test(
+    "A gateway's routes are found by port, by its name and by its Gateway",
+    arguments: gatewayMatches)
+  func gateways(_ context: String, _ match: String, _ wanted: [String]) {
+    let match = match == "{}" ? match : "{\(match)}"
+    let made = Fixture(
+      Self.gate,
+      Fixture.rule(
+        "gateways: [edge]\nhttp: [{route: [{destination: {host: ratings}}]}]",
+        hosts: "shop.example"),
+      filter(
+        "{applyTo: ROUTE_CONFIGURATION, match: {context: \(context), routeConfiguration: \(match)}, "
+          + "patch: {operation: MERGE, value: {response_headers_to_remove: [x]}}}"),
+      client: "envoy", metadata: [:], labels: ["istio": "ingress"], role: "router")
+    #expect(
+      made.outbound.routes.filter { $0.responseHeadersToRemove == ["x"] }.map(\.name) == wanted)
+  }
+
+  @Test("One that is attached to a Gateway of Kubernetes is for its proxies")
+  func attached() {
+    let target = "targetRefs: [{kind: Gateway, group: gateway.networking.k8s.io, name: gate}], "
+    for name in ["gate", "other"] {
+      let made = Fixture(
+        filter(http("ADD", "x"), more: target), client: "envoy",
+        labels: ["gateway.networking.k8s.io/gateway-name": name])
+      #expect(made.httpFilters.contains("x") == (name == "gate"))
+    }
+  }
+
+  @Test("Sockets are merged with those of the same name, also where endpoints choose")
+  func sockets() throws {
+    func made(_ socket: String, _ tls: String) throws -> Envoy_Config_Cluster_V3_Cluster {
+      let rule = """
+        {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: r},
+         spec: {host: reviews, trafficPolicy: {\(tls)}}}
+        """
+      let made = Fixture(
+        rule,
+        Self.cluster(
+          "{connect_timeout: 9s, transport_socket: {name: \(socket), typed_config: {'@type': "
+            + "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.UpstreamTlsContext, "
+            + "max_session_keys: 3, common_tls_context: {tls_params: {cipher_suites: [A]}}}}}"),
+        client: "envoy")
+      return try #require(made.cluster(Self.reviews))
+    }
+    typealias Context = Envoy_Extensions_TransportSockets_Tls_V3_UpstreamTlsContext
+    let tls = "tls: {mode: SIMPLE, sni: a.com, insecureSkipVerify: true}"
+    let merged = try made("envoy.transport_sockets.tls", tls)
+    let context = try Context(unpackingAny: merged.transportSocket.typedConfig)
+    #expect(context.sni == "a.com" && context.maxSessionKeys.value == 3)
+    #expect(context.commonTlsContext.tlsParams.cipherSuites == ["A"])
+    #expect(merged.connectTimeout.seconds == 9)
+    let replaced = try made("mine", tls)
+    #expect(replaced.transportSocket.name == "mine")
+    let fresh = try made("envoy.transport_sockets.tls", "tls: {mode: DISABLE}")
+    #expect(try Context(unpackingAny: fresh.transportSocket.typedConfig).maxSessionKeys.value == 3)
+  }
+
+  @Test("What cannot be done to a resource is noted, and the resource stands")
+  func notes() {
+    let made = Fixture(
+      filter(
+        """
+        {applyTo: HTTP_FILTER, match: {listener: {\(router)}}, patch: {operation: MERGE, value: {
+          typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua}}}}
+        """,
+        "{applyTo: CLUSTER, patch: {operation: ADD, value: {name: '\(Self.reviews)'}}}",
+        "{applyTo: LISTENER, patch: {operation: ADD, value: {name: x, address: {socket_address: "
+          + "{address: 127.0.0.1, port_value: 9080}}}}}",
+        "{applyTo: FILTER_CHAIN, match: {listener: {portNumber: 9080}}, "
+          + "patch: {operation: ADD, value: {name: twin}}}"), client: "envoy")
+    #expect(
+      made.outbound.omissions.map(\.field) == (0..<4).map { "configPatches[\($0)]" },
+      "\(made.outbound.omissions)")
+    #expect(made.httpFilters == ["fault", "cors", "router"])
+    #expect(made.cluster(Self.reviews)?.hasEdsClusterConfig == true)
+  }
+
+  @Test("An extension's configuration is served to whoever asks for it by name")
+  func extensions() {
+    let made = Fixture(
+      filter(
+        "{applyTo: EXTENSION_CONFIG, patch: {operation: ADD, value: {name: mine, typed_config: {'@type': "
+          + "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua}}}}"), client: "envoy")
+    #expect(made.outbound.extensions.map(\.name) == ["mine"])
+  }
+
   // MARK: Clients
 
   @Test("Fairlead is not sent what it would refuse, and its author is told")

@@ -5,7 +5,12 @@ import SwiftProtobuf
 /// What Fairlead would have against a resource: the words of its own reader and validator.
 enum FairleadTrial {
   static func problems(_ listener: Envoy_Config_Listener_V3_Listener) -> Set<String> {
-    problems(listener, ResourceType.listeners.rawValue) {
+    let conditions = listener.filterChains.map(\.filterChainMatch)
+    // Only the proxy's compiler compares them; this much can be told from here.
+    if conditions.indices.contains(where: { conditions[..<$0].contains(conditions[$0]) }) {
+      return ["filter_chains: two have the same conditions"]
+    }
+    return problems(listener, ResourceType.listeners.rawValue) {
       $0.validate(listener, at: .root, clusters: [])
     }
   }

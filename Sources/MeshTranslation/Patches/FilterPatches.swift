@@ -58,9 +58,13 @@ struct FilterPatches {
       end: chain.filters.count - (endsChain && !isTerminal(given) ? 1 : 0))
   }
 
-  /// Network filters that take the connection, as the control plane makes them, and their like.
+  /// Network filters that take the connection, and so come last.
   private static func isTerminal(_ filter: Filter) -> Bool {
-    let names = ["HttpConnectionManager", "TcpProxy", "RedisProxy", "MongoProxy", "EchoFilter"]
+    let names = [
+      "http_connection_manager.v3.HttpConnectionManager", "tcp_proxy.v3.TcpProxy", "echo.v3.Echo",
+      "redis_proxy.v3.RedisProxy", "thrift_proxy.v3.ThriftProxy", "dubbo_proxy.v3.DubboProxy",
+      "generic_proxy.v3.GenericProxy", "direct_response.v3.Config",
+    ]
     return names.contains { filter.typedConfig.typeURL.hasSuffix("." + $0) }
   }
 

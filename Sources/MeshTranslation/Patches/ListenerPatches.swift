@@ -68,6 +68,12 @@ struct ListenerPatches {
         guard ListenerMatching(patch: patch).matches(listener),
           let chain = try? Chain(serializedBytes: patch.value)
         else { return false }
+        // No proxy takes two chains of which none could be chosen.
+        let known = listener.filterChains.map(\.filterChainMatch)
+        guard !known.contains(chain.filterChainMatch) else {
+          run.note(patch, "'\(listener.name)' has a chain with the same conditions already")
+          return false
+        }
         listener.filterChains.append(chain)
         return true
       }

@@ -152,3 +152,27 @@ def test_a_mistake_has_its_place(town):
     assert ("spec.configPatches[0].patch.value.typed_config.mutations.request_mutations[0].apend: "
             "no such field in envoy.config.common.mutation_rules.v3.HeaderMutation; did you mean "
             "'append'?") in page, page[-3000:]
+
+
+def test_a_filter_that_takes_its_configuration_by_name(town):
+    """What a filter asks for is served on the same stream, and follows changes."""
+    if town.kind != "envoy":
+        pytest.skip("Fairlead takes no configuration by name")
+    asking = f"""
+  - applyTo: HTTP_FILTER
+    match: {{context: SIDECAR_OUTBOUND, listener: {{portNumber: 9080}}}}
+    patch:
+      operation: INSERT_FIRST
+      value:
+        name: mine
+        config_discovery:
+          config_source: {{ads: {{}}, resource_api_version: V3, initial_fetch_timeout: 5s}}
+          type_urls: [{TYPES}header_mutation.v3.HeaderMutation]
+"""
+    for field in "x-first", "x-second":
+        town.apply(RULES + envoy_filter(asking + f"""
+  - applyTo: EXTENSION_CONFIG
+    patch: {{operation: ADD, value: {{name: mine, typed_config: {mutation(field)}}}}}
+"""))
+        until(lambda wanted=field: town.get("/") and town.seen("v1")[2].get(wanted) == "added",
+              10, field)
