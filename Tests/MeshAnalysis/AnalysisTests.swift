@@ -406,6 +406,26 @@ struct AnalysisTests {
     #expect(analyze(text, client: .envoy).map(\.field) == ["spec.tracing"])
   }
 
+  @Test("what Fairlead cannot do of an EnvoyFilter is told whomever it selects, both ways")
+  func patches() {
+    let lua =
+      "{'@type': type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua, "
+      + "inline_code: a}"
+    for context in ["SIDECAR_INBOUND", "SIDECAR_OUTBOUND"] {
+      let text =
+        web + pods
+        + object(
+          .envoyFilter, "lua",
+          "spec: {workloadSelector: {labels: {app: web}}, configPatches: [{applyTo: HTTP_FILTER, match: "
+            + "{context: \(context)}, patch: {operation: INSERT_FIRST, value: {name: a, typed_config: \(lua)}}}]}"
+        )
+      let found = analyze(text, client: .fairlead).filter { $0.code.code != "IST0133" }
+      #expect(found.map(\.code.code) == ["FLC0002"], "\(found.map(\.description))")
+      #expect(found.first?.text.contains("lua.v3.Lua' is known to Envoy") == true)
+      #expect(analyze(text, client: .envoy).filter { $0.code.code != "IST0133" } == [])
+    }
+  }
+
   @Test(
     "an object's annotation keeps its messages quiet, by code or all",
     arguments: [

@@ -106,6 +106,20 @@ struct EnvoyFilterCheckTests {
     try check(.envoyFilter, "{configPatches: [{\(patch)}]}", phrase, at: ".configPatches[0]" + path)
   }
 
+  @Test("values that are nested without end are refused")
+  func depth() throws {
+    for (levels, phrase) in [(30, nil), (70, "nested too deep")] {
+      let value =
+        String(repeating: "{a: ", count: levels) + "1" + String(repeating: "}", count: levels)
+      let found = try findings(
+        .envoyFilter,
+        "{configPatches: [{applyTo: HTTP_ROUTE, patch: {operation: MERGE, value: {metadata: "
+          + "{filter_metadata: {b: \(value)}}}}}]}")
+      #expect(found.isEmpty == (phrase == nil), "\(levels): \(found)")
+      if let phrase { #expect(found.first?.contains(phrase) == true, "\(levels): \(found)") }
+    }
+  }
+
   @Test("a filter selects workloads or is attached to gateways")
   func selectors() throws {
     try check(

@@ -56,6 +56,30 @@ package struct AnalysisInput: Sendable {
       for omission in ProxyConfiguration.outbound(snapshot, for: node).omissions {
         unsupported.insert(Unsupported(client: client.rawValue, omission))
       }
+      assumePatched(node)
+    }
+  }
+
+  /// The same for those whom the EnvoyFilters of a namespace select, both ways: only what is left of patches,
+  /// since nothing else is known of such a client.
+  private mutating func assumePatched(_ node: ProxyNode) {
+    var selected: Set<[String: String]> = []
+    for object in objects {
+      guard case .envoyFilter(let filter) = object.spec, filter.targetRefs.isEmpty else { continue }
+      let isMeant =
+        object.namespace == node.namespace || object.namespace == snapshot.settings.rootNamespace
+      if isMeant { selected.insert(filter.workloadSelector.labels) }
+    }
+    for labels in selected {
+      var node = node
+      node.labels = labels
+      let made = [
+        ProxyConfiguration.outbound(snapshot, for: node),
+        ProxyConfiguration.inbound(snapshot, for: node),
+      ]
+      for omission in made.flatMap(\.omissions) where omission.object.kind == .envoyFilter {
+        unsupported.insert(Unsupported(client: node.client.rawValue, omission))
+      }
     }
     for omission in ProxyConfiguration.telemetryOmissions(snapshot, of: client) {
       unsupported.insert(Unsupported(client: client.rawValue, omission))

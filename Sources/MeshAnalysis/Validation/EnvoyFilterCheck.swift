@@ -87,6 +87,9 @@ struct EnvoyFilterCheck {
         check.warning(place, problem.message)
       }
     }
+    if !PatchSchema.canUse(reading.bytes, for: patch.applyTo) {
+      check.error(path, "is nested too deep")
+    }
     if reading.bytes.isEmpty, reading.problems.isEmpty, patch.patch.operation != .remove {
       check.warning(path, "is empty: nothing follows from it")
     }

@@ -139,7 +139,10 @@ package enum ObjectReader {
       let object = try Fairlead_Mesh_V1_Sidecar(serializedBytes: bytes)
       return (object.metadata, .sidecar(object.spec))
     case .envoyFilter:
-      let object = try Fairlead_Mesh_V1_EnvoyFilter(serializedBytes: bytes)
+      // Free-form values are several messages a level.
+      var options = BinaryDecodingOptions()
+      options.messageDepthLimit = YAMLLimits.depth * 3
+      let object = try Fairlead_Mesh_V1_EnvoyFilter(serializedBytes: bytes, options: options)
       return (object.metadata, .envoyFilter(object.spec))
     case .proxyConfig:
       let object = try Fairlead_Mesh_V1_ProxyConfig(serializedBytes: bytes)

@@ -1,4 +1,5 @@
 import AdminHTTP
+import MeshTranslation
 import Resources
 
 /// What a client is to run, in the shape of Envoy's `/config_dump`.
@@ -49,9 +50,9 @@ enum ClientDump {
 
   /// A resource as people read it.
   static func json(_ resource: ServedResource) -> AdminJSON {
-    let read = try? DiscoveryMessage.read(
-      typeURL: resource.message.typeURL, value: Array(resource.message.value), origin: "dump",
-      unknownFields: .warning)
-    return read.map { ConfigJSON.json($0.node, named: true) } ?? .null
+    let name = resource.message.typeURL.split(separator: "/").last.map(String.init) ?? ""
+    // With all that Envoy has: filters that only it has, and what EnvoyFilters set.
+    let tree = PatchSchema.reader.tree(of: Array(resource.message.value), as: name)
+    return tree.map { ConfigJSON.json($0.root, named: true) } ?? .null
   }
 }

@@ -45,8 +45,8 @@ struct ClusterPatches {
     guard var whole = base.merged(with: patch) else { return nil }
     whole.clearTransportSocket()
     let socket = given.transportSocket
-    guard cluster.transportSocketMatches.isEmpty else {
-      let place = cluster.transportSocketMatches.firstIndex {
+    guard whole.transportSocketMatches.isEmpty else {
+      let place = whole.transportSocketMatches.firstIndex {
         $0.transportSocket.name == socket.name
       }
       guard let place else {
@@ -56,7 +56,7 @@ struct ClusterPatches {
             + "'\(socket.name)'")
         return nil
       }
-      var choice = cluster.transportSocketMatches[place].transportSocket
+      var choice = whole.transportSocketMatches[place].transportSocket
       guard merge(socket, into: &choice, patch, cluster.name) else { return nil }
       whole.transportSocketMatches[place].transportSocket = choice
       return whole

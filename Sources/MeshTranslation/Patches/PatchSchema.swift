@@ -28,6 +28,26 @@ package enum PatchSchema {
     }
   }
 
+  /// Whether a value can be used: one that is nested too deep cannot.
+  package static func canUse(_ bytes: [UInt8], for applyTo: EnvoyFilter.ApplyTo) -> Bool {
+    func decodes<Value: Message>(_ type: Value.Type) -> Bool {
+      (try? Value(serializedBytes: bytes)) != nil
+    }
+    return switch applyTo {
+    case .listener: decodes(Envoy_Config_Listener_V3_Listener.self)
+    case .filterChain: decodes(Envoy_Config_Listener_V3_FilterChain.self)
+    case .listenerFilter: decodes(Envoy_Config_Listener_V3_ListenerFilter.self)
+    case .networkFilter: decodes(Envoy_Config_Listener_V3_Filter.self)
+    case .httpFilter: decodes(NetworkFilters.HTTPFilter.self)
+    case .routeConfiguration: decodes(Envoy_Config_Route_V3_RouteConfiguration.self)
+    case .virtualHost: decodes(Envoy_Config_Route_V3_VirtualHost.self)
+    case .httpRoute: decodes(Envoy_Config_Route_V3_Route.self)
+    case .cluster: decodes(Envoy_Config_Cluster_V3_Cluster.self)
+    case .extensionConfig: decodes(Envoy_Config_Core_V3_TypedExtensionConfig.self)
+    case .bootstrap, .invalid, .UNRECOGNIZED: true
+    }
+  }
+
   /// The operations that mean something for a part of the configuration.
   package static func operations(
     on applyTo: EnvoyFilter.ApplyTo

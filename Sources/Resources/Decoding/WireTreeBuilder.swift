@@ -24,9 +24,9 @@ final class WireTreeBuilder {
   /// Builds the tree of a message of this type.
   static func build(
     _ bytes: ArraySlice<UInt8>, type: Int, unknownFields: Diagnostic.Severity,
-    diagnostics: Diagnostics
+    diagnostics: Diagnostics, catalog: SchemaCatalog = .shared
   ) -> ConfigTree {
-    let tree = ConfigTree(type: type, location: nowhere)
+    let tree = ConfigTree(type: type, location: nowhere, catalog: catalog)
     WireTreeBuilder(tree, diagnostics, unknownFields)
       .buildFields(bytes, into: 0, path: .root, depth: 1)
     return tree
@@ -261,7 +261,8 @@ final class WireTreeBuilder {
     let message = catalog.messages[tree.nodes[owner].type]
     let allowed = ExtensionPoints.types(for: message.fields[position].name, of: message.name)
     let name = url.split(separator: "/").last.map(String.init) ?? ""
-    guard let type = catalog.index(ofMessage: name), allowed.contains(name), url.contains("/")
+    guard let type = catalog.index(ofMessage: name), url.contains("/"),
+      catalog.dialect.takesEveryExtension || allowed.contains(name)
     else { return refuse(holder, ExtensionPoints.refusal(of: name, url: url, allowed: allowed)) }
     let id = add(.message, holder, type: type, isInAny: true)
     buildFields(value, into: id, path: holder.path, depth: holder.depth + 1)

@@ -46,6 +46,17 @@ package struct MessageReader: Sendable {
   }
 }
 
+extension MessageReader {
+  /// A message as it was sent, for whoever shows it; nil when the schema has none of that name. What the
+  /// schema lacks is left out.
+  package func tree(of bytes: [UInt8], as message: String) -> ConfigTree? {
+    guard let type = catalog.index(ofMessage: message) else { return nil }
+    return WireTreeBuilder.build(
+      bytes[...], type: type, unknownFields: .warning, diagnostics: Diagnostics(files: [""]),
+      catalog: catalog)
+  }
+}
+
 extension ObjectValue {
   /// A free-form map, in the order of its keys: the same content always reads the same.
   init(_ value: Google_Protobuf_Struct) {

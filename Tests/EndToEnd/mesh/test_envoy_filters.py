@@ -7,6 +7,7 @@ import pytest
 from harness.client import fetch
 from harness.waiting import until
 
+from .test_authorization import House
 from .test_rules import SUBSETS, Town, rule
 
 pytestmark = pytest.mark.unsanitized("sanitizers have seen these filters without a control plane")
@@ -123,6 +124,8 @@ def test_every_part_of_a_configuration(town):
     assert "mine" in found
     until(lambda: "envoy.filters.http.fault" not in configuration(town), 10, "a filter less")
     notes = unsupported(town)
+    dump = town.control.get("/debug/config_dump?proxyID=client.default")
+    assert ("envoy_on_response" in dump) == (town.kind == "envoy")
     if town.kind == "envoy":
         assert answer.value("x-lua") == "yes"
         assert notes == []
@@ -137,6 +140,39 @@ def test_every_part_of_a_configuration(town):
     town.get("/")
     assert "x-patched" not in town.seen("v1")[2]
     assert unsupported(town) == []
+
+
+def test_what_comes_to_a_workload(town, tmp_path):
+    """A bound on requests, routes in a listener, and the cluster of a service's own port."""
+    house = House(town.kind, tmp_path)
+    try:
+        limit = (f"{{'@type': {TYPES}local_ratelimit.v3.LocalRateLimit, stat_prefix: l, token_bucket: "
+                 "{max_tokens: 2, fill_interval: 3600s}, filter_enabled: {default_value: "
+                 "{numerator: 100}}, filter_enforced: {default_value: {numerator: 100}}}")
+        house.control.apply("patches.yaml", envoy_filter(f"""
+  - applyTo: HTTP_FILTER
+    match: {{context: SIDECAR_INBOUND, listener: {{filterChain: {{{MANAGER}}}}}}}}}
+    patch: {{operation: INSERT_FIRST, value: {{name: limit, typed_config: {limit}}}}}
+  - applyTo: VIRTUAL_HOST
+    match: {{routeConfiguration: {{portNumber: 9080}}}}
+    patch: {{operation: MERGE, value: {{routes: [], response_headers_to_add: [
+      {{header: {{key: x-inbound, value: merged}}}}]}}}}
+  - applyTo: CLUSTER
+    match: {{context: SIDECAR_INBOUND, cluster: {{service: shop.default.svc.cluster.local}}}}
+    patch: {{operation: MERGE, value: {{connect_timeout: 7.5s}}}}
+""", selector="{app: shop}"))
+        house.becomes(429)
+        found = {name: float(one["connect_timeout"].rstrip("s"))
+                 for name, one in clusters(house).items()}
+        assert found["inbound|9080||"] == 7.5, found
+        answer = fetch(9080, "/", host="shop", address=house.address)
+        assert answer.value("x-inbound") == "merged"
+        assert sum(house.proxy.stats("update_rejected").values()) == 0
+        assert unsupported(house) == []
+        dump = house.control.get("/debug/config_dump?proxyID=shop-1.default")
+        assert "local_ratelimit.v3.LocalRateLimit" in dump
+    finally:
+        house.stop()
 
 
 def test_a_mistake_has_its_place(town):
