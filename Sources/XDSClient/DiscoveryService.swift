@@ -30,6 +30,7 @@ package enum DiscoveryService: Equatable {
     case .listeners: ("listener", "Listener", "Listeners")
     case .routes: ("route", "Route", "Routes")
     case .secrets: ("secret", "Secret", "Secrets")
+    case .extensions: ("extension", "ExtensionConfig", "ExtensionConfigs")
     }
   }
 

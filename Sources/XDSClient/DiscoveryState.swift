@@ -151,5 +151,7 @@ extension ResourceType {
   package var url: String { "type.googleapis.com/" + rawValue }
 
   /// The order in which a stream asks: what others refer to comes first, as in Envoy.
-  static let inOrder: [ResourceType] = [.clusters, .endpoints, .listeners, .routes, .secrets]
+  static let inOrder: [ResourceType] = [
+    .clusters, .endpoints, .listeners, .routes, .secrets, .extensions,
+  ]
 }

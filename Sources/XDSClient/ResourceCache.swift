@@ -66,7 +66,9 @@ package final class ResourceCache {
     }
   }
 
-  private static let types: [ResourceType] = [.clusters, .endpoints, .listeners, .routes]
+  private static let types: [ResourceType] = [
+    .clusters, .endpoints, .listeners, .routes, .extensions,
+  ]
 
   private func folder(_ type: ResourceType) -> String {
     directory + "/" + (type.rawValue.split(separator: ".").last.map(String.init) ?? "")

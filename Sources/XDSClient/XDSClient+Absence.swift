@@ -39,7 +39,7 @@ extension XDSClient {
     hasSwept = true
     sweepTimer.set(milliseconds: Self.sweepMilliseconds) { [weak self] in
       guard let self, isAnswered else { return }
-      for type in [ResourceType.endpoints, .routes] {
+      for type in [ResourceType.endpoints, .routes, .extensions] {
         if let state = states[type] { cache?.keepOnly(type, state.heldNames) }
       }
       // In the delta variant nobody says what went while this process was away.

@@ -17,6 +17,7 @@ struct ConfigDump {
   let clustersVersion: String
   let listeners: [DynamicListener]
   let listenersVersion: String
+  let extensions: [Resource]
   let activeSecrets: [Secret]
   let warmingSecrets: [Secret]
 
@@ -80,6 +81,13 @@ struct ConfigDump {
           List(
             name: "dynamic_warming_clusters", element: "DynamicCluster", member: "cluster",
             dynamic: warmingClusters),
+        ]),
+      Part(
+        kind: "EcdsConfigDump",
+        lists: [
+          List(
+            name: "ecds_filters", element: "EcdsFilterConfig", member: "ecds_filter",
+            dynamic: extensions)
         ]),
       Part(
         kind: "ListenersConfigDump", plain: version(listenersVersion),
@@ -253,6 +261,7 @@ extension ConfigDump {
     clustersVersion = server.clusterDiscovery?.version ?? ""
     listenersVersion = server.listenerDiscovery?.version ?? ""
     listeners = Self.listeners(of: server)
+    extensions = server.filters.all.compactMap { $0.accepted.map(Resource.init) }
     let secrets = server.secrets.all.map { subscription in
       Secret(
         name: subscription.key.name, resource: subscription.accepted.map { Resource($0) })

@@ -39,6 +39,9 @@ struct InitDump {
     {
       targets.append("RdsRouteConfigSubscription RDS init \(name)")
     }
+    targets += (chain.manager.map(server.filters.awaited) ?? []).map {
+      "FilterConfigSubscription init \($0)"
+    }
     return targets + (chain.security.map(secrets) ?? [])
   }
 

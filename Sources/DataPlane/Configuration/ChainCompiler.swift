@@ -26,6 +26,10 @@ struct ChainCompiler {
     var loaded: [LoadedFilter] = []
     var router = Envoy_Extensions_Filters_Http_Router_V3_Router()
     for (index, filter) in filters.enumerated() {
+      if case .configDiscovery(let source)? = filter.configType {
+        if let one = follow(filter, source, at: path.index(index)) { loaded.append(one) }
+        continue
+      }
       let type = FilterRegistry.typeName(of: filter.typedConfig.typeURL)
       if type == FilterRegistry.router {
         router = (try? .init(serializedBytes: filter.typedConfig.value)) ?? router
@@ -35,7 +39,7 @@ struct ChainCompiler {
     }
     addImplied(to: &loaded)
     checkReplay(loaded, at: path)
-    return Result(chain: layOut(loaded), filters: loaded, router: router)
+    return Result(chain: Self.layOut(loaded), filters: loaded, router: router)
   }
 
   private func load(_ filter: Message, _ type: String, at path: ConfigPath) -> LoadedFilter? {
@@ -53,6 +57,38 @@ struct ChainCompiler {
     return unsafe LoadedFilter(
       name: filter.name, type: type, table: entry.table, config: config,
       isDisabled: filter.disabled)
+  }
+
+  /// A filter whose configuration comes by itself: what goes as long as it has not.
+  private func follow(
+    _ filter: Message, _ source: Envoy_Config_Core_V3_ExtensionConfigSource, at path: ConfigPath
+  ) -> LoadedFilter? {
+    let place = path.field("config_discovery")
+    context.streams.check(
+      source.configSource, at: place.field("config_source"), context.diagnostics)
+    let types = source.typeUrls.map(FilterRegistry.typeName)
+    for (index, type) in types.enumerated() where context.registry.entries[type] == nil {
+      let at = place.field("type_urls").index(index)
+      guard !context.diagnostics.hasError(at: at) else { continue }
+      context.diagnostics.error(at: at, "no HTTP filter is registered for '\(type)'")
+    }
+    var followed = MissingFilter.make(filter.name, isDisabled: filter.disabled)
+    if source.hasDefaultConfig {
+      let type = FilterRegistry.typeName(of: source.defaultConfig.typeURL)
+      guard let entry = context.registry.entries[type],
+        let node = context.tree.node(at: place.field("default_config")),
+        let config = unsafe makeLoad(entry.table).load(node)
+      else { return nil }
+      unsafe followed = LoadedFilter(
+        name: filter.name, type: type, table: entry.table, config: config,
+        isDisabled: filter.disabled)
+    }
+    followed.discovery = LoadedFilter.Discovery(
+      source: source.configSource, types: types,
+      isWaitedFor: !source.applyDefaultConfigWithoutWarming)
+    unsafe followed.routeTable = nil
+    if types.count == 1 { unsafe followed.routeTable = context.registry.entries[types[0]]?.table }
+    return followed
   }
 
   func makeLoad(_ table: UnsafePointer<fl_filter>) -> FilterLoad {
@@ -84,7 +120,8 @@ struct ChainCompiler {
       at: path, "\(names) may both send a request again: a chain holds one such filter")
   }
 
-  private func layOut(_ loaded: [LoadedFilter]) -> FilterChain {
+  /// The chain of these filters.
+  static func layOut(_ loaded: [LoadedFilter]) -> FilterChain {
     let slots = loaded.count * MemoryLayout<FilterSlot>.stride
     var offset = slots
     var entries: [FilterEntry] = []
@@ -93,8 +130,8 @@ struct ChainCompiler {
       unsafe entries.append(
         FilterEntry(
           name: .configured(one.name), table: FilterTable(one.table), config: one.config,
-          stateOffset: offset, routeSlot: index, isDisabled: one.isDisabled,
-          mayReplay: one.mayReplay))
+          stateOffset: offset, routeSlot: index, ownPlace: one.ownPlace,
+          serial: one.serial, isDisabled: one.isDisabled, mayReplay: one.mayReplay))
       unsafe offset += one.table.pointee.state_size
     }
     return FilterChain(entries, stateBytes: offset - slots)
@@ -109,6 +146,35 @@ struct LoadedFilter {
   let table: UnsafePointer<fl_filter>
   let config: UnsafeMutableRawPointer
   let isDisabled: Bool
+  /// What reads routes' configurations of the filter; nil where it cannot be known.
+  var routeTable: UnsafePointer<fl_filter>?
+  /// Where the filter's configuration comes from by itself; this one goes as long as it has not.
+  var discovery: Discovery?
+  /// Of a configuration that has come by itself: its place among those on each worker.
+  var ownPlace: Int?
+  /// Tells configurations apart that took each other's place.
+  var serial: UInt32 = 1
+
+  /// `config_discovery`.
+  struct Discovery {
+    let source: Envoy_Config_Core_V3_ConfigSource
+    /// Full names of messages.
+    let types: [String]
+    /// The listener does not serve before the configuration has come, or there is no hope for it.
+    let isWaitedFor: Bool
+  }
+
+  init(
+    name: String, type: String, table: UnsafePointer<fl_filter>,
+    config: UnsafeMutableRawPointer, isDisabled: Bool
+  ) {
+    self.name = name
+    self.type = type
+    unsafe self.table = table
+    unsafe self.config = config
+    self.isDisabled = isDisabled
+    unsafe routeTable = table
+  }
 
   var mayReplay: Bool { unsafe table.pointee.flags & UInt32(FL_MAY_REPLAY) != 0 }
 }

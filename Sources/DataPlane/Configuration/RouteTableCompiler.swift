@@ -28,9 +28,15 @@ struct RouteTableCompiler {
       filterNames: filters.map(\.name),
       filterConfig: { name, place, _ in
         guard let filter = filters.first(where: { $0.name == name }),
-          let node = context.tree.node(at: place),
-          let config = unsafe chains.makeLoad(filter.table).loadRoute(node)
+          let node = context.tree.node(at: place)
         else { return nil }
+        guard let table = unsafe filter.routeTable else {
+          context.diagnostics.error(
+            at: place,
+            "'\(name)' has several type_urls: which of them this is for is not known here")
+          return nil
+        }
+        guard let config = unsafe chains.makeLoad(table).loadRoute(node) else { return nil }
         return UnsafeRawPointer(config)
       },
       runtime: context.layers.snapshot,

@@ -68,6 +68,8 @@ final class CompileContext {
   let places: ClusterPlaces
   /// Of connection managers.
   let managerPlaces: PlaceNumbers
+  /// Of filters whose configuration comes by itself.
+  let filterPlaces: PlaceNumbers
   let tls: TLSSources
   let connectionBuckets: ConnectionBuckets
   let node: Envoy_Config_Core_V3_Node
@@ -92,6 +94,7 @@ final class CompileContext {
     runtime = RuntimeBuilder(values: layers.numbers)
     self.places = places
     managerPlaces = PlaceNumbers()
+    filterPlaces = PlaceNumbers()
     connectionBuckets = ConnectionBuckets()
     node = loaded.bootstrap.node
     streams = StreamSources(loaded.bootstrap)
@@ -109,6 +112,7 @@ final class CompileContext {
     layers = base.layers
     places = base.places
     managerPlaces = base.managerPlaces
+    filterPlaces = base.filterPlaces
     connectionBuckets = base.connectionBuckets
     tls = base.tls
     node = base.node

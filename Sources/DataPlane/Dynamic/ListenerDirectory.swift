@@ -7,7 +7,7 @@ import Telemetry
 /// one before, and frees what was replaced when its last connection has gone. Main thread.
 ///
 /// A listener waits, *warming*, until the routes that its connection managers take by name are there,
-/// and the secrets of its TLS; until then the version before it serves. A listener that was replaced or
+/// the configurations of their filters that come by themselves, and the secrets of its TLS; until then the version before it serves. A listener that was replaced or
 /// removed accepts nothing more; its clients are told to go by every answer, and closed when the drain
 /// time is over. A version that differs from the one before in its filter chains alone takes over the
 /// connections of those that are the same.
@@ -187,6 +187,10 @@ final class ListenerDirectory {
     server.giveRoutes(to: chains.compactMap(\.manager)) {
       left += 1
       $0.whenInitialized(ready)
+    }
+    for subscription in server.filters.follow(chains.compactMap(\.manager)) {
+      left += 1
+      subscription.whenInitialized(ready)
     }
     left += 1
     server.secrets.whenSettled(chains.compactMap(\.security), ready)

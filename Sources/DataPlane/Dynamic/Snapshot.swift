@@ -13,6 +13,8 @@ import Upstream
 struct Snapshot {
   let version: UInt64
   let routes: Table<RouteTable>
+  /// Of connection managers with a filter whose configuration has come by itself.
+  let chains: Table<Ref<FilterChain>?>
   let clusters: Table<Ref<ClusterView>?>
   let directory: ClusterDirectory
   let runtime: RuntimeValues
@@ -22,6 +24,13 @@ struct Snapshot {
   var users = 0
   /// The worker has a later one.
   var isReplaced = false
+
+  /// The chain of a connection manager; nil where it is the manager's own.
+  @inline(__always)
+  func chain(ofManager place: Int) -> Ref<FilterChain>? {
+    // One comparison for both ends: a negative number is a very large one.
+    UInt(bitPattern: place) < UInt(bitPattern: chains.count) ? chains[place] : nil
+  }
 
   /// The cluster at a place; nil when there is none any more, or not yet.
   @inline(__always)

@@ -12,6 +12,7 @@ final class SnapshotKeeper {
   private struct Live {
     let memory: ResourceMemory
     let routes: [RouteVersion?]
+    let chains: [HTTPChainVersion?]
     let clusters: [ActiveCluster.InUse?]
     /// Workers that have not let go.
     var holders: Int
@@ -20,6 +21,8 @@ final class SnapshotKeeper {
   private unowned let server: Server
   /// By the places of connection managers.
   private(set) var routes: [RouteVersion?] = []
+  /// The same; empty as long as no manager has a chain that is not its own.
+  private var chains: [HTTPChainVersion?] = []
   private var live: [UInt64: Live] = [:]
   private var latest: UInt64 = 0
   private var isScheduled = false
@@ -37,6 +40,14 @@ final class SnapshotKeeper {
   func setRoutes(_ version: RouteVersion?, of place: Int) {
     while routes.count <= place { routes.append(nil) }
     routes[place] = version
+  }
+
+  /// Gives a connection manager its chain of HTTP filters; nil: its own. It counts from the next snapshot
+  /// on.
+  func setChain(_ version: HTTPChainVersion?, of place: Int) {
+    guard version != nil || place < chains.count else { return }
+    while chains.count <= place { chains.append(nil) }
+    chains[place] = version
   }
 
   /// Clusters that are no longer in use as far as the next snapshot is concerned.
@@ -90,6 +101,7 @@ final class SnapshotKeeper {
     let memory = ResourceMemory()
     let snapshots = memory.whileOpen {
       let tables = Table.configured(routes.map { $0?.table ?? noRoutes })
+      let ownChains = Table.configured(chains.map { $0?.chain })
       let runtime = server.config.runtime.freeze()
       let directory = ClusterDirectory(
         active.enumerated().compactMap { place, cluster in
@@ -101,12 +113,14 @@ final class SnapshotKeeper {
         Ref<Snapshot>.configured(
           Snapshot(
             version: latest, routes: tables,
+            chains: ownChains,
             clusters: .configured(active.map { $0?.views[worker] }), directory: directory,
             runtime: runtime, maxFields: maxFields))
       }
     }
     live[latest] = Live(
-      memory: memory, routes: routes, clusters: active.map { $0?.inUse }, holders: workers)
+      memory: memory, routes: routes, chains: chains, clusters: active.map { $0?.inUse },
+      holders: workers)
     return snapshots
   }
 

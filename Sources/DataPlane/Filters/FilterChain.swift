@@ -13,6 +13,11 @@ struct FilterEntry: BitwiseCopyable {
   let stateOffset: Int
   /// The place of this filter among the routes' per-filter configurations.
   let routeSlot: Int
+  /// Its place on each worker, where its configuration has come by itself and is no part of the
+  /// connection manager's.
+  let ownPlace: Int?
+  /// Tells configurations apart that took each other's place.
+  let serial: UInt32
   let isDisabled: Bool
   let mayReplay: Bool
 }
@@ -140,9 +145,16 @@ extension Ref where Value == RequestStream {
     return result
   }
 
+  /// The filters that it began with: those of the connection manager, unless the configuration of some
+  /// has come by itself.
+  @inline(__always)
+  var chain: Ref<FilterChain> {
+    snapshot.value.chain(ofManager: manager.value.index) ?? manager.value.chain
+  }
+
   /// Makes fresh instances of all filters.
   func buildChain() {
-    let chain = manager.value.chain
+    let chain = self.chain
     value.slotCount = chain.value.count
     guard chain.value.count > 0 else { return }
     let block = loop.state.value.blocks.take(max(chain.value.memoryBytes, BlockPool.smallest))
@@ -156,7 +168,7 @@ extension Ref where Value == RequestStream {
     guard start < value.slotCount, let first = value.slots else { return }
     // Most routes say nothing about filters.
     let hasConfigs = value.route.match?.hasFilterConfigs ?? false
-    let chain = manager.value.chain
+    let chain = self.chain
     // SAFETY: slots and entries are `slotCount` each, from the first to the last.
     var slot = unsafe first.pointer + start
     let end = unsafe first.pointer + value.slotCount

@@ -256,7 +256,8 @@ enum FilterHost {
       guard let slot = unsafe FilterHost.slot(raw),
         let downstream = slot.value.stream.value.downstream
       else { return nil }
-      return unsafe downstream.filterNumber(Int(slot.value.index), first: first)
+      return unsafe downstream.filterNumber(
+        Int(slot.value.index), serial: slot.value.entry.value.serial, first: first)
     }
     unsafe host.peer = { raw in unsafe FilterHost.stream(raw)?.peer ?? FL_PEER_PLAIN }
     unsafe host.peer_name = { raw, kind, index, out in
@@ -270,7 +271,8 @@ enum FilterHost {
       guard let slot = unsafe FilterHost.slot(raw) else { return nil }
       let stream = slot.value.stream
       return unsafe stream.worker.value.filterState(
-        of: stream.manager, index: Int(slot.value.index))
+        of: stream.manager, index: Int(slot.value.index),
+        ownPlace: slot.value.entry.value.ownPlace)
     }
     unsafe host.log = { level, message in unsafe FilterLog.write(level, Bytes(message)) }
   }

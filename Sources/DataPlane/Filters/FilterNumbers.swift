@@ -1,16 +1,19 @@
 import Engine
 
 extension Ref where Value == DownstreamConnection {
-  /// A filter's number on a connection, and whether it was asked for yet.
+  /// A filter's number on a connection.
   private struct Entry: BitwiseCopyable {
     var number: UInt64
-    var isSet: Bool
+    /// The serial of the configuration that asked for it last; 0: none has.
+    var serial: UInt32
   }
 
   /// The number that the filter at `index` keeps for as long as the connection. Memory for all of
   /// the chain's is taken when the first of them is asked for; nil for a chain that is longer than a
-  /// block has room for.
-  func filterNumber(_ index: Int, first: UInt64) -> UnsafeMutablePointer<UInt64>? {
+  /// block has room for. A configuration that takes another's place begins afresh.
+  func filterNumber(
+    _ index: Int, serial: UInt32, first: UInt64
+  ) -> UnsafeMutablePointer<UInt64>? {
     let count = manager.value.chain.value.count
     precondition(index >= 0 && index < count, "a filter of the chain")
     let size = count * MemoryLayout<Entry>.stride
@@ -21,11 +24,13 @@ extension Ref where Value == DownstreamConnection {
     let entries = unsafe UnsafeMutableRawPointer(block.base)
       .bindMemory(to: Entry.self, capacity: count)
     if value.filterNumbers == nil {
-      unsafe entries.initialize(repeating: Entry(number: 0, isSet: false), count: count)
+      unsafe entries.initialize(repeating: Entry(number: 0, serial: 0), count: count)
       value.filterNumbers = block
     }
     let entry = unsafe entries + index
-    if unsafe !entry.pointee.isSet { unsafe entry.pointee = Entry(number: first, isSet: true) }
+    if unsafe entry.pointee.serial != serial {
+      unsafe entry.pointee = Entry(number: first, serial: serial)
+    }
     // The number stands first in its entry.
     return unsafe UnsafeMutableRawPointer(entry).assumingMemoryBound(to: UInt64.self)
   }

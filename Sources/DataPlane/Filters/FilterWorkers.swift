@@ -61,9 +61,9 @@ enum FilterWorkers {
     unsafe free(state)
   }
 
-  /// Makes the places of one chain's filters on one worker, in the memory that is open.
+  /// Makes the places of filters on one worker, in the memory that is open.
   static func make(
-    _ chain: Ref<FilterChain>, _ filters: [LoadedFilter], on worker: Ref<Worker>
+    _ filters: [LoadedFilter], on worker: Ref<Worker>
   ) -> Table<Ref<FilterWorker>> {
     .configured(
       filters.map { filter in

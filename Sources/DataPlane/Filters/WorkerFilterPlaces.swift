@@ -34,9 +34,15 @@ extension Ref where Value == Worker {
   /// Lets the filters of a connection manager begin on this worker. Its thread, or before that runs.
   func addFilterPlaces(of manager: CompiledManager) {
     let memory = ResourceMemory()
-    let table = memory.whileOpen {
-      FilterWorkers.make(manager.manager.value.chain, manager.filters, on: self)
-    }
+    let table = memory.whileOpen { FilterWorkers.make(manager.filters, on: self) }
     value.filterPlaces.set(table, memory, at: manager.place)
+  }
+
+  /// Lets a filter whose configuration has come by itself begin on this worker. Its thread.
+  func addFilterPlace(of filter: LoadedFilter) {
+    guard let place = filter.ownPlace else { return }
+    let memory = ResourceMemory()
+    let table = memory.whileOpen { FilterWorkers.make([filter], on: self) }
+    value.discoveredFilterPlaces.set(table, memory, at: place)
   }
 }

@@ -49,6 +49,7 @@ package final class Server {
   private(set) lazy var snapshots = SnapshotKeeper(self)
   private(set) lazy var routes = RouteDirectory(self)
   private(set) lazy var secrets = SecretDirectory(self)
+  private(set) lazy var filters = FilterDirectory(self)
   /// The stream to the control plane, if the bootstrap names one.
   private(set) lazy var controlPlane = makeControlPlane()
   private var isControlPlaneStarted = false
@@ -340,6 +341,10 @@ package final class Server {
       subscription.whenInitialized(fetched)
     }
     for subscription in routes.all { subscription.start() }
+    for subscription in filters.follow(config.managers) {
+      left += 1
+      subscription.whenInitialized(fetched)
+    }
     for (number, source) in config.tls.all where source.isDownstream {
       left += 1
       secrets.whenSettled([number], fetched)
@@ -377,6 +382,7 @@ package final class Server {
   func takeRoutes(from managers: [CompiledManager]) {
     for manager in managers {
       routes.leave(manager)
+      filters.leave(manager)
       snapshots.setRoutes(nil, of: manager.place)
     }
     snapshots.publishLater()

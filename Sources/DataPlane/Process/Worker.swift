@@ -46,6 +46,8 @@ struct Worker: ~Copyable {
   /// Open connections of clients, for a drain to reach.
   private var firstDownstream: Ref<DownstreamConnection>?
   var filterPlaces = WorkerFilterPlaces()
+  /// The same of filters whose configuration has come by itself, each at a place of its own.
+  var discoveredFilterPlaces = WorkerFilterPlaces()
   private var connectionIDs: UInt64
   private var streamIDs: UInt64 = 0
   private var ticketIDs: UInt64 = 0
@@ -122,8 +124,13 @@ extension Worker {
   }
 
   /// What a filter keeps on this worker.
-  func filterState(of manager: Ref<ConnectionManager>, index: Int) -> UnsafeMutableRawPointer? {
-    unsafe filterPlaces.state(manager: manager.value.index, filter: index)
+  func filterState(
+    of manager: Ref<ConnectionManager>, index: Int, ownPlace: Int?
+  ) -> UnsafeMutableRawPointer? {
+    if let ownPlace {
+      return unsafe discoveredFilterPlaces.state(manager: ownPlace, filter: 0)
+    }
+    return unsafe filterPlaces.state(manager: manager.value.index, filter: index)
   }
 
   /// Connections of clients that are open; any thread may ask.

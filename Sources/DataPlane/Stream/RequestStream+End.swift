@@ -95,7 +95,7 @@ extension Ref where Value == RequestStream {
   }
 
   func noticeLog() {
-    guard value.slotCount > 0, manager.value.chain.value.listensToLog else { return }
+    guard value.slotCount > 0, chain.value.listensToLog else { return }
     var index = 0
     while index < value.slotCount {
       let slot = self.slot(index)

@@ -35,7 +35,7 @@ extension Ref where Value == RequestStream {
   var attemptFacts: fl_attempt {
     let waitsBefore =
       !value.request.isFlowing
-      && value.request.position <= (manager.value.chain.value.replayIndex ?? -1)
+      && value.request.position <= (chain.value.replayIndex ?? -1)
     let hasBody = !value.request.ended || value.bytesReceived > 0
     let isKept = value.attempt.keepsBody ? value.attempt.retainedWhole : !hasBody
     return fl_attempt(

@@ -45,6 +45,7 @@ package final class MeshServer {
     (TypeURL.listener, "listener", "Listener", "Listeners"),
     (TypeURL.routes, "route", "Route", "Routes"),
     (TypeURL.secret, "secret", "Secret", "Secrets"),
+    (TypeURL.extensionConfig, "extension", "ExtensionConfig", "ExtensionConfigs"),
   ]
 
   /// - Parameter type: the only one that the stream is for, by its URL.

@@ -13,12 +13,12 @@ struct ResourceSet {
     static let routes = "type.googleapis.com/envoy.config.route.v3.RouteConfiguration"
     static let secret = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3.Secret"
     /// Configurations of filters that take them by name.
-    static let extensions = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+    static let extensionConfig = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
     /// Istio's: no resource, but what a proxy says of its application.
     static let health = "type.googleapis.com/istio.v1.HealthInformation"
 
     /// Make before break: what is named by others comes before them. Other types come last.
-    static let pushOrder = [cluster, endpoints, listener, routes, secret]
+    static let pushOrder = [cluster, endpoints, listener, routes, secret, extensionConfig]
 
     /// Clients that name nothing get all of these.
     static let wildcard: Set<String> = [cluster, listener]
@@ -31,7 +31,7 @@ struct ResourceSet {
       case listener: "LDS"
       case routes: "RDS"
       case secret: "SDS"
-      case extensions: "ECDS"
+      case extensionConfig: "ECDS"
       default: type.split(separator: ".").last.map(String.init) ?? type
       }
     }

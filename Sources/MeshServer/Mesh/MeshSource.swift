@@ -228,7 +228,7 @@ final class MeshSource: ResourceSource {
     add(.endpoints, TypeURL.endpoints, configuration.endpoints, named: \.clusterName)
     add(.listeners, TypeURL.listener, configuration.listeners, named: \.name)
     add(.routes, TypeURL.routes, configuration.routes, named: \.name)
-    add(.extensions, TypeURL.extensions, configuration.extensions, named: \.name)
+    add(.extensions, TypeURL.extensionConfig, configuration.extensions, named: \.name)
     return resources
   }
 }

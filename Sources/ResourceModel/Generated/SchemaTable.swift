@@ -301,6 +301,11 @@ oneof config_source_specifier required
 8 envoy.config.core.v3.PathConfigSource path_config_source oneof=0
 4 google.protobuf.Duration initial_fetch_timeout
 6 envoy.config.core.v3.ApiVersion resource_api_version
+message envoy.config.core.v3.ExtensionConfigSource
+1 envoy.config.core.v3.ConfigSource config_source required
+2 google.protobuf.Any default_config
+3 bool apply_default_config_without_warming
+4 []string type_urls min_items=1
 message envoy.type.matcher.v3.RegexMatcher
 oneof engine_type
 1 envoy.type.matcher.v3.RegexMatcher.GoogleRE2 google_re2 oneof=0 deprecated
@@ -1232,6 +1237,7 @@ message envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter
 oneof config_type
 1 string name min_len=1
 4 google.protobuf.Any typed_config oneof=0
+5 envoy.config.core.v3.ExtensionConfigSource config_discovery oneof=0
 6 bool is_optional
 7 bool disabled
 message envoy.extensions.filters.network.http_connection_manager.v3.Rds

@@ -656,6 +656,15 @@ package nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManage
     set {configType = .typedConfig(newValue)}
   }
 
+  /// Its configuration comes while the process runs.
+  package var configDiscovery: Envoy_Config_Core_V3_ExtensionConfigSource {
+    get {
+      if case .configDiscovery(let v)? = configType {return v}
+      return Envoy_Config_Core_V3_ExtensionConfigSource()
+    }
+    set {configType = .configDiscovery(newValue)}
+  }
+
   package var isOptional: Bool = false
 
   package var disabled: Bool = false
@@ -664,6 +673,8 @@ package nonisolated struct Envoy_Extensions_Filters_Network_HttpConnectionManage
 
   package nonisolated enum OneOf_ConfigType: Equatable, Sendable {
     case typedConfig(SwiftProtobuf.Google_Protobuf_Any)
+    /// Its configuration comes while the process runs.
+    case configDiscovery(Envoy_Config_Core_V3_ExtensionConfigSource)
 
   }
 
@@ -1306,7 +1317,7 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
 
 nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_HttpFilter: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".HttpFilter"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{4}\u{3}typed_config\0\u{4}\u{2}is_optional\0\u{1}disabled\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}name\0\u{4}\u{3}typed_config\0\u{3}config_discovery\0\u{3}is_optional\0\u{1}disabled\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1328,6 +1339,19 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
           self.configType = .typedConfig(v)
         }
       }()
+      case 5: try {
+        var v: Envoy_Config_Core_V3_ExtensionConfigSource?
+        var hadOneofValue = false
+        if let current = self.configType {
+          hadOneofValue = true
+          if case .configDiscovery(let m) = current {v = m}
+        }
+        try decoder.decodeSingularMessageField(value: &v)
+        if let v = v {
+          if hadOneofValue {try decoder.handleConflictingOneOf()}
+          self.configType = .configDiscovery(v)
+        }
+      }()
       case 6: try { try decoder.decodeSingularBoolField(value: &self.isOptional) }()
       case 7: try { try decoder.decodeSingularBoolField(value: &self.disabled) }()
       default: break
@@ -1343,9 +1367,17 @@ nonisolated extension Envoy_Extensions_Filters_Network_HttpConnectionManager_V3_
     if !self.name.isEmpty {
       try visitor.visitSingularStringField(value: self.name, fieldNumber: 1)
     }
-    try { if case .typedConfig(let v)? = self.configType {
+    switch self.configType {
+    case .typedConfig?: try {
+      guard case .typedConfig(let v)? = self.configType else { preconditionFailure() }
       try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
-    } }()
+    }()
+    case .configDiscovery?: try {
+      guard case .configDiscovery(let v)? = self.configType else { preconditionFailure() }
+      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+    }()
+    case nil: break
+    }
     if self.isOptional != false {
       try visitor.visitSingularBoolField(value: self.isOptional, fieldNumber: 6)
     }

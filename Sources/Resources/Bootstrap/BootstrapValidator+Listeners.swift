@@ -160,6 +160,16 @@ extension BootstrapValidator {
     }
     for (position, filter) in filters.enumerated() {
       let at = path.index(position)
+      if case .configDiscovery(let source)? = filter.configType {
+        validate(source, at: at.field("config_discovery"))
+      }
+      if position == filters.count - 1, filter.configType != nil,
+        !filter.typedConfig.typeURL.hasSuffix("/" + ExtensionPoints.router)
+      {
+        diagnostics.error(
+          at: at, "'\(filter.name)' is the last HTTP filter; expected the router after it")
+      }
+      if case .configDiscovery? = filter.configType { continue }
       guard case .typedConfig(let config)? = filter.configType else {
         if diagnostics.tree?.isWritten(at.field("typed_config")) != true {
           diagnostics.error(at: at.field("typed_config"), "missing")
@@ -173,13 +183,36 @@ extension BootstrapValidator {
       if isRouter, filter.disabled {
         diagnostics.error(at: at.field("disabled"), "the router cannot be disabled")
       }
-      if !isRouter, position == filters.count - 1 {
-        diagnostics.error(
-          at: at, "'\(filter.name)' is the last HTTP filter; expected the router after it")
-      }
     }
     if filters.isEmpty {
       diagnostics.error(at: path, "missing; expected at least the router")
+    }
+  }
+
+  /// Where a filter's configuration comes from by itself.
+  private func validate(
+    _ source: Envoy_Config_Core_V3_ExtensionConfigSource, at path: ConfigPath
+  ) {
+    let types = source.typeUrls.map { $0.split(separator: "/").last.map(String.init) ?? "" }
+    for (position, type) in types.enumerated() {
+      let at = path.field("type_urls").index(position)
+      let allowed = ExtensionPoints.discoverableFilters
+      guard !allowed.contains(type), !diagnostics.hasError(at: at) else { continue }
+      diagnostics.error(
+        at: at,
+        ExtensionPoints.refusal(of: type, url: source.typeUrls[position], allowed: allowed))
+    }
+    if source.hasDefaultConfig {
+      let type = source.defaultConfig.typeURL.split(separator: "/").last.map(String.init) ?? ""
+      if !type.isEmpty, !types.contains(type) {
+        diagnostics.error(
+          at: path.field("default_config"),
+          "'\(type)' is not among type_urls; expected \(ExtensionPoints.choice(types))")
+      }
+    } else if source.applyDefaultConfigWithoutWarming {
+      diagnostics.error(
+        at: path.field("apply_default_config_without_warming"),
+        "there is no default_config to apply")
     }
   }
 }

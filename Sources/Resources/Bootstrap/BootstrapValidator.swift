@@ -17,6 +17,12 @@ package struct BootstrapValidator {
     validate(bootstrap.staticResources.clusters, at: resources.field("clusters"))
     validate(
       bootstrap.staticResources.listeners, at: resources.field("listeners"), clusters: clusters)
+    let resolver = bootstrap.typedDnsResolverConfig.typedConfig.typeURL
+    if !resolver.isEmpty, !resolver.hasSuffix("/" + ExtensionPoints.caresResolver) {
+      diagnostics.error(
+        at: ConfigPath.root.field("typed_dns_resolver_config").field("typed_config"),
+        "expected '\(ExtensionPoints.caresResolver)'")
+    }
     if bootstrap.hasAdmin { validate(bootstrap.admin, at: ConfigPath.root.field("admin")) }
     let layers = ConfigPath.root.field("layered_runtime").field("layers")
     reportTwins(bootstrap.layeredRuntime.layers.map(\.name), "runtime layer") {

@@ -17,8 +17,9 @@ enum ExtensionPoints {
     case "envoy.config.route.v3.RetryPolicy.RetryHostPredicate.typed_config":
       return ["envoy.extensions.retry.host.previous_hosts.v3.PreviousHostsPredicate"]
     case "envoy.config.core.v3.TypedExtensionConfig.typed_config":
-      // Only resolvers are configured through this message so far.
-      return ["envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"]
+      // What configures a resolver, or what comes by itself: the place says which.
+      return [caresResolver] + discoverableFilters
+    case "envoy.config.core.v3.ExtensionConfigSource.default_config": return discoverableFilters
     case "envoy.service.discovery.v3.DiscoveryResponse.resources":
       return ResourceType.allCases.map(\.rawValue)
     default: return []
@@ -46,11 +47,19 @@ enum ExtensionPoints {
 
   static let filterConfig = "envoy.config.route.v3.FilterConfig"
   static let router = "envoy.extensions.filters.http.router.v3.Router"
+  static let caresResolver =
+    "envoy.extensions.network.dns_resolver.cares.v3.CaresDnsResolverConfig"
+
+  /// HTTP filters whose configuration may come by itself: all but those that every chain has.
+  static let discoverableFilters = httpFilters.filter { name in
+    ![router, fairlead + "retry.v1.Retry", fairlead + "timeout.v1.Timeout"].contains(name)
+  }
 
   private static let connectionManager =
     "envoy.extensions.filters.network.http_connection_manager.v3."
   private static let filters = "envoy.extensions.filters.http."
   private static let network = "envoy.extensions.filters.network."
+  private static let fairlead = "fairlead.filters.http."
   private static let networkFilters = [
     connectionManager + "HttpConnectionManager",
     network + "connection_limit.v3.ConnectionLimit",
@@ -91,9 +100,9 @@ enum ExtensionPoints {
     filters + "health_check.v3.HealthCheck",
     filters + "local_ratelimit.v3.LocalRateLimit",
     filters + "rbac.v3.RBAC",
-    "fairlead.filters.http.mtls.v1.MTLS",
-    "fairlead.filters.http.retry.v1.Retry",
-    "fairlead.filters.http.timeout.v1.Timeout",
+    fairlead + "mtls.v1.MTLS",
+    fairlead + "retry.v1.Retry",
+    fairlead + "timeout.v1.Timeout",
   ]
 
   /// What a filter takes at a route, virtual host or weighted cluster.
@@ -103,9 +112,9 @@ enum ExtensionPoints {
     filters + "header_mutation.v3.HeaderMutationPerRoute",
     filters + "local_ratelimit.v3.LocalRateLimit",
     filters + "rbac.v3.RBACPerRoute",
-    "fairlead.filters.http.mtls.v1.MTLS",
-    "fairlead.filters.http.retry.v1.Retry",
-    "fairlead.filters.http.timeout.v1.Timeout",
+    fairlead + "mtls.v1.MTLS",
+    fairlead + "retry.v1.Retry",
+    fairlead + "timeout.v1.Timeout",
   ]
 
   private static let accessLogs = [

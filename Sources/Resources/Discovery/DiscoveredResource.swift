@@ -63,6 +63,7 @@ package enum ResourceType: String, CaseIterable {
   case listeners = "envoy.config.listener.v3.Listener"
   case routes = "envoy.config.route.v3.RouteConfiguration"
   case secrets = "envoy.extensions.transport_sockets.tls.v3.Secret"
+  case extensions = "envoy.config.core.v3.TypedExtensionConfig"
 }
 
 /// One answer of whoever sends resources: everything that it sent, of one kind.

@@ -116,8 +116,8 @@ ELSEWHERE = (
     r"|Cluster\.(original_dst_lb_config|OriginalDstLbConfig\.|cleanup_interval)"
     # What comes while the process runs: dynamic/, mesh/.
     r"|core\.v3\.(ApiConfigSource|GrpcService|ControlPlane)\."
-    r"|\.(Rds|ConfigSource|PathConfigSource|WatchedDirectory|DiscoveryResponse)\."
-    r"|Cluster\.ignore_health_on_host_removal|HttpConnectionManager\.rds|Cluster\.(eds_cluster_config|EdsClusterConfig\.)"
+    r"|\.(Rds|ConfigSource|ExtensionConfigSource|PathConfigSource|WatchedDirectory|DiscoveryResponse)\."
+    r"|Cluster\.ignore_health_on_host_removal|HttpConnectionManager\.rds|HttpFilter\.config_discovery|Cluster\.(eds_cluster_config|EdsClusterConfig\.)"
     r"|Bootstrap\.(dynamic_resources|DynamicResources\.)"
     r"|tls\.v3\.(Secret|SdsSecretConfig)\.|\.CommonTlsContext\.(tls_certificate_sds|validation_context_sds)"
     r"|\.CommonTlsContext\.(combined_validation|CombinedCert)"

@@ -90,3 +90,20 @@ def trust_secret(name, authority, **more):
 def named_secret(name, source):
     """An `SdsSecretConfig`."""
     return {"name": name, "sds_config": source} if source else {"name": name}
+
+
+EXTENSIONS = TYPES + "core.v3.TypedExtensionConfig"
+FILTERS = "type.googleapis.com/envoy.extensions.filters.http."
+FAULT = FILTERS + "fault.v3.HTTPFault"
+
+
+def aborts(status):
+    """A fault that answers every request so."""
+    return {"@type": FAULT, "abort": {
+        "http_status": status, "percentage": {"numerator": 100}}}
+
+
+def discovered(name, source, *types, **more):
+    """An HTTP filter whose configuration comes by itself."""
+    return {"name": name, "config_discovery": {
+        "config_source": source, "type_urls": list(types or [FAULT]), **more}}

@@ -7,18 +7,33 @@ import stat
 import pytest
 
 from harness.client import fetch
-from harness.control import proxy_bootstrap, to
+from harness.control import ADS, proxy_bootstrap, to
+from harness.discovery import EXTENSIONS, FILTERS, discovered
 from harness.ports import free_port
 from harness.proxy import Proxy
 from harness.waiting import until
 
 from .conftest import Mesh
 
+MUTATION = FILTERS + "header_mutation.v3.HeaderMutation"
+
+
+class Kept(Mesh):
+    """A mesh with a filter whose configuration is sent, too."""
+
+    def resources(self, *entries, one=None, more=()):
+        found = super().resources(*entries, one=one, more=more)
+        manager = found[0]["filter_chains"][0]["filters"][0]["typed_config"]
+        manager["http_filters"].insert(0, discovered("mark", ADS, MUTATION))
+        return [*found, {"@type": EXTENSIONS, "name": "mark", "typed_config": {
+            "@type": MUTATION, "mutations": {"response_mutations": [
+                {"append": {"header": {"key": "x-mark", "value": "kept"}}}]}}}]
+
 
 @pytest.fixture
 def kept(control, is_delta, tmp_path):
     """A mesh whose proxy keeps what it was sent."""
-    made = Mesh(control, "fairlead", is_delta)
+    made = Kept(control, "fairlead", is_delta)
     made.directory = tmp_path / "cache"
 
     def start(**options):
@@ -39,9 +54,9 @@ def files(mesh):
 def test_a_start_without_a_control_plane(kept):
     """It serves what was kept, says since when, and takes what comes when the control plane is back."""
     assert fetch(kept.port).body == b"one"
-    until(lambda: all(len(found) == 1 for found in files(kept).values()), what="four files")
+    until(lambda: all(len(found) == 1 for found in files(kept).values()), what="five files")
     assert sorted(files(kept)) == ["Cluster", "ClusterLoadAssignment", "Listener",
-                                   "RouteConfiguration"]
+                                   "RouteConfiguration", "TypedExtensionConfig"]
     for found in files(kept).values():
         assert stat.S_IMODE(found[0].stat().st_mode) == 0o600
     assert stat.S_IMODE(kept.directory.stat().st_mode) == 0o700
@@ -52,8 +67,8 @@ def test_a_start_without_a_control_plane(kept):
     kept.proxy.process.wait()
 
     kept.restart()
-    assert fetch(kept.port).body == b"one"
-    assert kept.proxy.stat("xds_cache.served") == 4
+    assert fetch(kept.port).value("x-mark") == "kept"
+    assert kept.proxy.stat("xds_cache.served") == 5
     assert kept.proxy.stat("cluster_manager.cds.update_success") == 0
     assert kept.proxy.stat("control_plane.connected_state") == 0
     shown = json.loads(kept.proxy.admin("/config_dump?resource=dynamic_active_clusters").body)
@@ -71,7 +86,7 @@ def test_a_start_without_a_control_plane(kept):
 
 def test_what_is_damaged_is_not_used(kept):
     """Torn, foreign and empty files are passed over with a word; the rest serves."""
-    until(lambda: all(len(found) == 1 for found in files(kept).values()), what="four files")
+    until(lambda: all(len(found) == 1 for found in files(kept).values()), what="five files")
     kept.control.stop()
     kept.proxy.stop()
     [endpoint] = files(kept)["ClusterLoadAssignment"]
@@ -112,7 +127,7 @@ def ready(proxy):
 
 def test_another_node_uses_nothing(kept):
     """What was sent to one node is not another's."""
-    until(lambda: all(len(found) == 1 for found in files(kept).values()), what="four files")
+    until(lambda: all(len(found) == 1 for found in files(kept).values()), what="five files")
     kept.control.stop()
     kept.proxy.stop()
     document = proxy_bootstrap(kept.control.port, free_port(), kept.delta)
