@@ -45,6 +45,8 @@ package final class XDSClient {
   private var toForget: [ResourceExpiry.Key] = []
   private var isTurnPlanned = false
   private var hasSentNode = false
+  /// What was last said of the application; nil: nothing is known.
+  var health: ApplicationHealth?
   var isAnswered = false
   /// A stream has ended, and none has been answered since.
   var isAbandoned = false
@@ -152,14 +154,28 @@ package final class XDSClient {
   func send(_ type: ResourceType, _ occasion: DiscoveryState.Occasion) {
     // A stream that begins is told everything.
     guard let stream, stream.isOpen, let request = states[type]?.request(occasion) else { return }
+    sendMessage { node in try request.bytes(variant, node: node) }
+  }
+
+  /// - Parameter message: what is sent, made with who we are, where the server is to be told.
+  private func sendMessage(_ message: (Envoy_Config_Core_V3_Node?) throws -> [UInt8]) {
+    guard let stream, stream.isOpen else { return }
     let tellsNode = !hasSentNode || !tellsNodeOnce
     do {
-      stream.send(try request.bytes(variant, node: tellsNode ? node : nil))
+      stream.send(try message(tellsNode ? node : nil))
       hasSentNode = true
     } catch {
       // Of messages that were read before; only a defect leads here.
       onProblem("a request cannot be written: \(error)")
     }
+  }
+}
+
+extension XDSClient {
+  /// Says how the application is, if that is known.
+  func sendHealth() {
+    guard let health else { return }
+    sendMessage { node in try health.bytes(variant, node: node) }
   }
 }
 
@@ -172,6 +188,8 @@ extension XDSClient: RPCPersistentStreamHandler {
       send(type, .change)
     }
     toTell = []
+    // Last, as Istio's agent does: the server has to know first that we are there.
+    sendHealth()
   }
 
   package func ended(_ status: RPCStatus, retryIn milliseconds: UInt64) {

@@ -27,6 +27,8 @@ package struct ServerConfig {
   let logWriter: LogWriter?
   let tls: TLSSources
   let overload: OverloadConfig
+  /// How the application behind the proxy is checked; nil where nobody asks for that.
+  let readiness: ReadinessProbe?
   /// The most fields that any listener or cluster allows in a head.
   let maxFields: Int
 }
@@ -163,6 +165,8 @@ extension ServerConfig {
     let overload = OverloadCompiler(
       diagnostics: loaded.diagnostics, layers: context.layers
     ).compile(bootstrap.overloadManager)
+    let readiness = ReadinessProbeCompiler(diagnostics: loaded.diagnostics).compile(
+      bootstrap.node, hasControlPlane: bootstrap.dynamicResources.hasAdsConfig)
     let callManager = compiler.makeCallManager()
     guard !loaded.diagnostics.hasErrors else { return nil }
     let fields =
@@ -174,6 +178,7 @@ extension ServerConfig {
       runtime: context.runtime,
       layers: context.layers, context: context,
       callManager: callManager, logWriter: writer, tls: context.tls, overload: overload,
+      readiness: readiness,
       maxFields: max(fields.max() ?? 100, 100))
   }
 

@@ -20,7 +20,8 @@ struct HealthCheckAnswer: ~Copyable {
   private var parser = HTTP1HeadParser(capacity: Self.fields)
   private var buffer: [UInt8] = []
   private var body = BodyDecoder()
-  private var hasHead = false
+  /// What it answers is known; of the body, perhaps nothing.
+  private(set) var hasHead = false
   private var interims = 0
   private let isHEAD: Bool
 

@@ -53,6 +53,7 @@ package final class Server {
   /// The stream to the control plane, if the bootstrap names one.
   private(set) lazy var controlPlane = makeControlPlane()
   private var isControlPlaneStarted = false
+  private var applicationProbe: ApplicationProbe?
   private(set) var clusterDiscovery: ClusterDiscovery?
   private(set) var listenerDiscovery: ListenerDiscovery?
   /// The most fields that any connection manager allows in a head.
@@ -416,9 +417,27 @@ package final class Server {
     // Workers know everything before the first client comes.
     snapshots.publishNow()
     listeners.beginServing()
+    probeApplication()
     ProcessLog.shared.log(.info, .main, "all dependencies initialized; listening")
     // Reading a configuration takes more code than serving: 8 MB of 15 were resident for that alone.
     fl_release_code_pages()
+  }
+
+  /// Checks the application, where the control plane is to know how it is.
+  private func probeApplication() {
+    guard let readiness = config.readiness, let controlPlane else { return }
+    let probe = ApplicationProbe(
+      readiness, on: loop, isProxyReady: { [weak self] in self?.state == .live },
+      report: { health in
+        if case .unready(let reason) = health {
+          ProcessLog.shared.warning(.config, "the application is not ready: \(reason)")
+        } else {
+          ProcessLog.shared.info(.config, "the application is ready")
+        }
+        controlPlane.report(health)
+      })
+    applicationProbe = probe
+    probe.start()
   }
 
   // MARK: Statistics

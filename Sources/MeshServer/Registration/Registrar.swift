@@ -59,13 +59,13 @@ final class Registrar {
         .config,
         "node '\(node.id)' cannot be registered in group '\(node.autoRegisterGroup)': \(reason)")
     }
-    if node.client == .fairlead,
+    if node.client == .fairlead, !node.reportsHealth,
       isProbed(ObjectID(.workloadGroup, node.namespace, node.autoRegisterGroup))
     {
       ProcessLog.shared.warning(
         .config,
-        "'\(id.name)' stays unready: its group has a probe, and Fairlead does not report its "
-          + "application's health")
+        "'\(id.name)' stays unready: its group has a probe, and its proxy was not told one "
+          + "(PROXY_CONFIG.readinessProbe in the node's metadata)")
     }
     if state.connected(node, stream: stream) { refreshSoon() }
   }

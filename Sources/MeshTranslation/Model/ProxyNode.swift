@@ -50,6 +50,8 @@ package struct ProxyNode: Sendable, Hashable {
   package var hasCertificate = false
   /// The WorkloadGroup that it is to be registered in (Istio: `AUTO_REGISTER_GROUP`); empty for none.
   package var autoRegisterGroup = ""
+  /// It checks its application, and reports (Istio: `PROXY_CONFIG.readinessProbe`).
+  package var reportsHealth = false
   /// Where the proxy's admin interface is, if it says so.
   package var admin: String?
   /// What it says that it was released with (`ISTIO_VERSION`).
@@ -122,6 +124,7 @@ package struct ProxyNode: Sendable, Hashable {
     let own = fields["OWN_CERTIFICATE"]
     hasCertificate = own?.boolValue == true || own?.stringValue == "true"
     autoRegisterGroup = text("AUTO_REGISTER_GROUP") ?? ""
+    reportsHealth = fields["PROXY_CONFIG"]?.structValue.fields["readinessProbe"] != nil
     if locality.isEmpty { locality = MeshLocality(labels: labels) }
     istioVersion = text("ISTIO_VERSION") ?? ""
     metadata = fields.compactMapValues { value in
@@ -156,6 +159,7 @@ extension ProxyNode {
     node.name = ""
     node.admin = nil
     node.autoRegisterGroup = ""
+    node.reportsHealth = false
     node.userAgent = ""
     node.istioVersion = ""
     node.metadata = [:]

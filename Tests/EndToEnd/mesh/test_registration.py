@@ -2,12 +2,16 @@
 
 import json
 import signal
+from concurrent import futures
 
+import grpc
 import pytest
 
-from harness.control import ENDPOINTS
-from harness.mesh import MeshControl, sidecar, subnet
+from harness.control import ENDPOINTS, proxy_bootstrap
+from harness.mesh import MeshControl, Workload, sidecar, subnet
+from harness.ports import free_port
 from harness.protobuf import field
+from harness.proxy import Proxy
 from harness.tool import tool
 from harness.waiting import until
 
@@ -107,3 +111,114 @@ def test_a_group_that_comes_later_is_waited_for(mesh):
         until(lambda: entries(mesh) == [], 10, "the entry to go with its group")
     finally:
         proxy.stop()
+
+
+def probing(mesh, is_delta, address, method, **more):
+    """A workload of the group, whose proxy checks its application."""
+    probe = {**method, "periodSeconds": 1, **more}
+    return sidecar("fairlead", mesh, is_delta, address, name="vm", AUTO_REGISTER_GROUP="legacy",
+                   PROXY_CONFIG={"readinessProbe": probe, "concurrency": 2})
+
+
+def ready(mesh, address, is_ready):
+    """Waits until requests are sent there, or are not."""
+    until(lambda: endpoints(mesh) == [(f"{address}:8080", is_ready)], 10, f"ready: {is_ready}")
+
+
+def test_a_proxy_reports_how_its_application_is(mesh, is_delta):
+    """It is sent requests when it answers well, none when it does not; a new control plane hears of it."""
+    mesh.apply("group.yaml", GROUP + PROBE + SERVICE)
+    address, answer = subnet() + ".1", {"status": 503}
+    workload = Workload(address, 8080, "vm", lambda _: (answer["status"], {}, b"!"))
+    proxy = probing(mesh, is_delta, address, {"httpGet": {
+        "path": "healthz?a=%20", "port": 8080, "scheme": "HTTP",
+        "httpHeaders": [{"name": "X-Probe", "value": "me"}]}}, failureThreshold=2)
+    try:
+        until(lambda: len(workload.requests) >= 2, 10, "two probes")
+        ready(mesh, address, False)
+        registered = mesh.folder / "applied" / "registered.yaml"
+        until(lambda: f"{address}:8080 answers with 503" in registered.read_text())
+        method, path, fields = workload.requests[0]
+        assert (method, path) == ("GET", "/healthz?a=%20")
+        assert {"host": f"{address}:8080", "user-agent": "istio-probe/1.0", "X-Probe": "me",
+                "connection": "close"} == fields
+        answer["status"] = 302
+        ready(mesh, address, True)
+        # What happens while nobody is there to hear is told whoever comes.
+        mesh.process.send_signal(signal.SIGKILL)
+        mesh.process.wait()
+        workload.stop()
+        until(lambda: "cannot be connected to" in proxy.output(), 10, "the probe to fail")
+        mesh.start("--registration-grace", "30")
+        ready(mesh, address, False)
+        workload = Workload(address, 8080, "vm")
+        ready(mesh, address, True)
+        assert "stays unready" not in mesh.output()
+    finally:
+        proxy.stop()
+        workload.stop()
+
+
+def serving(status):
+    """A gRPC health service that says this of the service `web`, and that others are unknown."""
+    def check(request, context):
+        if request != field(1, "web"):
+            context.abort(grpc.StatusCode.NOT_FOUND, "who?")
+        return field(1, status["of web"])
+
+    server = grpc.server(futures.ThreadPoolExecutor(2))
+    server.add_generic_rpc_handlers([grpc.method_handlers_generic_handler(
+        "grpc.health.v1.Health", {"Check": grpc.unary_unary_rpc_method_handler(check)})])
+    return server
+
+
+def test_other_ways_to_ask(mesh):
+    """A connection that is accepted, and gRPC's own health service."""
+    mesh.apply("group.yaml", GROUP + PROBE + SERVICE)
+    address, status = subnet() + ".1", {"of web": 2}
+    server = serving(status)
+    port = server.add_insecure_port(f"{address}:0")
+    server.start()
+    proxy = probing(mesh, False, address, {"grpc": {"port": port, "service": "web"}})
+    try:
+        until(lambda: "says that it is not serving" in proxy.output(), 10, "the probe to fail")
+        ready(mesh, address, False)
+        status["of web"] = 1
+        ready(mesh, address, True)
+    finally:
+        proxy.stop()
+    proxy = probing(mesh, False, address, {"tcpSocket": {"port": port}}, initialDelaySeconds=1)
+    try:
+        ready(mesh, address, True)
+        server.stop(0).wait()
+        ready(mesh, address, False)
+    finally:
+        proxy.stop()
+        server.stop(0)
+
+
+MISTAKES = [
+    ({"httpGet": {"port": 0, "scheme": "HTTPS", "host": "web.example.com", "path": "/a b",
+                  "httpHeaders": [{"name": "a:", "value": "b"}], "pat": "/"},
+      "periodSeconds": "1", "timeoutSecond": 1},
+     ["readinessProbe.timeoutSecond: no such field 'timeoutSecond'; did you mean "
+      "'timeoutSeconds'?", "httpGet.pat: no such field 'pat'", "httpGet.scheme: 'https'",
+      "httpGet.path: ", "httpGet.httpHeaders[0]: ", "httpGet.port: expected a port",
+      "periodSeconds: expected a whole number"]),
+    ({"tcpSocket": {"port": 80, "host": "web.example.com"}}, ["tcpSocket.host: "]),
+    ({"exec": {"command": ["true"]}}, ["readinessProbe.exec: commands are not supported"]),
+    ({"httpGet": {"port": 80}, "grpc": {"port": 81}}, ["readinessProbe: expected one of"]),
+    ("httpGet", ["readinessProbe: expected an object"]),
+]
+
+
+def test_a_probe_that_cannot_work_is_refused():
+    """By the place of each mistake."""
+    for probe, words in MISTAKES:
+        document = proxy_bootstrap(1, free_port(), False)
+        document["node"]["metadata"] = {"PROXY_CONFIG": {"readinessProbe": probe}}
+        code, output = Proxy("fairlead").validate(document)
+        assert code == 1
+        for word in words:
+            assert word in output, (word, output)
+        assert len(output.splitlines()) == len(words), output
