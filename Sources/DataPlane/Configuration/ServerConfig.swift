@@ -165,7 +165,7 @@ extension ServerConfig {
     let overload = OverloadCompiler(
       diagnostics: loaded.diagnostics, layers: context.layers
     ).compile(bootstrap.overloadManager)
-    let readiness = ReadinessProbeCompiler(diagnostics: loaded.diagnostics).compile(
+    let readiness = ReadinessProbeCompiler(context: context).compile(
       bootstrap.node, hasControlPlane: bootstrap.dynamicResources.hasAdsConfig)
     let callManager = compiler.makeCallManager()
     guard !loaded.diagnostics.hasErrors else { return nil }

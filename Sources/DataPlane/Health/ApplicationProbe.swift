@@ -14,6 +14,8 @@ final class ApplicationProbe {
   private let loop: EventLoop
   private let socket: CheckSocket
   private let timer: LoopTimer
+  /// For connections with TLS.
+  private let place: Ref<TLSPlace>?
   private let isProxyReady: () -> Bool
   private let report: (ApplicationHealth) -> Void
   private var state: ReadinessState
@@ -25,14 +27,17 @@ final class ApplicationProbe {
   private var askedAt: UInt64 = 0
 
   /// - Parameters:
+  ///   - place: of the probe's `security`.
   ///   - isProxyReady: a workload whose proxy cannot serve is not ready either.
   ///   - report: called with what has changed, never from within a call of this object.
   init(
-    _ probe: ReadinessProbe, on loop: EventLoop, isProxyReady: @escaping () -> Bool,
+    _ probe: ReadinessProbe, on loop: EventLoop, place: Ref<TLSPlace>?,
+    isProxyReady: @escaping () -> Bool,
     report: @escaping (ApplicationHealth) -> Void
   ) {
     self.probe = probe
     self.loop = loop
+    self.place = place
     self.isProxyReady = isProxyReady
     self.report = report
     socket = CheckSocket(on: loop)
@@ -62,7 +67,16 @@ final class ApplicationProbe {
       failed("no answer of \(probe.address.description) within \(probe.timeout / 1000)s")
     }
     if case .grpc(let service) = probe.question { return ask(for: service) }
-    socket.connect(to: probe.address, from: nil) { _ in true }
+    socket.connect(to: probe.address, from: nil, prepare: secure)
+  }
+
+  /// Puts TLS in between, where it is to be; false when out of memory.
+  private func secure(_ connection: Ref<Connection>) -> Bool {
+    guard let place else { return true }
+    let secured = SecureHandle.client(place, fd: connection.value.fd, hostname: .empty)
+    guard let secured else { return false }
+    unsafe connection.secure(SecureConnection.transport, context: secured.raw)
+    return true
   }
 
   private func ask(for service: String) {

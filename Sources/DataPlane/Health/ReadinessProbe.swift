@@ -16,6 +16,9 @@ struct ReadinessProbe {
 
   let question: Question
   let address: SocketAddress
+  /// What TLS begins with; nil: it is asked in the clear. As in Kubernetes, whoever answers is believed:
+  /// it is the workload's own application.
+  let security: TLSSource?
   /// Milliseconds.
   let initialDelay: UInt64
   let timeout: UInt64
@@ -31,7 +34,10 @@ struct ReadinessProbe {
 struct ReadinessProbeCompiler {
   private typealias Fields = [String: Google_Protobuf_Value]
 
-  let diagnostics: Diagnostics
+  let context: CompileContext
+  private var diagnostics: Diagnostics { context.diagnostics }
+
+  init(context: CompileContext) { self.context = context }
 
   /// One object of the probe, with its place.
   private struct Object {
@@ -74,7 +80,7 @@ struct ReadinessProbeCompiler {
   private func compile(_ probe: Object, by method: String, on host: String) -> ReadinessProbe? {
     let place = probe.path.field(method)
     let value = probe.fields[method] ?? Google_Protobuf_Value()
-    let target: (question: ReadinessProbe.Question, address: SocketAddress)?
+    let target: Target?
     switch method {
     case "httpGet": target = http(value, place, on: host)
     case "tcpSocket": target = tcp(value, place, on: host)
@@ -91,14 +97,19 @@ struct ReadinessProbeCompiler {
     let failures = number(probe, "failureThreshold", default: 1)
     guard let target else { return nil }
     return ReadinessProbe(
-      question: target.question, address: target.address, initialDelay: UInt64(delay) * 1000,
+      question: target.question, address: target.address, security: target.security,
+      initialDelay: UInt64(delay) * 1000,
       timeout: UInt64(timeout) * 1000, period: UInt64(period) * 1000,
       successThreshold: successes, failureThreshold: failures)
   }
 
   // MARK: Questions
 
-  private typealias Target = (question: ReadinessProbe.Question, address: SocketAddress)
+  private struct Target {
+    let question: ReadinessProbe.Question
+    let address: SocketAddress
+    var security: TLSSource?
+  }
 
   private func http(
     _ value: Google_Protobuf_Value, _ path: ConfigPath, on host: String
@@ -106,13 +117,12 @@ struct ReadinessProbeCompiler {
     let known = ["path", "port", "host", "scheme", "httpHeaders"]
     guard let get = object(value, path, known: known) else { return nil }
     let scheme = text(get, "scheme").lowercased()
-    if !scheme.isEmpty, scheme != "http" {
-      diagnostics.error(
-        at: path.field("scheme"), "'\(scheme)' is not supported: the probe is sent in the clear")
+    if !["", "http", "https"].contains(scheme) {
+      diagnostics.error(at: path.field("scheme"), "expected HTTP or HTTPS, found '\(scheme)'")
     }
-    var target = text(get, "path")
-    if !target.hasPrefix("/") { target = "/" + target }
-    if !target.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) {
+    var resource = text(get, "path")
+    if !resource.hasPrefix("/") { resource = "/" + resource }
+    if !resource.utf8.allSatisfy({ $0 > 0x20 && $0 < 0x7F }) {
       diagnostics.error(at: path.field("path"), "expected a path without blanks, percent-encoded")
     }
     var fields: [(name: String, value: String)] = []
@@ -128,11 +138,17 @@ struct ReadinessProbeCompiler {
     }
     guard let address = address(get, on: host) else { return nil }
     func has(_ name: String) -> Bool { fields.contains { $0.name.lowercased() == name } }
-    var lines = "GET \(target) HTTP/1.1\r\n"
+    var lines = "GET \(resource) HTTP/1.1\r\n"
     if !has("host") { lines += "host: \(address.description)\r\n" }
     if !has("user-agent") { lines += "user-agent: \(ReadinessProbe.userAgent)\r\n" }
     for (name, value) in fields { lines += "\(name): \(value)\r\n" }
-    return (.http(Array((lines + "connection: close\r\n\r\n").utf8)), address)
+    let request = Array((lines + "connection: close\r\n\r\n").utf8)
+    var target = Target(question: .http(request), address: address)
+    if scheme == "https" {
+      target.security = TransportSocketCompiler(context).unverified(
+        at: path, scope: "application_probe.")
+    }
+    return target
   }
 
   private func tcp(
@@ -141,7 +157,7 @@ struct ReadinessProbeCompiler {
     guard let socket = object(value, path, known: ["host", "port"]),
       let address = address(socket, on: host)
     else { return nil }
-    return (.tcp, address)
+    return Target(question: .tcp, address: address)
   }
 
   private func grpc(
@@ -150,7 +166,7 @@ struct ReadinessProbeCompiler {
     guard let grpc = object(value, path, known: ["port", "service"]),
       let address = address(grpc, on: host)
     else { return nil }
-    return (.grpc(service: text(grpc, "service")), address)
+    return Target(question: .grpc(service: text(grpc, "service")), address: address)
   }
 
   /// RFC 9110 §5.6.2.

@@ -427,7 +427,8 @@ package final class Server {
   private func probeApplication() {
     guard let readiness = config.readiness, let controlPlane else { return }
     let probe = ApplicationProbe(
-      readiness, on: loop, isProxyReady: { [weak self] in self?.state == .live },
+      readiness, on: loop, place: readiness.security.map(healthChecks.makePlace),
+      isProxyReady: { [weak self] in self?.state == .live },
       report: { health in
         if case .unready(let reason) = health {
           ProcessLog.shared.warning(.config, "the application is not ready: \(reason)")

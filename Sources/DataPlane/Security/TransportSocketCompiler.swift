@@ -128,6 +128,11 @@ struct TransportSocketCompiler {
       handshakeLimit: chain.transportSocketConnectTimeout.milliseconds)
   }
 
+  /// That of a client which believes whoever answers; nil after a mistake.
+  func unverified(at path: ConfigPath, scope: String) -> TLSSource? {
+    source(.upstream(TLSCompiler.Upstream()), at: path, scope: scope)
+  }
+
   /// nil after a mistake.
   private func source(
     _ message: TLSSource.Message, at path: ConfigPath, scope: String

@@ -63,7 +63,8 @@ def test_proxies(folder, kind, delta):
         states = json.loads(folder.get("/debug/syncz"))
         assert [one["client"] for one in states] == [kind]
         assert {one["type"]: one["state"] for one in states[0]["types"]} == {
-            "CDS": "SYNCED", "EDS": "SYNCED", "LDS": "SYNCED", "RDS": "SYNCED", "SDS": "IGNORED"}
+            "CDS": "SYNCED", "EDS": "SYNCED", "LDS": "SYNCED", "RDS": "SYNCED", "SDS": "IGNORED",
+            "ECDS": "IGNORED"}
         assert sum(proxy.stats("update_rejected").values()) == 0
 
         # All to the second version, without a restart.

@@ -2,11 +2,13 @@
 
 import json
 import signal
+import ssl
 from concurrent import futures
 
 import grpc
 import pytest
 
+from harness.certificates import Authority
 from harness.control import ENDPOINTS, proxy_bootstrap
 from harness.mesh import MeshControl, Workload, sidecar, subnet
 from harness.ports import free_port
@@ -172,8 +174,8 @@ def serving(status):
     return server
 
 
-def test_other_ways_to_ask(mesh):
-    """A connection that is accepted, and gRPC's own health service."""
+def test_other_ways_to_ask(mesh, tmp_path):
+    """A connection that is accepted, gRPC's own health service, and HTTP over TLS, whoever answers."""
     mesh.apply("group.yaml", GROUP + PROBE + SERVICE)
     address, status = subnet() + ".1", {"of web": 2}
     server = serving(status)
@@ -195,14 +197,28 @@ def test_other_ways_to_ask(mesh):
     finally:
         proxy.stop()
         server.stop(0)
+    workload = Workload(address, 0, "vm")
+    identity = Authority(tmp_path).issue("vm")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(identity.certificate, identity.key)
+    workload.server.socket = context.wrap_socket(workload.server.socket, server_side=True)
+    port = workload.server.server_port
+    proxy = probing(mesh, False, address, {"httpGet": {"port": port, "scheme": "HTTPS"}})
+    try:
+        ready(mesh, address, True)
+        assert workload.requests[0][1] == "/"
+        assert proxy.stat("application_probe.ssl.handshake") >= 1
+    finally:
+        proxy.stop()
+        workload.stop()
 
 
 MISTAKES = [
-    ({"httpGet": {"port": 0, "scheme": "HTTPS", "host": "web.example.com", "path": "/a b",
+    ({"httpGet": {"port": 0, "scheme": "FTP", "host": "web.example.com", "path": "/a b",
                   "httpHeaders": [{"name": "a:", "value": "b"}], "pat": "/"},
       "periodSeconds": "1", "timeoutSecond": 1},
      ["readinessProbe.timeoutSecond: no such field 'timeoutSecond'; did you mean "
-      "'timeoutSeconds'?", "httpGet.pat: no such field 'pat'", "httpGet.scheme: 'https'",
+      "'timeoutSeconds'?", "httpGet.pat: no such field 'pat'", "httpGet.scheme: expected HTTP or HTTPS, found 'ftp'",
       "httpGet.path: ", "httpGet.httpHeaders[0]: ", "httpGet.port: expected a port",
       "periodSeconds: expected a whole number"]),
     ({"tcpSocket": {"port": 80, "host": "web.example.com"}}, ["tcpSocket.host: "]),
