@@ -488,6 +488,30 @@ struct EnvoyFilterTests {
     #expect(notes.last?.effect.contains("track_cluster_stats: known to Envoy") == true)
   }
 
+  @Test("What is made for Fairlead without a patch is nothing that it would refuse")
+  func untouched() {
+    let rules = [
+      "{apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: r}, spec: "
+        + "{host: reviews, trafficPolicy: {loadBalancer: {simple: LEAST_REQUEST}, tls: {mode: SIMPLE}}}}",
+      Fixture.rule(
+        "http: [{fault: {abort: {httpStatus: 500}}, route: [{destination: {host: ratings}}]}]"),
+      "{apiVersion: security.istio.io/v1, kind: AuthorizationPolicy, metadata: {name: p}, spec: "
+        + "{rules: [{to: [{operation: {paths: [/a]}}]}]}}", Self.gate,
+    ].joined(separator: "\n---\n")
+    for (metadata, role) in [
+      (captured, "sidecar"), (["INTERCEPTION_MODE": "NONE"], "sidecar"), ([:], "router"),
+    ] {
+      let made = Fixture(
+        rules, metadata: metadata, labels: ["app": "reviews", "istio": "ingress"],
+        address: "10.0.0.1", role: role)
+      for part in [made.outbound, made.inbound] {
+        #expect(part.listeners.flatMap(FairleadTrial.problems) == [])
+        #expect(part.clusters.flatMap(FairleadTrial.problems) == [])
+        #expect(part.routes.flatMap(FairleadTrial.problems) == [])
+      }
+    }
+  }
+
   @Test("A program with gRPC's library is not patched")
   func proxyless() {
     let made = Fixture(filter(http("ADD", "x")), client: "grpc", metadata: ["GENERATOR": "grpc"])

@@ -82,6 +82,8 @@ enum AnnotationAnalyzer {
     "networking.istio.io/exportTo": [.service],
     "networking.istio.io/traffic-distribution": [.service, .serviceEntry, .namespace],
     "istio.io/dry-run": [.authorizationPolicy],
+    // Says which services a gateway needs besides: here it sees all of them.
+    "envoyfilter.istio.io/referenced-services": [.envoyFilter],
     "istio.io/rev": MeshKind.allCases,
     "proxy.istio.io/config": [.pod, .deployment],
     "proxy.istio.io/overrides": [.pod, .deployment],

@@ -14,19 +14,20 @@ struct EnvoyPatches: Sendable {
     let patches: [EnvoyPatch]
   }
 
-  private var filters: [Filter] = []
-  private let root: String
+  /// For the namespaces that have some of their own, those of the root namespace among them.
+  private var byNamespace: [String: [Filter]] = [:]
+  /// For all other namespaces.
+  private var fromRoot: [Filter] = []
 
   /// The label by which a proxy belongs to one of Kubernetes' Gateways.
   private static let gatewayLabel = "gateway.networking.k8s.io/gateway-name"
 
-  init() { root = "" }
+  init() {}
 
   /// - Parameters:
   ///   - rules: with the oldest first.
   ///   - root: the namespace whose rules are for everybody.
   init(_ rules: [Rule<EnvoyFilter>], root: String) {
-    self.root = root
     let ordered = rules.enumerated().sorted { one, other in
       let (first, second) = (one.element, other.element)
       if first.spec.priority != second.spec.priority {
@@ -36,7 +37,7 @@ struct EnvoyPatches: Sendable {
       if isRoot != (second.namespace == root) { return isRoot }
       return one.offset < other.offset
     }
-    filters = ordered.map(\.element).map { rule in
+    let filters = ordered.map(\.element).map { rule in
       Filter(
         namespace: rule.namespace,
         labels: rule.spec.hasWorkloadSelector ? rule.spec.workloadSelector.labels : nil,
@@ -49,17 +50,21 @@ struct EnvoyPatches: Sendable {
           EnvoyPatch($1, PatchID(object: rule.object.id, index: $0))
         })
     }
+    fromRoot = filters.filter { $0.namespace == root }
+    for namespace in Set(filters.map(\.namespace)) {
+      byNamespace[namespace] = filters.filter { $0.namespace == namespace || $0.namespace == root }
+    }
   }
 
   /// The patches for a part of a proxy's configuration.
   func patches(for node: ProxyNode, in context: EnvoyFilter.PatchContext) -> [EnvoyPatch] {
+    let filters = byNamespace[node.namespace] ?? fromRoot
     guard !filters.isEmpty else { return [] }
     return filters.filter { selects($0, node) }.flatMap(\.patches)
       .filter { $0.applies(to: node, in: context) }
   }
 
   private func selects(_ filter: Filter, _ node: ProxyNode) -> Bool {
-    guard filter.namespace == node.namespace || filter.namespace == root else { return false }
     if filter.hasTargets {
       guard filter.namespace == node.namespace, let name = node.labels[Self.gatewayLabel] else {
         return false
