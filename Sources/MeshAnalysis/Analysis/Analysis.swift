@@ -58,6 +58,9 @@ package struct AnalysisInput: Sendable {
       }
       assumePatched(node)
     }
+    for omission in ProxyConfiguration.telemetryOmissions(snapshot, of: client) {
+      unsupported.insert(Unsupported(client: client.rawValue, omission))
+    }
   }
 
   /// The same for those whom the EnvoyFilters of a namespace select, both ways: only what is left of patches,
@@ -80,9 +83,6 @@ package struct AnalysisInput: Sendable {
       for omission in made.flatMap(\.omissions) where omission.object.kind == .envoyFilter {
         unsupported.insert(Unsupported(client: node.client.rawValue, omission))
       }
-    }
-    for omission in ProxyConfiguration.telemetryOmissions(snapshot, of: client) {
-      unsupported.insert(Unsupported(client: client.rawValue, omission))
     }
   }
 }
