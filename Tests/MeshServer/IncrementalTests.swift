@@ -174,6 +174,7 @@ struct IncrementalTests {
       istio(
         "networking", "Sidecar", "other/closed",
         "{outboundTrafficPolicy: {mode: REGISTRY_ONLY}, egress: [{hosts: ['*/*']}]}"),
+      istio("telemetry", "Telemetry", "default/quiet", "{accessLogging: [{disabled: true}]}"),
       istio("security", "PeerAuthentication", "default/strict", "{mtls: {mode: STRICT}}"),
       istio("security", "PeerAuthentication", "istio-system/none", "{mtls: {mode: DISABLE}}"),
       istio("security", "AuthorizationPolicy", "default/nobody", "{}"),
@@ -343,6 +344,40 @@ struct IncrementalTests {
       #expect(before.1.resource(of: TypeURL.cluster, one.name)?.version != one.version)
     }
     #expect(before.0.digests(of: TypeURL.listener) == after.0.digests(of: TypeURL.listener))
+  }
+
+  @Test("a Telemetry changes the listeners of those for whom it is, on its side alone")
+  func telemetry() throws {
+    let source = MeshSource(options: .init())
+    let pods: [String: (service: Int, version: Int)] = ["10.1.0.1": (0, 1), "10.1.0.2": (1, 1)]
+    func client(_ address: String, _ app: String) -> ProxyNode {
+      var client = node(address, "envoy")
+      client.labels = ["app": app]
+      return client
+    }
+    let clients = [client("10.1.0.1", "s0"), client("10.1.0.2", "s1")]
+    func update(_ telemetry: String) -> [ResourceSet] {
+      let bytes = text(pods: pods, rules: []) + Array(telemetry.utf8)
+      _ = source.update(["mesh.yaml": bytes])
+      return clients.map { source.resources(for: $0) }
+    }
+    func rule(_ mode: String) -> String {
+      """
+      ---
+      {apiVersion: telemetry.istio.io/v1, kind: Telemetry, metadata: {name: t}, spec: {
+        selector: {matchLabels: {app: s0}}, accessLogging: [{match: {mode: \(mode)}, disabled: true}]}}
+      """
+    }
+    let before = update("")
+    for (mode, wanted) in [
+      ("SERVER", ["virtualInbound"]), ("CLIENT", ["0.0.0.0_80", "virtualOutbound"]),
+    ] {
+      let after = update(rule(mode))
+      #expect(
+        Distribution.differences(before[0], after[0]).mapValues { $0.sorted() }
+          == [TypeURL.listener: wanted])
+      #expect(Distribution.differences(before[1], after[1]) == [:])
+    }
   }
 
   // MARK: Waiting for quiet

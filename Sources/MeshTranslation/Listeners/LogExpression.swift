@@ -6,6 +6,8 @@ package indirect enum LogExpression: Equatable, Sendable {
   case name([String])
   case text(String)
   case binary(String, LogExpression, LogExpression)
+  /// A field of what is no name.
+  case field(LogExpression)
   /// A function, or a method of what comes first, with its arguments.
   case call(String, isMethod: Bool, [LogExpression])
   /// Anything else, with what it consists of.
@@ -23,6 +25,9 @@ package indirect enum LogExpression: Equatable, Sendable {
     }
     var parser = LogExpressionParser(try LogExpressionToken.all(of: text))
     self = try parser.whole()
+    guard depth <= Self.deepest else {
+      throw Mistake(message: "Envoy reads expressions \(Self.deepest) deep at most")
+    }
     try check()
   }
 
@@ -41,49 +46,92 @@ package indirect enum LogExpression: Equatable, Sendable {
     switch self {
     case .number, .name, .text: []
     case .binary(_, let left, let right): [left, right]
+    case .field(let owner): [owner]
     case .call(_, _, let parts), .other(let parts): parts
     }
   }
 
   // MARK: What Envoy knows
 
+  static let deepest = 32
+
+  /// Of the tree that Envoy makes of it.
+  private var depth: Int {
+    switch self {
+    case .number, .text: return 1
+    case .name(let path): return path.count
+    case .binary(let symbol, let left, let right) where ["&&", "||"].contains(symbol):
+      // A chain of these becomes a tree that is as flat as can be.
+      let all = left.operands(of: symbol) + right.operands(of: symbol)
+      let levels = Int.bitWidth - (all.count - 1).leadingZeroBitCount
+      return levels + (all.map(\.depth).max() ?? 0)
+    default: return 1 + (parts.map(\.depth).max() ?? 0)
+    }
+  }
+
+  private func operands(of symbol: String) -> [LogExpression] {
+    guard case .binary(symbol, let left, let right) = self else { return [self] }
+    return left.operands(of: symbol) + right.operands(of: symbol)
+  }
+
   /// Functions, with how many arguments; seen with Envoy 1.40.
-  private static let functions: [String: ClosedRange<Int>] = [
-    "size": 1...1, "int": 1...1, "duration": 1...1, "timestamp": 1...1, "type": 1...1,
-    "matches": 2...2,
+  private static let functions: [String: Int] = [
+    "size": 1, "int": 1, "uint": 1, "double": 1, "bool": 1, "bytes": 1, "dyn": 1, "type": 1,
+    "duration": 1, "timestamp": 1, "contains": 2, "startsWith": 2, "endsWith": 2, "matches": 2,
   ]
-  private static let methods: Set<String> = [
-    "size", "contains", "startsWith", "endsWith", "matches", "getDate", "getDayOfMonth",
-    "getDayOfWeek", "getDayOfYear", "getFullYear", "getHours", "getMilliseconds", "getMinutes",
-    "getMonth", "getSeconds",
+  private static let methods: [String: ClosedRange<Int>] = [
+    "size": 0...0, "contains": 1...1, "startsWith": 1...1, "endsWith": 1...1, "matches": 1...1,
+    "getDate": 0...1, "getDayOfMonth": 0...1, "getDayOfWeek": 0...1, "getDayOfYear": 0...1,
+    "getFullYear": 0...1, "getHours": 0...1, "getMilliseconds": 0...1, "getMinutes": 0...1,
+    "getMonth": 0...1, "getSeconds": 0...1,
   ]
-  private static let extractors: Set<String> = ["extract", "capture", "captureN"]
+  private static let extractors = ["extract": 3, "capture": 2, "captureN": 2]
   private static let loops: Set<String> = ["all", "exists", "exists_one", "map", "filter"]
 
   private func check() throws(Mistake) {
     if case .call(let name, let isMethod, let parts) = self {
       if isMethod {
-        if Self.loops.contains(name) {
-          throw Mistake(message: "Envoy evaluates no loops: '\(name)' is one")
-        }
-        let isExtractor = parts.first == .name(["re"]) && Self.extractors.contains(name)
-        guard Self.methods.contains(name) || isExtractor else {
-          throw Mistake(message: "Envoy has no method '\(name)'")
-        }
+        try Self.check(method: name, parts)
       } else if name == "has" {
-        guard parts.count == 1, case .name(let path)? = parts.first, path.count > 1 else {
+        guard parts.count == 1, parts[0].isField else {
           throw Mistake(message: "'has' takes a field: has(request.headers), or 'x' in …")
         }
       } else {
         guard let count = Self.functions[name] else {
           throw Mistake(message: "Envoy has no function '\(name)'")
         }
-        guard count.contains(parts.count) else {
-          throw Mistake(message: "'\(name)' takes \(count.lowerBound) argument(s)")
+        guard count == parts.count else {
+          throw Mistake(message: "'\(name)' takes \(count) argument(s)")
         }
       }
     }
     for part in parts { try part.check() }
+  }
+
+  private static func check(method name: String, _ parts: [LogExpression]) throws(Mistake) {
+    if loops.contains(name) {
+      throw Mistake(message: "Envoy evaluates no loops: '\(name)' is one")
+    }
+    let extracted = parts.first == .name(["re"]) ? extractors[name] : nil
+    guard let counts = methods[name] ?? extracted.map({ $0...$0 }) else {
+      throw Mistake(message: "Envoy has no method '\(name)'")
+    }
+    guard counts.contains(parts.count - 1) else {
+      throw Mistake(message: "'\(name)' takes \(counts.upperBound) argument(s)")
+    }
+  }
+
+  fileprivate var isName: Bool {
+    if case .name = self { return true }
+    return false
+  }
+
+  private var isField: Bool {
+    switch self {
+    case .name(let path): path.count > 1
+    case .field: true
+    default: false
+    }
   }
 }
 
@@ -94,9 +142,6 @@ struct LogExpressionParser {
   private let tokens: [LogExpressionToken]
   private var at = 0
   private var depth = 0
-
-  /// As deep as Envoy goes.
-  private static let deepest = 32
 
   init(_ tokens: [LogExpressionToken]) { self.tokens = tokens }
 
@@ -130,8 +175,9 @@ struct LogExpressionParser {
   private mutating func expression() throws(Mistake) -> LogExpression {
     depth += 1
     defer { depth -= 1 }
-    guard depth < Self.deepest else {
-      throw Mistake(message: "an expression is at most \(Self.deepest) deep")
+    // The outermost one counts for nothing.
+    guard depth <= LogExpression.deepest + 1 else {
+      throw Mistake(message: "Envoy reads expressions \(LogExpression.deepest) deep at most")
     }
     let condition = try binary(0)
     guard take("?") else { return condition }
@@ -148,17 +194,11 @@ struct LogExpressionParser {
   private mutating func binary(_ rank: Int) throws(Mistake) -> LogExpression {
     guard rank < Self.ranks.count else { return try unary() }
     var found = try binary(rank + 1)
-    var count = 0
     while at < tokens.count, tokens[at].kind == .symbol,
       Self.ranks[rank].contains(tokens[at].text)
     {
       let symbol = tokens[at].text
       at += 1
-      count += 1
-      // Each makes the tree deeper; who walks along it afterwards must not fall.
-      guard count < LogExpression.longest / 16 else {
-        throw Mistake(message: "too many '\(symbol)' in a row")
-      }
       found = .binary(symbol, found, try binary(rank + 1))
     }
     return found
@@ -172,11 +212,15 @@ struct LogExpressionParser {
     return try member()
   }
 
+  private static let literals: Set<String> = ["true", "false", "null"]
+
   private mutating func member() throws(Mistake) -> LogExpression {
     var found = try primary()
     while true {
       if take(".") {
-        guard at < tokens.count, tokens[at].kind == .name else { throw unexpected() }
+        guard at < tokens.count, tokens[at].kind == .name,
+          !Self.literals.contains(tokens[at].text)
+        else { throw unexpected() }
         let name = tokens[at].text
         at += 1
         if take("(") {
@@ -184,12 +228,12 @@ struct LogExpressionParser {
         } else if case .name(let path) = found {
           found = .name(path + [name])
         } else {
-          found = .other([found])
+          found = .field(found)
         }
       } else if take("[") {
         found = .other([found, try expression()])
         try expect("]")
-      } else if case .name = found, sees("{") {
+      } else if found.isName, sees("{") {
         throw Mistake(message: "Envoy makes no messages: '{' is not expected here")
       } else {
         return found
@@ -209,7 +253,10 @@ struct LogExpressionParser {
       return .text(token.text)
     case .name:
       at += 1
-      if ["true", "false", "null"].contains(token.text) { return .other([]) }
+      if Self.literals.contains(token.text) { return .other([]) }
+      guard !LogExpressionToken.reserved.contains(token.text) else {
+        throw Mistake(message: "'\(token.text)' is a reserved word")
+      }
       guard take("(") else { return .name([token.text]) }
       return .call(token.text, isMethod: false, try list(until: ")"))
     case .symbol: break
@@ -230,7 +277,11 @@ struct LogExpressionParser {
     var found: [LogExpression] = []
     while !take(end) {
       found.append(try expression())
-      if take(",") { continue }
+      if take(",") {
+        // Only a list may end with a comma.
+        if end == ")", sees(end) { throw unexpected() }
+        continue
+      }
       guard sees(end) else { throw unexpected() }
     }
     return found

@@ -232,6 +232,15 @@ package struct MeshDescription {
         lines.append(
           Self.line(
             object, spec.selector.matchLabels, workload, "\(spec.jwtRules.count) issuer(s)"))
+      case .telemetry(let spec) where spec.targetRefs.isEmpty && !spec.hasTargetRef:
+        // One of the root namespace that selects workloads is for its own.
+        guard object.namespace == workload.namespace || spec.selector.matchLabels.isEmpty else {
+          continue
+        }
+        lines.append(
+          Self.line(
+            object, spec.selector.matchLabels, workload,
+            "\(spec.accessLogging.count) entries about access logs"))
       default: break
       }
     }
