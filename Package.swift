@@ -118,7 +118,8 @@ let package = Package(
 
     // Floor 7
     floor(
-      "MeshAnalysis", ["CRE2", "Resources", "MeshMessages", "MeshModel", "MeshTranslation"]),
+      "MeshAnalysis",
+      ["CRE2", "TLS", "Resources", "MeshMessages", "MeshModel", "MeshTranslation"]),
 
     // Floor 8
     floor(

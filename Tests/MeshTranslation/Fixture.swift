@@ -33,7 +33,7 @@ struct Fixture {
   init(
     _ rules: String..., client: String = "fairlead", namespace: String = "default",
     metadata: [String: String] = ["INTERCEPTION_MODE": "NONE"], labels: [String: String] = [:],
-    address: String = "10.0.0.9", role: String = "sidecar"
+    address: String = "10.0.0.9", role: String = "sidecar", hasProvenIdentity: Bool = false
   ) {
     var store = MeshStore()
     let text = Self.services + rules.map { "---\n" + $0 }.joined(separator: "\n")
@@ -46,9 +46,11 @@ struct Fixture {
         value.structValue.fields[name] = .with { $0.stringValue = label }
       }
     }
-    node = ProxyNode(
+    var node = ProxyNode(
       id: "\(role)~\(address)~client.\(namespace)~\(namespace).svc.cluster.local",
       cluster: "client", metadata: fields, userAgent: client, locality: MeshLocality())
+    node.hasProvenIdentity = hasProvenIdentity
+    self.node = node
     let snapshot = MeshSnapshot(objects: store.objects)
     outbound = .outbound(snapshot, for: node)
     inbound = .inbound(snapshot, for: node)

@@ -21,10 +21,18 @@ private func bound(_ http: String, name: String = "r", hosts: String = "shop.exa
   Fixture.rule("gateways: [edge]\n" + http, name: name, hosts: hosts)
 }
 
-private func router(_ rules: String...) -> Fixture {
+private func router(_ rules: String..., isProven: Bool = false) -> Fixture {
   Fixture(
     rules.joined(separator: "\n---\n"), client: "envoy", metadata: [:],
-    labels: ["istio": "ingress"], role: "router")
+    labels: ["istio": "ingress"], role: "router", hasProvenIdentity: isProven)
+}
+
+private func context(
+  _ chain: Envoy_Config_Listener_V3_FilterChain
+) throws -> Envoy_Extensions_TransportSockets_Tls_V3_CommonTlsContext {
+  try Envoy_Extensions_TransportSockets_Tls_V3_DownstreamTlsContext(
+    serializedBytes: chain.transportSocket.typedConfig.value
+  ).commonTlsContext
 }
 
 private let http = "- {port: {number: 8080, name: http, protocol: HTTP}, hosts: [\"*.example\"]}"
@@ -134,6 +142,69 @@ struct GatewayTests {
           tls: {httpsRedirect: true}
         """))
     #expect(fixture.outbound.routes.first?.virtualHosts.first?.requireTls == .all)
+  }
+
+  @Test("credentials are asked for by Istio's names")
+  func credentials() throws {
+    let fixture = router(
+      gateway(
+        """
+        - port: {number: 443, name: one, protocol: HTTPS}
+          hosts: [a.example]
+          tls: {mode: OPTIONAL_MUTUAL, credentialName: shop, subjectAltNames: [c.example]}
+        - port: {number: 443, name: two, protocol: HTTPS}
+          hosts: [b.example]
+          tls: {mode: SIMPLE, credentialNames: [rsa, ec]}
+        - port: {number: 443, name: three, protocol: TLS}
+          hosts: [db.example]
+          tls: {mode: MUTUAL, credentialName: shop, caCertCredentialName: clients}
+        """),
+      Fixture.rule(
+        """
+        gateways: [edge]
+        tcp: [{match: [{port: 443}], route: [{destination: {host: db}}]}]
+        """, name: "t", hosts: "db.example"), isProven: true)
+    let chains = try #require(fixture.outbound.listeners.first).filterChains
+    #expect(
+      chains.map(\.filterChainMatch.serverNames) == [["a.example"], ["b.example"], ["db.example"]])
+    let all = try chains.map(context)
+    #expect(
+      all.map { $0.tlsCertificateSdsSecretConfigs.map(\.name) }
+        == [["kubernetes://shop"], ["kubernetes://rsa", "kubernetes://ec"], ["kubernetes://shop"]])
+    let trusted = all.map(\.combinedValidationContext)
+    #expect(
+      trusted.map(\.validationContextSdsSecretConfig.name)
+        == ["kubernetes://shop-cacert", "", "kubernetes://clients-cacert"])
+    #expect(trusted[0].defaultValidationContext.matchTypedSubjectAltNames.count == 1)
+    // A secret that never comes must not keep the port closed for ever.
+    #expect(!all[0].tlsCertificateSdsSecretConfigs[0].sdsConfig.hasInitialFetchTimeout)
+    #expect(fixture.outbound.omissions.isEmpty)
+  }
+
+  @Test(
+    "a rule's credential is for gateways, and for the workloads that it selects",
+    arguments: [
+      ("router", "", true), ("sidecar", "", false),
+      ("sidecar", "workloadSelector: {matchLabels: {app: web}}, ", true),
+    ])
+  func clientCredential(role: String, selector: String, isUsed: Bool) throws {
+    let fixture = Fixture(
+      """
+      {apiVersion: networking.istio.io/v1, kind: DestinationRule, metadata: {name: r}, spec: {
+        \(selector)host: reviews, trafficPolicy: {tls: {mode: MUTUAL, credentialName: shop}}}}
+      """, client: "envoy", labels: ["app": "web"], role: role, hasProvenIdentity: true)
+    let cluster = try #require(fixture.cluster("outbound|9080||reviews.default.svc.cluster.local"))
+    #expect(fixture.outbound.omissions.isEmpty == isUsed)
+    // Nobody is connected to without what the rule demands.
+    #expect((cluster.type == .eds) == isUsed)
+    guard isUsed else { return }
+    let common = try Envoy_Extensions_TransportSockets_Tls_V3_UpstreamTlsContext(
+      serializedBytes: cluster.transportSocket.typedConfig.value
+    ).commonTlsContext
+    #expect(common.tlsCertificateSdsSecretConfigs.map(\.name) == ["kubernetes://shop"])
+    #expect(
+      common.combinedValidationContext.validationContextSdsSecretConfig.name
+        == "kubernetes://shop-cacert")
   }
 
   @Test("a credential that cannot be fetched leaves the port closed, and is noted")

@@ -123,10 +123,7 @@ enum GatewayAnalyzer {
             "Referenced credentialName not found: \(Words.quoted(name))")
           continue
         }
-        let keys = Set(secret.data.keys).union(secret.stringData.keys)
-        let isComplete =
-          keys.isSuperset(of: ["tls.crt", "tls.key"]) || keys.isSuperset(of: ["cert", "key"])
-        if !isComplete {
+        if !SecretMaterial(secret).isPair {
           context.report(
             .invalidCredential, gateway.object, place,
             "The credential referenced by the Gateway \(gateway.object.name) in namespace "

@@ -35,7 +35,8 @@ package enum ObjectCheck {
     case .proxyConfig(let config): ProxyConfigCheck(check: check).check(config, spec)
     case .envoyFilter(let filter):
       EnvoyFilterCheck(check: check, object: object).check(filter, spec)
-    case .namespace, .node, .serviceAccount, .secret: break
+    case .secret(let secret): SecretCheck(check: check).check(secret)
+    case .namespace, .node, .serviceAccount: break
     }
   }
 }

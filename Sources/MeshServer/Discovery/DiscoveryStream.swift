@@ -26,6 +26,8 @@ final class DiscoveryStream: RPCServerHandler {
 
   /// What the client is sent of its own; nil: it has not proved who it is.
   private var secrets: StreamSecrets?
+  /// The certificates that it has asked for which rules name by their Secret.
+  private var credentials: StreamCredentials
   /// The only type that it is for, by its URL; nil: it is for all.
   private let onlyType: String?
   /// It says that it lives elsewhere.
@@ -36,6 +38,7 @@ final class DiscoveryStream: RPCServerHandler {
     from caller: ControlPlane.Caller?, on server: MeshServer
   ) {
     secrets = caller.map(StreamSecrets.init)
+    credentials = StreamCredentials(of: caller?.namespace)
     onlyType = type
     self.call = call
     self.server = server
@@ -72,6 +75,7 @@ final class DiscoveryStream: RPCServerHandler {
       }
       if request.type == ResourceSet.TypeURL.secret {
         secrets?.want(request.names)
+        want(request.names)
         lookAtSecrets()
       }
       let (meaning, pushes) = try state.take(request, of: resources(for: node))
@@ -117,6 +121,7 @@ final class DiscoveryStream: RPCServerHandler {
   func publish(since: UInt64) {
     guard let node else { return }
     let started = fl_monotonic_ns()
+    credentials.look(in: server.source)
     let pushes = state.publish(resources(for: node))
     guard !pushes.isEmpty else { return }
     if unsettledSince == 0 { unsettledSince = since }
@@ -127,10 +132,19 @@ final class DiscoveryStream: RPCServerHandler {
   /// Everything for the client: what its source has, and its own secrets.
   func resources(for node: ProxyNode) -> ResourceSet {
     let common = server.source.resources(for: node)
-    return secrets.map { common.adding($0.layer) } ?? common
+    return secrets.map { common.adding($0.layer).adding(credentials.layer) } ?? common
   }
 
   // MARK: Secrets
+
+  private func want(_ names: [String]) {
+    for (name, refusal) in credentials.want(names) {
+      server.metrics.secretRefusals[refusal.rawValue, default: 0] += 1
+      ProcessLog.shared.warning(
+        .secret, "\(title): secret '\(Self.shorten(name))' is refused: \(refusal.reason)")
+    }
+    credentials.look(in: server.source)
+  }
 
   /// Sends secrets that are due.
   func renewSecrets() {
@@ -148,6 +162,9 @@ final class DiscoveryStream: RPCServerHandler {
 
   /// Why the client is not sent a secret that it has asked for; nil when it is.
   var missingSecret: String? {
+    if let refused = credentials.refused.first {
+      return "'\(Self.shorten(refused.key))' is not sent: \(refused.value.reason)"
+    }
     guard secrets == nil, let wanted = state.subscriptions[ResourceSet.TypeURL.secret],
       wanted.names.contains(StreamSecrets.certificate),
       (wanted.sent[StreamSecrets.certificate] ?? SentVersions.absent) == SentVersions.absent
@@ -213,7 +230,10 @@ final class DiscoveryStream: RPCServerHandler {
     } else if more.hasUserAgentBuildVersion {
       made.userAgent += " \(version.majorNumber).\(version.minorNumber).\(version.patch)"
     }
-    if secrets != nil { made.hasCertificate = true }
+    if secrets != nil {
+      made.hasCertificate = true
+      made.hasProvenIdentity = true
+    }
     if let namespace = secrets?.caller.namespace, made.namespace != namespace {
       isForeign = true
       return ProcessLog.shared.warning(

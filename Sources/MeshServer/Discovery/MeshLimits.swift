@@ -1,5 +1,7 @@
 /// Every bound on what one client can make the control plane hold.
 enum MeshLimits {
+  /// Names of secrets that a stream was refused and that are shown.
+  static let refusedSecrets = 16
   /// Types on one stream: xDS has about a dozen, and each costs a subscription.
   static let typesPerStream = 32
 

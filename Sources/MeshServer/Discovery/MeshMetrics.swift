@@ -6,6 +6,8 @@ final class MeshMetrics {
   var rejects: [String: UInt64] = [:]
   /// `pilot_xds_expired_nonce`, by type.
   var expiredNonces: [String: UInt64] = [:]
+  /// `fairlead_secret_refusals`: Secrets that were asked for by who may not have them; by reason.
+  var secretRefusals: [String: UInt64] = [:]
   /// `pilot_push_triggers`, by reason.
   var triggers: [String: UInt64] = [:]
   /// `pilot_proxy_convergence_time`: from a change to a client's acceptance of what followed from it.
@@ -48,6 +50,7 @@ final class MeshMetrics {
     counter("pilot_total_xds_rejects", "type", rejects)
     counter("pilot_xds_expired_nonce", "type", expiredNonces)
     counter("pilot_push_triggers", "type", triggers)
+    counter("fairlead_secret_refusals", "reason", secretRefusals)
     var lastName = ""
     for gauge in gauges {
       if gauge.name != lastName { out += "# TYPE \(gauge.name) gauge\n" }

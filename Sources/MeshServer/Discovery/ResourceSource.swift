@@ -1,3 +1,4 @@
+import MeshModel
 import MeshTranslation
 
 /// Where the resources of clients come from. Belongs to one loop.
@@ -10,6 +11,10 @@ protocol ResourceSource: AnyObject {
   func disconnected(_ node: ProxyNode, stream: UInt64)
   /// A client says how its application is; nil for well.
   func reported(_ problem: String?, stream: UInt64)
+  /// Another number whenever `material` may answer something else.
+  var credentialGeneration: UInt64 { get }
+  /// What a Secret of a namespace holds that rules name; nil: there is none, or not what is asked for.
+  func material(_ reference: CredentialReference, in namespace: String) -> SecretMaterial?
   /// What rules ask for and a client cannot do.
   func omissions(for node: ProxyNode) -> [Omission]
 }
@@ -23,5 +28,8 @@ final class SharedResources: ResourceSource {
   func connected(_ node: ProxyNode, stream: UInt64) {}
   func disconnected(_ node: ProxyNode, stream: UInt64) {}
   func reported(_ problem: String?, stream: UInt64) {}
+  /// A file serves its secrets itself.
+  let credentialGeneration: UInt64 = 0
+  func material(_ reference: CredentialReference, in namespace: String) -> SecretMaterial? { nil }
   func omissions(for node: ProxyNode) -> [Omission] { [] }
 }

@@ -91,9 +91,11 @@ final class MeshSource: ResourceSource {
     cache = cache.filter { used.contains($0.key) }
     outdated = [:]
     used = []
-    if !changed.allSatisfy(\.kind.isAboutEndpoints) || !updateEndpoints() {
+    // Of a Secret nothing stands in other resources but its name.
+    let others = changed.filter { $0.kind != .secret }
+    if !others.isEmpty, !others.allSatisfy(\.kind.isAboutEndpoints) || !updateEndpoints() {
       rulesGeneration += 1
-      updateRules(changed)
+      updateRules(others)
     }
     return changed
   }
@@ -158,6 +160,21 @@ final class MeshSource: ResourceSource {
     // Messages that were made here; only a defect could make one that is not written.
     guard let bytes = try? message.steadyBytes() else { return nil }
     return ServedResource(type: type, name: name, bytes: bytes, awaited: awaited)
+  }
+
+  // MARK: Secrets
+
+  var credentialGeneration: UInt64 { generation }
+
+  func material(_ reference: CredentialReference, in namespace: String) -> SecretMaterial? {
+    guard snapshot.credentialNames.contains(reference.name) else { return nil }
+    for name in reference.secrets {
+      let id = ObjectID(.secret, namespace, name)
+      guard case .secret(let secret) = store.entries[id]?.object?.spec else { continue }
+      let material = SecretMaterial(secret)
+      if reference.isTrust ? !material.trusted.isEmpty : material.isPair { return material }
+    }
+    return nil
   }
 
   // MARK: Clients

@@ -15,6 +15,8 @@ struct ClusterTLS {
   let node: ProxyNode
   let profile: ClientProfile
   let origin: ObjectID
+  /// The rule names the workloads that it is for.
+  let isForWorkloads: Bool
   let notes: OmissionNotes
 
   /// Sets what a rule demands; without one, mutual TLS to those who take it.
@@ -30,19 +32,36 @@ struct ClusterTLS {
     case .disable, .UNRECOGNIZED: return
     case .istioMutual:
       guard node.hasCertificate else {
-        // In the clear would be against the rule, and so would be TLS to whoever answers: there is nobody
-        // to connect to.
         notes.note(
           origin, "trafficPolicy.tls.mode", "connections fail: the proxy has no certificate")
-        cluster.type = .static
-        cluster.lbPolicy = .roundRobin
-        cluster.clearEdsClusterConfig()
-        cluster.clearLoadAssignment()
-        return
+        return leaveNobody(in: &cluster)
       }
       cluster.transportSocket = mutual(policy.tls)
-    case .simple, .mutual: cluster.transportSocket = socket(originated(policy.tls), &cluster)
+    case .simple, .mutual:
+      guard policy.tls.credentialName.isEmpty || mayHaveCredential else {
+        notes.note(
+          origin, "trafficPolicy.tls.credentialName",
+          node.hasProvenIdentity
+            ? "connections fail: a sidecar has it only from a rule with a workloadSelector"
+            : "connections fail: the proxy has not come to the secured port")
+        return leaveNobody(in: &cluster)
+      }
+      cluster.transportSocket = socket(originated(policy.tls), &cluster)
     }
+  }
+
+  /// Who may ask for what a rule names by `credentialName` (Istio's rule).
+  private var mayHaveCredential: Bool {
+    node.hasProvenIdentity && (node.role == .router || isForWorkloads)
+  }
+
+  /// In the clear would be against the rule, and so would be TLS to whoever answers: there is nobody to
+  /// connect to.
+  private func leaveNobody(in cluster: inout Cluster) {
+    cluster.type = .static
+    cluster.lbPolicy = .roundRobin
+    cluster.clearEdsClusterConfig()
+    cluster.clearLoadAssignment()
   }
 
   // MARK: Mutual TLS of the mesh
@@ -91,6 +110,10 @@ struct ClusterTLS {
       $0.tlsMinimumProtocolVersion = .tlsv12
       $0.tlsMaximumProtocolVersion = .tlsv13
     }
+    if !tls.credentialName.isEmpty {
+      setCredential(tls, in: &context)
+      return context
+    }
     if tls.mode == .mutual {
       context.commonTlsContext.tlsCertificates = [
         .with {
@@ -105,10 +128,26 @@ struct ClusterTLS {
         $0.matchTypedSubjectAltNames = subjectAltNames(tls).flatMap(matchers)
       }
     }
-    if !tls.credentialName.isEmpty {
-      notes.note(origin, "trafficPolicy.tls.credentialName", "the credential is not used")
-    }
     return context
+  }
+
+  /// What is shown, and whom to believe, is in a Secret.
+  private func setCredential(
+    _ tls: Istio_Networking_V1alpha3_ClientTLSSettings, in context: inout Context
+  ) {
+    if tls.mode == .mutual {
+      context.commonTlsContext.tlsCertificateSdsSecretConfigs = [
+        CredentialReference(tls.credentialName).config
+      ]
+    }
+    guard !tls.insecureSkipVerify.value else { return }
+    context.commonTlsContext.combinedValidationContext = .with {
+      $0.defaultValidationContext = .with {
+        $0.matchTypedSubjectAltNames = subjectAltNames(tls).flatMap(matchers)
+      }
+      $0.validationContextSdsSecretConfig =
+        CredentialReference(tls.credentialName, isTrust: true).config
+    }
   }
 
   private func subjectAltNames(_ tls: Istio_Networking_V1alpha3_ClientTLSSettings) -> [String] {
@@ -147,9 +186,13 @@ struct ClusterTLS {
         var options =
           known ?? .with { $0.explicitHTTPConfig = .with { $0.httpProtocolOptions = .init() } }
         options.upstreamHTTPProtocolOptions.autoSni = true
+        let common = context.commonTlsContext
+        let combined = common.combinedValidationContext
         options.upstreamHTTPProtocolOptions.autoSanValidation =
-          !context.commonTlsContext.validationContext.trustedCa.filename.isEmpty
-          && context.commonTlsContext.validationContext.matchTypedSubjectAltNames.isEmpty
+          combined.hasValidationContextSdsSecretConfig
+          ? combined.defaultValidationContext.matchTypedSubjectAltNames.isEmpty
+          : !common.validationContext.trustedCa.filename.isEmpty
+            && common.validationContext.matchTypedSubjectAltNames.isEmpty
         cluster.typedExtensionProtocolOptions[name] = options.packed
       } else if !service.hostname.hasPrefix("*") {
         context.sni = service.hostname

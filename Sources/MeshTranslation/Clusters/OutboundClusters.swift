@@ -44,7 +44,8 @@ struct OutboundClusters {
     ).apply(policy, to: &cluster, port)
     ClusterTLS(
       service: service, port: port, subset: subset, snapshot: scope.snapshot, node: scope.node,
-      profile: profile, origin: rule?.origin ?? service.origin, notes: notes
+      profile: profile, origin: rule?.origin ?? service.origin,
+      isForWorkloads: rule?.isForWorkloads ?? false, notes: notes
     ).apply(policy, to: &cluster)
     if profile.readsMetadata { cluster = cluster.adding(metadata(service, subset, rule)) }
     return cluster

@@ -8,13 +8,15 @@ import SwiftProtobuf
 struct GatewayListeners {
   typealias Listener = Envoy_Config_Listener_V3_Listener
   typealias Chain = Envoy_Config_Listener_V3_FilterChain
-  typealias TLSContext = Envoy_Extensions_TransportSockets_Tls_V3_DownstreamTlsContext
 
   let scope: OutboundScope
   let servers: GatewayServers
   let profile: ClientProfile
   let notes: OmissionNotes
 
+  private var tls: GatewayTLS {
+    GatewayTLS(node: scope.node, settings: settings, notes: notes)
+  }
   private var settings: MeshSettings { scope.snapshot.settings }
   private var filters: NetworkFilters {
     NetworkFilters(
@@ -58,6 +60,8 @@ struct GatewayListeners {
     for entry in entries {
       if entry.isHTTPS {
         if let chain = secured(entry, name) { listener.filterChains.append(chain) }
+      } else if entry.endsTLS {
+        if let chain = decrypted(entry) { listener.filterChains.append(chain) }
       } else {
         listener.filterChains += opaque(entry)
       }
@@ -72,17 +76,14 @@ struct GatewayListeners {
   // MARK: TLS that ends here
 
   private func secured(_ entry: GatewayServers.Entry, _ name: String) -> Chain? {
-    guard let context = context(of: entry) else { return nil }
+    guard let socket = tls.socket(of: entry) else { return nil }
     return .with {
       $0.name = entry.routeName
       $0.filterChainMatch.serverNames = serverNames(entry.hosts)
       $0.filters = [
         filters.gateway(statPrefix: "outbound_\(name)", routes: entry.routeName)
       ]
-      $0.transportSocket = .with {
-        $0.name = "envoy.transport_sockets.tls"
-        $0.typedConfig = context.packed
-      }
+      $0.transportSocket = socket
     }
   }
 
@@ -90,58 +91,19 @@ struct GatewayListeners {
     hosts.contains("*") ? [] : hosts
   }
 
-  private func context(of entry: GatewayServers.Entry) -> TLSContext? {
-    let tls = entry.server.tls
-    guard tls.credentialName.isEmpty, tls.credentialNames.isEmpty, tls.mode != .istioMutual else {
-      notes.note(
-        entry.gateway.object.id, "servers.tls.credentialName",
-        "the port does not listen: give serverCertificate and privateKey as files")
-      return nil
-    }
-    guard !tls.serverCertificate.isEmpty, !tls.privateKey.isEmpty else { return nil }
-    return .with {
-      $0.commonTlsContext.tlsCertificates = [
-        .with {
-          $0.certificateChain = .with { $0.filename = tls.serverCertificate }
-          $0.privateKey = .with { $0.filename = tls.privateKey }
-        }
-      ]
-      $0.commonTlsContext.alpnProtocols = ["h2", "http/1.1"]
-      $0.commonTlsContext.tlsParams = .with {
-        $0.tlsMinimumProtocolVersion = Self.version(tls.minProtocolVersion) ?? .tlsv12
-        if let newest = Self.version(tls.maxProtocolVersion) {
-          $0.tlsMaximumProtocolVersion = newest
-        }
-        $0.cipherSuites = tls.cipherSuites
-      }
-      let demands = tls.mode == .mutual
-      guard demands || tls.mode == .optionalMutual else { return }
-      $0.requireClientCertificate = .init(demands)
-      $0.commonTlsContext.validationContext = .with {
-        if !tls.caCertificates.isEmpty { $0.trustedCa = .with { $0.filename = tls.caCertificates } }
-        if !tls.caCrl.isEmpty { $0.crl = .with { $0.filename = tls.caCrl } }
-        $0.verifyCertificateHash = tls.verifyCertificateHash
-        $0.verifyCertificateSpki = tls.verifyCertificateSpki
-        $0.matchTypedSubjectAltNames = tls.subjectAltNames.map { name in
-          .with {
-            $0.sanType = name.contains("://") ? .uri : .dns
-            $0.matcher = .with { $0.exact = name }
-          }
-        }
+  /// Bytes out of TLS: where they go is not told by anything in them, so the first rule counts.
+  private func decrypted(_ entry: GatewayServers.Entry) -> Chain? {
+    guard let socket = tls.socket(of: entry) else { return nil }
+    for rule in scope.snapshot.virtualServices where GatewayServers.binds(rule, to: entry) {
+      let actions = RouteActions(
+        scope: scope, profile: profile, notes: notes, rule: rule, port: entry.server.port.number)
+      for route in rule.spec.tcp where isMeant(route, entry) {
+        var made = chain(route.route, actions) { $0.serverNames = serverNames(entry.hosts) }
+        made.transportSocket = socket
+        return made
       }
     }
-  }
-
-  private static func version(
-    _ wanted: Istio_Networking_V1alpha3_ServerTLSSettings.TLSProtocol
-  ) -> Envoy_Extensions_TransportSockets_Tls_V3_TlsParameters.TlsProtocol? {
-    switch wanted {
-    case .tlsv10: .tlsv10
-    case .tlsv11: .tlsv11
-    case .tlsv12: .tlsv12
-    case .tlsv13: .tlsv13
-    case .tlsAuto, .UNRECOGNIZED: nil
-    }
+    return nil
   }
 
   // MARK: Bytes
@@ -161,13 +123,17 @@ struct GatewayListeners {
             })
         }
       }
-      for route in rule.spec.tcp {
-        let isMeant =
-          route.match.isEmpty || route.match.contains { applies($0.gateways, $0.port, entry) }
-        if isMeant { chains.append(chain(route.route, actions) { _ in }) }
+      for route in rule.spec.tcp where isMeant(route, entry) {
+        chains.append(chain(route.route, actions) { _ in })
       }
     }
     return chains
+  }
+
+  private func isMeant(
+    _ route: Istio_Networking_V1alpha3_TCPRoute, _ entry: GatewayServers.Entry
+  ) -> Bool {
+    route.match.isEmpty || route.match.contains { applies($0.gateways, $0.port, entry) }
   }
 
   private func applies(_ gateways: [String], _ port: UInt32, _ entry: GatewayServers.Entry) -> Bool

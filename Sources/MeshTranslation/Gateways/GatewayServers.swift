@@ -23,6 +23,11 @@ struct GatewayServers {
       spoken == .https && server.tls.mode != .passthrough && server.tls.mode != .autoPassthrough
     }
 
+    /// TLS ends here, and what was in it is carried as bytes.
+    var endsTLS: Bool {
+      spoken == .tls && server.tls.mode != .passthrough && server.tls.mode != .autoPassthrough
+    }
+
     /// What the server's routes are called.
     var routeName: String {
       guard isHTTPS else { return "http.\(server.port.number)" }

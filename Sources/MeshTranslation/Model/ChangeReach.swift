@@ -58,7 +58,7 @@ package struct ChangeReach {
       }
       isGateways = true
       switch id.kind {
-      case .gateway, .secret, .proxyConfig: break
+      case .gateway, .proxyConfig: break
       case .virtualService: outbound.formUnion([.listeners, .routes])
       case .destinationRule: outbound.formUnion([.clusters, .endpoints, .routes])
       case .peerAuthentication:

@@ -29,6 +29,8 @@ package struct MeshSnapshot: Sendable {
   /// Destination rules by namespace and host, and those with `*` by namespace: places in the list.
   private(set) var destinationRulesByHost: [String: [Int]] = [:]
   private(set) var destinationPatterns: [String: [Int]] = [:]
+  /// The Secrets that Gateways and DestinationRules name.
+  package let credentialNames: Set<String>
   package let domain: String
   /// What a proxy gets may depend on its workload's labels, and not on its namespace alone.
   package let dependsOnLabels: Bool
@@ -79,6 +81,7 @@ package struct MeshSnapshot: Sendable {
       || telemetries.contains { !$0.isForAll }
       || !(settings.localityLB?.failoverPriority.isEmpty ?? true)
     dependsOnAddresses = registry.services.contains(where: \.isHeadless)
+    credentialNames = Self.credentialNames(gateways, destinationRules)
     for (place, rule) in destinationRules.enumerated() {
       let host = fullName(rule.spec.host, in: rule.namespace)
       if host.hasPrefix("*") {
@@ -87,6 +90,20 @@ package struct MeshSnapshot: Sendable {
         destinationRulesByHost[rule.namespace + "/" + host, default: []].append(place)
       }
     }
+  }
+
+  private static func credentialNames(
+    _ gateways: [Rule<Gateway>], _ rules: [Rule<DestinationRule>]
+  ) -> Set<String> {
+    let servers = gateways.flatMap(\.spec.servers).map(\.tls).flatMap {
+      [$0.credentialName, $0.caCertCredentialName] + $0.credentialNames
+    }
+    let clients = rules.flatMap { [$0.spec.trafficPolicy] + $0.spec.subsets.map(\.trafficPolicy) }
+      .flatMap { policy in
+        [policy.tls.credentialName] + policy.portLevelSettings.map(\.tls.credentialName)
+      }
+    // `namespace/name` is the same Secret as `name`, to those of the namespace.
+    return Set((servers + clients).compactMap { $0.split(separator: "/").last.map(String.init) })
   }
 
   /// The same mesh with other endpoints: its services are the same.

@@ -187,9 +187,12 @@ struct EffectiveRule {
   let origin: ObjectID
   let policy: TrafficPolicy?
   let subsets: [Subset]
+  /// It names the workloads that it is for.
+  let isForWorkloads: Bool
 
   init(_ rule: Rule<DestinationRule>, others: [Rule<DestinationRule>]) {
     origin = rule.object.id
+    isForWorkloads = rule.spec.hasWorkloadSelector
     policy = rule.spec.hasTrafficPolicy ? rule.spec.trafficPolicy : nil
     var subsets = rule.spec.subsets
     var names = Set(subsets.map(\.name))

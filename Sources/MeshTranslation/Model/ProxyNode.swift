@@ -48,6 +48,8 @@ package struct ProxyNode: Sendable, Hashable {
   /// It has a certificate of its own, or is sent one: it has proved who it is, or says that it asks an
   /// authority itself (`OWN_CERTIFICATE`). Without one it is given nothing that needs one.
   package var hasCertificate = false
+  /// It has proved who it is on this stream, so it may be sent keys.
+  package var hasProvenIdentity = false
   /// The WorkloadGroup that it is to be registered in (Istio: `AUTO_REGISTER_GROUP`); empty for none.
   package var autoRegisterGroup = ""
   /// It checks its application, and reports (Istio: `PROXY_CONFIG.readinessProbe`).
