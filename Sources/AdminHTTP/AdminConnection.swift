@@ -18,6 +18,8 @@ final class AdminConnection {
   private unowned let listener: AdminListener
   private let loop: EventLoop
   private var input: [UInt8] = []
+  /// What the listener knows of `input`.
+  private var held = 0
   private var parser = HTTP1HeadParser(capacity: 100)
   private var pages: (any IteratorProtocol<[UInt8]>)?
   private var keepAlive = true
@@ -52,14 +54,21 @@ final class AdminConnection {
       case .bytes(let n):
         // What it was refused for is of no interest any more.
         guard !closing else { continue }
-        for index in 0..<n { unsafe input.append(scratch[index]) }
+        unsafe input.append(contentsOf: UnsafeBufferPointer(start: scratch, count: n))
         guard input.count <= requestBytes else { return refuse(413) }
+        guard hold() else { return refuse(503) }
         if pages == nil { answerAll() }
         watchTime()
       case .wait: return
       case .end, .failed: return close()
       }
     }
+  }
+
+  /// Tells the listener how much there is; whether that may be.
+  private func hold() -> Bool {
+    defer { held = input.count }
+    return listener.hold(input.count, insteadOf: held)
   }
 
   /// A request that is not whole has to become so in time.
@@ -84,8 +93,12 @@ final class AdminConnection {
   /// Answers what cannot be understood, or is too much, and reads no further.
   private func refuse(_ status: Int) {
     keepAlive = false
-    input.removeAll()
-    respond(AdminResponse(status: status, text: "\(Status.reason(status))\n"))
+    input = []
+    _ = hold()
+    var response = AdminResponse(status: status, text: "\(Status.reason(status))\n")
+    // The requests of others are answered, or given up, within seconds.
+    if status == 503 { response.retryAfterSeconds = 1 }
+    respond(response)
   }
 
   /// Answers the requests that are whole, one after the other.
@@ -119,10 +132,15 @@ final class AdminConnection {
           failure = 400
           return
         }
+        let method = text[parser.method.lowerBound, parser.method.upperBound].string
+        let target = text[parser.target.lowerBound, parser.target.upperBound].string
+        let path = String(target.prefix { $0 != "?" })
+        let most = min(requestBytes, listener.limit(method, path))
         var bodyLength = 0
+        // Before it comes: nobody is to hold what would be refused.
         switch framing.body {
         case .none: break
-        case .length(let n) where n <= requestBytes - length: bodyLength = n
+        case .length(let n) where n <= most - length: bodyLength = n
         case .length:
           failure = 413
           return
@@ -133,8 +151,7 @@ final class AdminConnection {
         guard count >= length + bodyLength else { return }
         used = length + bodyLength
         request = unsafe AdminRequest(
-          method: text[parser.method.lowerBound, parser.method.upperBound].string,
-          target: text[parser.target.lowerBound, parser.target.upperBound].string,
+          method: method, target: target,
           keepAlive: framing.keepAlive, body: Array(buffer[length..<(length + bodyLength)]),
           fields: Self.fields(of: head), peer: peer)
       case .incomplete: return
@@ -147,6 +164,9 @@ final class AdminConnection {
       return nil
     }
     input.removeFirst(used)
+    // An array keeps what it once needed.
+    if input.isEmpty { input = [] }
+    _ = hold()
     return request
   }
 
@@ -172,6 +192,7 @@ final class AdminConnection {
       head += "transfer-encoding: chunked\r\n"
     }
     if !keepAlive { head += "connection: close\r\n" }
+    if let seconds = response.retryAfterSeconds { head += "retry-after: \(seconds)\r\n" }
     head += "server: fairlead\r\n\r\n"
     write(Array(head.utf8))
     switch response.body {
@@ -220,6 +241,8 @@ final class AdminConnection {
     guard connection.value.isOpen else { return }
     loop.cancel(deadline)
     deadline = .none
+    input = []
+    _ = hold()
     connection.close(on: loop)
     listener.closed(self)
   }

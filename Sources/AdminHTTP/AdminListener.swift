@@ -14,6 +14,13 @@ package final class AdminListener {
   private static let connections = 512
   /// The most that one request may hold, head and body.
   let requestBytes: Int
+  /// Of all requests that are not answered yet, together: each may hold little, or some of them much.
+  private let totalBytes: Int
+  /// A request that holds no more than this is always heard.
+  private static let smallBytes = 64 * 1024
+  private var heldBytes = 0
+  /// How many of its bytes a request may hold, by method and path; never more than `requestBytes`.
+  package var limit: (_ method: String, _ path: String) -> Int = { _, _ in .max }
   /// Answers one request.
   package var respond: (AdminRequest) -> AdminResponse = { _ in
     AdminResponse(status: 404, text: "nothing is here\n")
@@ -25,10 +32,14 @@ package final class AdminListener {
   }
 
   /// Listens at once.
-  /// - Parameter requestBytes: the most that one request may hold.
+  /// - Parameters:
+  ///   - requestBytes: the most that one request may hold.
+  ///   - totalBytes: the most that all of them may hold together.
   package init(
-    on wanted: SocketAddress, loop: EventLoop, requestBytes: Int = 64 * 1024
+    on wanted: SocketAddress, loop: EventLoop, requestBytes: Int = 64 * 1024,
+    totalBytes: Int = 64 << 20
   ) throws(ListenError) {
+    self.totalBytes = totalBytes
     self.loop = loop
     self.requestBytes = requestBytes
     var options = ListenSocket.Options()
@@ -63,6 +74,12 @@ package final class AdminListener {
       }
       connections[ObjectIdentifier(connection)] = connection
     }
+  }
+
+  /// A connection holds so many bytes in place of others; whether it may go on.
+  func hold(_ bytes: Int, insteadOf before: Int) -> Bool {
+    heldBytes += bytes - before
+    return heldBytes <= totalBytes || bytes <= Self.smallBytes
   }
 
   func closed(_ connection: AdminConnection) {

@@ -71,6 +71,8 @@ package struct AdminResponse {
 
   package var status = 200
   package var contentType = "text/plain; charset=UTF-8"
+  /// When to ask again.
+  package var retryAfterSeconds: Int?
   package var body: Body
 
   package init(status: Int = 200, text: String) {

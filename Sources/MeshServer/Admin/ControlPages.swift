@@ -16,6 +16,9 @@ final class ControlPages {
   /// Nil where there is no mesh.
   private let objects: ObjectPages?
 
+  /// The most that a request may hold which changes nothing.
+  private static let questionBytes = 64 * 1024
+
   var address: SocketAddress { listener.address }
 
   init(
@@ -28,6 +31,9 @@ final class ControlPages {
     self.version = version
     self.objects = objects
     listener = try AdminListener(on: address, loop: loop, requestBytes: ObjectPages.requestBytes)
+    listener.limit = { _, path in
+      path.hasPrefix("/api/") ? ObjectPages.requestBytes : Self.questionBytes
+    }
     listener.respond = { [unowned self] in respond(to: $0) }
   }
 

@@ -2,12 +2,13 @@
 
 import json
 import os
+import select
 import signal
 
 import pytest
 import yaml
 
-from harness.client import fetch
+from harness.client import Connection, fetch
 from harness.mesh import DECK, MeshControl, Workload, pod, service, sidecar, subnet
 from harness.tool import tool
 from harness.waiting import until
@@ -148,6 +149,7 @@ def test_one_mistake_refuses_everything_and_says_where(store, tmp_path):
     assert store.tool("get", "vs", "-n", "shop", "-o", "name").out.count("\n") == 1
     assert fetch(store.control.http, "/api/v1/apply", "POST", {"content-length": "17000000"}
                  ).status == 413
+    assert fetch(store.control.http, "/version", "POST", {"content-length": "70000"}).status == 413
     # A half-written file never counts, and what is there by hand does.
     kept = store.control.folder / "applied" / "virtualservice.shop.service-go.yaml"
     text = kept.read_text()
@@ -218,3 +220,22 @@ def test_a_workload_is_reached_as_the_applied_rule_says(store):
     finally:
         proxy.stop()
         one.stop()
+
+
+def test_requests_hold_so_much_together_and_no_more(store):
+    """Whoever sends the byte that is one too many is told to come back; short requests are answered."""
+    head = b"POST /api/v1/apply HTTP/1.1\r\nhost: x\r\ncontent-length: 16000000\r\n\r\n"
+    total, each = 64 << 20, 15_900_000
+    clients = [Connection(store.control.http, timeout=30) for _ in range(5)]
+    try:
+        for client, size in zip(clients, [each] * 4 + [total + 1 - 4 * each]):
+            client.send(head + bytes(size - len(head)))
+        answered = select.select([client.socket for client in clients], [], [], 30)[0]
+        refused = [client for client in clients if client.socket in answered]
+        assert len(refused) == 1
+        answer = refused[0].read_response("POST")
+        assert (answer.status, answer.value("retry-after")) == (503, "1")
+        assert store.call("GET", "/api/v1/objects")
+    finally:
+        for client in clients:
+            client.close()
