@@ -95,13 +95,15 @@ package struct MeshStore {
       files[name] = file
       return
     }
+    // A file may have a hundred thousand.
+    var seen: Set<ObjectID> = []
     for document in documents {
       let reading = ObjectReader.read(document)
       guard let id = reading.id else {
         file.diagnostics += reading.diagnostics
         continue
       }
-      if file.ids.contains(id) || (owners[id].map { $0 != name } ?? false) {
+      if seen.contains(id) || (owners[id].map { $0 != name } ?? false) {
         let other = owners[id].map { $0 == name ? "this file" : "'\($0)'" } ?? "this file"
         file.diagnostics.append(
           document.mistake(at: "metadata", "there is already a \(id) in \(other)"))
@@ -110,10 +112,11 @@ package struct MeshStore {
         continue
       }
       file.ids.append(id)
+      seen.insert(id)
       owners[id] = name
       accept(reading, as: id, &changed)
     }
-    for id in files[name]?.ids ?? [] where !file.ids.contains(id) && owners[id] == name {
+    for id in files[name]?.ids ?? [] where !seen.contains(id) && owners[id] == name {
       remove(id, &changed)
     }
     files[name] = file

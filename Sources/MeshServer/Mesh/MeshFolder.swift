@@ -17,7 +17,7 @@ final class MeshFolder: ConfigurationSource {
   /// Told when something has changed, also what is wrong.
   var contentChanged: (() -> Void)?
   /// What was said of the files last: the same is not said again.
-  private var lastProblems: [String] = []
+  private var lastProblems: Set<String> = []
 
   /// - Parameter dataDirectory: of objects that come over HTTP; `applied` in the directory itself
   ///   unless it is said otherwise.
@@ -97,8 +97,9 @@ final class MeshFolder: ConfigurationSource {
     for problem in problems where !lastProblems.contains(problem) {
       ProcessLog.shared.warning(.config, problem)
     }
-    if !changed.isEmpty || problems != lastProblems { contentChanged?() }
-    lastProblems = problems
+    let all = Set(problems)
+    if !changed.isEmpty || all != lastProblems { contentChanged?() }
+    lastProblems = all
     return changed
   }
 

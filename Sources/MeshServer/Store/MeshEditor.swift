@@ -47,16 +47,18 @@ final class MeshEditor {
     var problems: [String] = []
     var conflicts: [String] = []
     var plan = EditPlan()
+    var planned: Set<ObjectID> = []
     for document in documents {
       let reading = store.read(document, defaultNamespace: namespace ?? "default")
       problems += reading.diagnostics.filter { $0.severity == .error }.map(\.description)
       guard let id = reading.id, reading.object != nil else { continue }
-      if let problem = Self.problem(document, id, namespace, plan) {
+      if let problem = Self.problem(document, id, namespace, planned) {
         problems.append(problem)
         continue
       }
       do throws(EditRefusal) {
         plan.steps.append(try step(document, id))
+        planned.insert(id)
       } catch {
         if error.status == 422 { problems += error.reasons } else { conflicts += error.reasons }
       }
@@ -82,7 +84,7 @@ final class MeshEditor {
   }
 
   private static func problem(
-    _ document: ObjectDocument, _ id: ObjectID, _ namespace: String?, _ plan: EditPlan
+    _ document: ObjectDocument, _ id: ObjectID, _ namespace: String?, _ planned: Set<ObjectID>
   ) -> String? {
     if let problem = AppliedDirectory.problem(with: id) {
       return document.mistake(inMetadata: problem.field, problem.text).description
@@ -93,7 +95,7 @@ final class MeshEditor {
         "'\(id.namespace)' is not the namespace '\(namespace)' that was asked for"
       ).description
     }
-    if plan.steps.contains(where: { $0.id == id }) {
+    if planned.contains(id) {
       return document.mistake(inMetadata: "name", "there is already a \(id) in what was sent")
         .description
     }
@@ -142,12 +144,13 @@ final class MeshEditor {
   /// The objects of documents, for whoever deletes by file.
   func identify(_ sent: [SentFile], namespace: String?) throws(EditRefusal) -> [ObjectID] {
     var ids: [ObjectID] = []
+    var seen: Set<ObjectID> = []
     for document in try Self.documents(sent) {
       guard let id = ObjectReader.identify(document, defaultNamespace: namespace ?? "default")
       else {
         throw EditRefusal(422, [document.mistake("an object has a kind and a name").description])
       }
-      if !ids.contains(id) { ids.append(id) }
+      if seen.insert(id).inserted { ids.append(id) }
     }
     return ids
   }

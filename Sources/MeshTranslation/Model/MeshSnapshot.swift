@@ -29,6 +29,8 @@ package struct MeshSnapshot: Sendable {
   /// Destination rules by namespace and host, and those with `*` by namespace: places in the list.
   private(set) var destinationRulesByHost: [String: [Int]] = [:]
   private(set) var destinationPatterns: [String: [Int]] = [:]
+  /// The same by namespace.
+  let peerRules: [String: PeerRules]
   /// The Secrets that Gateways and DestinationRules name.
   package let credentialNames: Set<String>
   package let domain: String
@@ -81,6 +83,7 @@ package struct MeshSnapshot: Sendable {
       || telemetries.contains { !$0.isForAll }
       || !(settings.localityLB?.failoverPriority.isEmpty ?? true)
     dependsOnAddresses = registry.services.contains(where: \.isHeadless)
+    peerRules = PeerRules.index(peerAuthentications)
     credentialNames = Self.credentialNames(gateways, destinationRules)
     for (place, rule) in destinationRules.enumerated() {
       let host = fullName(rule.spec.host, in: rule.namespace)

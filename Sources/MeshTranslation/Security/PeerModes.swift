@@ -28,15 +28,15 @@ struct PeerModes {
     notes: OmissionNotes? = nil
   ) {
     let root = snapshot.settings.rootNamespace
-    let rules = snapshot.peerAuthentications
+    let rules = snapshot.peerRules
     guard !rules.isEmpty else { return }
     // The oldest of each kind counts, and says what it says in place of the one before it.
-    let mesh = rules.first { $0.namespace == root && $0.isForAll }
-    let own = namespace == root ? nil : rules.first { $0.namespace == namespace && $0.isForAll }
+    let mesh = rules[root]?.forAll
+    let local = namespace == root ? nil : rules[namespace]
+    let own = local?.forAll
     // One of the root namespace that selects workloads is none of the mesh's (Istio).
-    let selected = rules.first {
-      $0.namespace == namespace && namespace != root && !$0.isForAll
-        && labels.contains(labels: $0.spec.selector.matchLabels)
+    let selected = local?.selecting.first {
+      labels.contains(labels: $0.spec.selector.matchLabels)
     }
     for rule in [mesh, own, selected].compactMap(\.self) {
       if let said = Self.mode(rule.spec.mtls.mode) {
@@ -61,6 +61,30 @@ struct PeerModes {
     case .permissive: .permissive
     case .strict: .strict
     case .unset, .UNRECOGNIZED: nil
+    }
+  }
+}
+
+/// The PeerAuthentications of one namespace, the oldest first: they are looked at for every endpoint.
+struct PeerRules: Sendable {
+  /// For all workloads; the oldest.
+  private(set) var forAll: Rule<PeerAuthentication>?
+  /// For those with certain labels.
+  private(set) var selecting: [Rule<PeerAuthentication>] = []
+
+  /// By namespace.
+  /// - Parameter rules: the oldest first.
+  static func index(_ rules: [Rule<PeerAuthentication>]) -> [String: PeerRules] {
+    var found: [String: PeerRules] = [:]
+    for rule in rules { found[rule.namespace, default: PeerRules()].add(rule) }
+    return found
+  }
+
+  private mutating func add(_ rule: Rule<PeerAuthentication>) {
+    if !rule.isForAll {
+      selecting.append(rule)
+    } else if forAll == nil {
+      forAll = rule
     }
   }
 }
