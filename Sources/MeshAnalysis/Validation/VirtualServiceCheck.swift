@@ -8,6 +8,9 @@ struct VirtualServiceCheck {
   let check: FieldCheck
   let object: MeshObject
 
+  /// So many hosts are repeated in a message.
+  private static let shownHosts = 10
+
   /// Looks at all of it.
   func check(_ rule: VirtualService, _ path: ConfigPath) {
     checkHosts(rule, path)
@@ -20,7 +23,10 @@ struct VirtualServiceCheck {
     let isOfGateways = rule.gateways.contains { $0 != "mesh" }
     let routes = HTTPRouteCheck(check: check, isDelegate: isDelegate, isOfGateways: isOfGateways)
     for (index, route) in rule.http.enumerated() { routes.check(route, path["http"][index]) }
-    for (index, route) in rule.tls.enumerated() { checkTLS(route, rule, path["tls"][index]) }
+    let hosts = rule.tls.isEmpty ? HostIndex() : HostIndex(rule.hosts)
+    for (index, route) in rule.tls.enumerated() {
+      checkTLS(route, rule, hosts, path["tls"][index])
+    }
     for (index, route) in rule.tcp.enumerated() { checkTCP(route, path["tcp"][index]) }
   }
 
@@ -39,6 +45,7 @@ struct VirtualServiceCheck {
       return
     }
     let isOfMesh = rule.gateways.isEmpty || rule.gateways.allSatisfy { $0 == "mesh" }
+    var before = HostIndex()
     for (index, host) in rule.hosts.enumerated() {
       let place = path["hosts"][index]
       if host == "*", isOfMesh {
@@ -47,7 +54,8 @@ struct VirtualServiceCheck {
       } else {
         check.host(host, place)
       }
-      if let other = rule.hosts[..<index].first(where: { HostPattern.matches($0, host) }) {
+      defer { before.insert(host, at: index) }
+      if let other = before.first(covering: host).map({ rule.hosts[$0] }) {
         check.error(
           place,
           other == host
@@ -73,7 +81,8 @@ struct VirtualServiceCheck {
   // MARK: Connections
 
   private func checkTLS(
-    _ route: Istio_Networking_V1alpha3_TLSRoute, _ rule: VirtualService, _ path: ConfigPath
+    _ route: Istio_Networking_V1alpha3_TLSRoute, _ rule: VirtualService, _ hosts: HostIndex,
+    _ path: ConfigPath
   ) {
     if route.match.isEmpty {
       check.error(path, "a TLS route has a 'match' with 'sniHosts': say for which names it is")
@@ -86,11 +95,12 @@ struct VirtualServiceCheck {
       for (index, host) in match.sniHosts.enumerated() {
         let name = place["sniHosts"][index]
         check.host(host, name)
-        if !rule.hosts.contains(where: { HostPattern.matches($0, host) }) {
+        if hosts.first(covering: host) == nil {
+          let shown = rule.hosts.prefix(Self.shownHosts).joined(separator: ", ")
+          let more = rule.hosts.count > Self.shownHosts ? ", …" : ""
           check.error(
             name,
-            "'\(host)' is none of the VirtualService's hosts (\(rule.hosts.joined(separator: ", ")))"
-              + ": add it there")
+            "'\(host)' is none of the VirtualService's hosts (\(shown)\(more)): add it there")
         }
       }
       checkConnection(
