@@ -192,8 +192,6 @@ def test_a_mistake_has_its_place(town):
 
 def test_a_filter_that_takes_its_configuration_by_name(town):
     """What a filter asks for is served on the same stream, and follows changes."""
-    if town.kind != "envoy":
-        pytest.skip("Fairlead takes no configuration by name")
     asking = f"""
   - applyTo: HTTP_FILTER
     match: {{context: SIDECAR_OUTBOUND, listener: {{portNumber: 9080}}}}
