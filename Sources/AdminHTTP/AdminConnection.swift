@@ -11,6 +11,8 @@ final class AdminConnection {
   /// How long a request that has begun may take to come whole: whoever feeds it byte by byte holds a
   /// connection and its memory no longer.
   private static let requestMilliseconds: UInt64 = 30_000
+  /// The most that the head of a request may hold.
+  private static let headBytes = 64 * 1024
   private var deadline = TimerID.none
   private let peer: SocketAddress
 
@@ -154,7 +156,9 @@ final class AdminConnection {
           method: method, target: target,
           keepAlive: framing.keepAlive, body: Array(buffer[length..<(length + bodyLength)]),
           fields: Self.fields(of: head), peer: peer)
-      case .incomplete: return
+      case .incomplete:
+        // Nobody's head is as long as a body may be.
+        if count > Self.headBytes { failure = 431 }
       case .invalid: failure = 400
       }
     }

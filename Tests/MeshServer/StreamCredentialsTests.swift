@@ -36,6 +36,14 @@ private func sent(_ credentials: StreamCredentials) -> [String: String] {
   return Dictionary(uniqueKeysWithValues: all.map { ($0.name, $0.version) })
 }
 
+private func node(_ type: String) -> ProxyNode {
+  ProxyNode(
+    id: "\(type)~10.0.0.1~one.default~default.svc.cluster.local", cluster: "",
+    metadata: .init(), userAgent: "envoy", locality: MeshLocality())
+}
+
+private let gateway = node("router")
+
 private let pair = "cert: c, key: k, cacert: r"
 
 @Suite("Certificates of Secrets on a stream")
@@ -46,7 +54,7 @@ struct StreamCredentialsTests {
     var credentials = StreamCredentials(of: "default")
     let names = ["kubernetes://shop", "kubernetes://shop-cacert", "kubernetes://default/shop"]
     #expect(credentials.want(names).isEmpty)
-    credentials.look(in: source)
+    credentials.look(in: source, for: gateway)
     #expect(sent(credentials).keys.sorted() == names.sorted())
   }
 
@@ -55,12 +63,12 @@ struct StreamCredentialsTests {
     let source = mesh(secret("shop", pair, namespace: "other"))
     var unknown = StreamCredentials(of: nil)
     #expect(unknown.want(["kubernetes://shop"]).map(\.refusal) == [.identity])
-    unknown.look(in: source)
+    unknown.look(in: source, for: gateway)
     #expect(sent(unknown).isEmpty)
     var foreign = StreamCredentials(of: "default")
     #expect(foreign.want(["kubernetes://other/shop"]).map(\.refusal) == [.namespace])
     #expect(foreign.want(["kubernetes://other/shop", "kubernetes://shop"]).isEmpty)
-    foreign.look(in: source)
+    foreign.look(in: source, for: gateway)
     #expect(sent(foreign).isEmpty)
     #expect(foreign.refused == ["kubernetes://other/shop": .namespace])
   }
@@ -70,7 +78,75 @@ struct StreamCredentialsTests {
     let source = mesh(secret("shop", pair), secret("private", pair))
     var credentials = StreamCredentials(of: "default")
     _ = credentials.want(["kubernetes://private", "default"])
-    credentials.look(in: source)
+    credentials.look(in: source, for: gateway)
+    #expect(sent(credentials).isEmpty)
+  }
+
+  @Test(
+    "a sidecar has what a rule for its workload names, and not what its namespace's gateways have")
+  func sidecar() {
+    let source = mesh(
+      secret("shop", pair), secret("own", pair),
+      """
+      apiVersion: networking.istio.io/v1
+      kind: DestinationRule
+      metadata: {name: own}
+      spec:
+        host: a.example
+        workloadSelector: {matchLabels: {app: web}}
+        trafficPolicy: {tls: {mode: MUTUAL, credentialName: own}}
+      """)
+    var client = node("sidecar")
+    let names = ["kubernetes://shop", "kubernetes://own"]
+    for (labels, wanted) in [([:], []), (["app": "web"], ["kubernetes://own"])] {
+      client.labels = labels
+      var credentials = StreamCredentials(of: "default")
+      _ = credentials.want(names)
+      credentials.look(in: source, for: client)
+      #expect(sent(credentials).keys.sorted() == wanted)
+    }
+  }
+
+  @Test("a Secret of another namespace is not opened by a rule that names it in full")
+  func otherNamespace() {
+    let source = mesh(
+      secret("private", pair),
+      """
+      apiVersion: networking.istio.io/v1
+      kind: Gateway
+      metadata: {name: other}
+      spec:
+        servers:
+        - port: {number: 444, name: https, protocol: HTTPS}
+          hosts: [b.example]
+          tls: {mode: SIMPLE, credentialName: other/private}
+      """)
+    var credentials = StreamCredentials(of: "default")
+    _ = credentials.want(["kubernetes://private"])
+    credentials.look(in: source, for: gateway)
+    #expect(sent(credentials).isEmpty)
+  }
+
+  @Test("a client that names secrets without end is told of some")
+  func endless() {
+    var credentials = StreamCredentials(of: nil)
+    let names = (0..<1000).map { "kubernetes://s\($0)" }
+    #expect(credentials.want(names + names).count == MeshLimits.refusedSecrets)
+    #expect(credentials.want(names).isEmpty)
+    let long = "kubernetes://" + String(repeating: "x", count: 100_000)
+    var other = StreamCredentials(of: nil)
+    #expect(other.want([long]).isEmpty && other.refused.isEmpty)
+  }
+
+  @Test("what a client wants no more is not sent again")
+  func forgotten() {
+    let source = mesh(secret("shop", pair))
+    var credentials = StreamCredentials(of: "default")
+    _ = credentials.want(["kubernetes://shop"])
+    credentials.look(in: source, for: gateway)
+    #expect(sent(credentials).count == 1)
+    credentials.forget(["kubernetes://shop"])
+    credentials.look(in: source, for: gateway)
     #expect(sent(credentials).isEmpty)
   }
 
@@ -79,10 +155,10 @@ struct StreamCredentialsTests {
     let source = mesh(secret("shop", pair))
     var credentials = StreamCredentials(of: "default")
     _ = credentials.want(["kubernetes://shop-cacert"])
-    credentials.look(in: source)
+    credentials.look(in: source, for: gateway)
     let before = sent(credentials)
     update(source, [secret("shop", pair), secret("shop-cacert", "ca.crt: other")])
-    credentials.look(in: source)
+    credentials.look(in: source, for: gateway)
     #expect(sent(credentials) != before)
   }
 
@@ -92,14 +168,14 @@ struct StreamCredentialsTests {
     let (snapshots, made) = (source.rulesGeneration, StreamCredentials(of: "default"))
     var credentials = made
     _ = credentials.want(["kubernetes://shop"])
-    credentials.look(in: source)
+    credentials.look(in: source, for: gateway)
     let first = sent(credentials)
     update(source, [secret("shop", "tls.crt: c2, tls.key: k2")])
-    credentials.look(in: source)
+    credentials.look(in: source, for: gateway)
     let second = sent(credentials)
     #expect(second.count == 1 && second != first)
     update(source, [])
-    credentials.look(in: source)
+    credentials.look(in: source, for: gateway)
     #expect(sent(credentials) == second)
     // Nothing else was made anew for it.
     #expect(source.rulesGeneration == snapshots)

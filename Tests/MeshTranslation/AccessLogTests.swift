@@ -66,6 +66,16 @@ private let cases: [(rules: [String], client: [Written], server: [Written])] = [
     [mesh("  defaultProviders: {accessLogging: [a, envoy]}")],
     [Written("/a"), Written("/dev/stdout")], [Written("/a"), Written("/dev/stdout")]
   ),
+  (
+    [mesh("  defaultProviders: {accessLogging: [a, A, a]}")], [Written("/a")], [Written("/a")]
+  ),
+  // Which writes none.
+  (
+    [
+      mesh("  defaultProviders: {accessLogging: [a]}"), root("[{providers: [{name: prometheus}]}]"),
+    ],
+    [Written("/a")], [Written("/a")]
+  ),
   ([mesh(), root("[{providers: [{name: a}]}]")], [Written("/a")], [Written("/a")]),
   (
     [mesh(), root("[{providers: [{name: ENVOY}]}]")],

@@ -1,3 +1,4 @@
+import ResourceModel
 import Testing
 
 @testable import MeshTranslation
@@ -77,5 +78,24 @@ struct LogExpressionTests {
   func patterns() throws {
     let text = "a.matches('x(') || [b].size() > 1 && !(matches(c, \"y\"))"
     #expect(try LogExpression(text).patterns == ["x(", "y"])
+  }
+
+  @Test("what Fairlead is sent in place of an expression is never nested too deeply for it")
+  func substitutes() throws {
+    let terms = (0..<100).map { "response.code == \(400 + $0)" }
+    let chain = LogSubstitute.of(try LogExpression(terms.joined(separator: " || ")))
+    #expect(chain.isExact)
+    #expect(chain.filter?.orFilter.filters.count == 100)
+    var nested = terms[0]
+    for (index, term) in terms[1..<20].enumerated() {
+      nested = "\(term) \(index % 2 == 0 ? "&&" : "||") (\(nested))"
+    }
+    let deep = LogSubstitute.of(try LogExpression(nested))
+    #expect(!deep.isExact)
+    #expect(deep.filter.map(depth) ?? 100 <= 8)
+  }
+
+  private func depth(_ filter: LogSubstitute.LogFilter) -> Int {
+    1 + ((filter.andFilter.filters + filter.orFilter.filters).map(depth).max() ?? 0)
   }
 }

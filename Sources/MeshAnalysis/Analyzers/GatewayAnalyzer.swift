@@ -10,12 +10,14 @@ enum GatewayAnalyzer {
       guard case .service(let spec) = object.spec, !spec.selector.isEmpty else { return nil }
       return (object, spec)
     }
+    let secrets = Dictionary(
+      grouping: context.objects.filter { $0.id.kind == .secret }, by: \.name)
     for gateway in context.snapshot.gateways {
       if isSelected(gateway, context) {
         checkConflicts(gateway, context)
         checkPorts(gateway, services, context)
       }
-      checkCredentials(gateway, context)
+      checkCredentials(gateway, context, secrets)
     }
     checkCertificates(context)
   }
@@ -109,14 +111,20 @@ enum GatewayAnalyzer {
 
   // MARK: Certificates
 
-  private static func checkCredentials(_ gateway: Rule<Gateway>, _ context: AnalysisContext) {
+  private static func checkCredentials(
+    _ gateway: Rule<Gateway>, _ context: AnalysisContext, _ secrets: [String: [MeshObject]]
+  ) {
     for (index, server) in gateway.spec.servers.enumerated() {
       let tls = server.tls
       let names = (tls.credentialName.isEmpty ? [] : [tls.credentialName]) + tls.credentialNames
       let place = ConfigPath.root["spec"]["servers"][index]["tls"]["credentialName"]
       for name in names {
         // Secrets are looked up where the gateway runs; most often that is where its object is.
-        let found = context.objects.first { $0.id.kind == .secret && $0.name == name }
+        let parts = name.split(separator: "/", maxSplits: 1).map(String.init)
+        let namespace = parts.count == 2 ? parts[0] : gateway.namespace
+        let named = secrets[parts.last ?? name] ?? []
+        let found =
+          named.first { $0.namespace == namespace } ?? (parts.count == 2 ? nil : named.first)
         guard let found, case .secret(let secret) = found.spec else {
           context.report(
             .referencedResourceNotFound, gateway.object, place,

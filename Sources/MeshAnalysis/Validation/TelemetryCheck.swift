@@ -164,6 +164,11 @@ struct ProviderCheck {
         place["accessLogging"][index],
         "there is no provider '\(name)'" + Suggestion.phrase(for: name, among: known))
     }
+    var named: Set<String> = []
+    for (index, name) in config.defaultProviders.accessLogging.enumerated()
+    where !named.insert(name.lowercased()).inserted {
+      check.warning(place["accessLogging"][index], "'\(name)' is named before; it writes once")
+    }
     if !config.defaultProviders.tracing.isEmpty {
       check.warning(place["tracing"], "no effect: no spans are made")
     }

@@ -27,6 +27,9 @@ enum ClientDump {
           section(
             "EndpointsConfigDump", "dynamic_endpoint_configs", set.all(of: TypeURL.endpoints)
           ) { [("endpoint_config", $0)] },
+          section("EcdsConfigDump", "ecds_filters", set.all(of: TypeURL.extensionConfig)) {
+            [("ecds_filter", $0)]
+          },
         ])
       )
     ])

@@ -31,8 +31,9 @@ final class ControlPages {
     self.version = version
     self.objects = objects
     listener = try AdminListener(on: address, loop: loop, requestBytes: ObjectPages.requestBytes)
-    listener.limit = { _, path in
-      path.hasPrefix("/api/") ? ObjectPages.requestBytes : Self.questionBytes
+    listener.limit = { method, path in
+      let mayChange = path.hasPrefix("/api/") && method != "GET" && method != "HEAD"
+      return mayChange ? ObjectPages.requestBytes : Self.questionBytes
     }
     listener.respond = { [unowned self] in respond(to: $0) }
   }

@@ -75,7 +75,7 @@ final class DiscoveryStream: RPCServerHandler {
       }
       if request.type == ResourceSet.TypeURL.secret {
         secrets?.want(request.names)
-        want(request.names)
+        want(request.names, but: request.unwanted, for: node)
         lookAtSecrets()
       }
       let (meaning, pushes) = try state.take(request, of: resources(for: node))
@@ -121,7 +121,7 @@ final class DiscoveryStream: RPCServerHandler {
   func publish(since: UInt64) {
     guard let node else { return }
     let started = fl_monotonic_ns()
-    credentials.look(in: server.source)
+    credentials.look(in: server.source, for: node)
     let pushes = state.publish(resources(for: node))
     guard !pushes.isEmpty else { return }
     if unsettledSince == 0 { unsettledSince = since }
@@ -137,13 +137,14 @@ final class DiscoveryStream: RPCServerHandler {
 
   // MARK: Secrets
 
-  private func want(_ names: [String]) {
+  private func want(_ names: [String], but unwanted: [String], for node: ProxyNode) {
+    credentials.forget(unwanted)
     for (name, refusal) in credentials.want(names) {
       server.metrics.secretRefusals[refusal.rawValue, default: 0] += 1
       ProcessLog.shared.warning(
         .secret, "\(title): secret '\(Self.shorten(name))' is refused: \(refusal.reason)")
     }
-    credentials.look(in: server.source)
+    credentials.look(in: server.source, for: node)
   }
 
   /// Sends secrets that are due.

@@ -2,6 +2,10 @@
 enum MeshLimits {
   /// Names of secrets that a stream was refused and that are shown.
   static let refusedSecrets = 16
+
+  /// Names of Secrets that one stream may ask for: more certificates than any gateway has.
+  static let secretsPerStream = 10_000
+
   /// Types on one stream: xDS has about a dozen, and each costs a subscription.
   static let typesPerStream = 32
 

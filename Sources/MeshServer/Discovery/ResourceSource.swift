@@ -13,7 +13,9 @@ protocol ResourceSource: AnyObject {
   func reported(_ problem: String?, stream: UInt64)
   /// Another number whenever `material` may answer something else.
   var credentialGeneration: UInt64 { get }
-  /// What a Secret of a namespace holds that rules name; nil: there is none, or not what is asked for.
+  /// The Secrets of its own namespace that rules give to a client.
+  func credentials(for node: ProxyNode) -> Set<String>
+  /// What a Secret of a namespace holds; nil: there is none, or not what is asked for.
   func material(_ reference: CredentialReference, in namespace: String) -> SecretMaterial?
   /// What rules ask for and a client cannot do.
   func omissions(for node: ProxyNode) -> [Omission]
@@ -30,6 +32,7 @@ final class SharedResources: ResourceSource {
   func reported(_ problem: String?, stream: UInt64) {}
   /// A file serves its secrets itself.
   let credentialGeneration: UInt64 = 0
+  func credentials(for node: ProxyNode) -> Set<String> { [] }
   func material(_ reference: CredentialReference, in namespace: String) -> SecretMaterial? { nil }
   func omissions(for node: ProxyNode) -> [Omission] { [] }
 }

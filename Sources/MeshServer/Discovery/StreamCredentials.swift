@@ -49,11 +49,15 @@ struct StreamCredentials {
           refusal = .namespace
         }
       }
-      // A client names no more than a stream may; what is refused is remembered for people to see.
       if let refusal {
-        if refused.count < MeshLimits.refusedSecrets { refused[name] = refusal }
+        // Some are told, and remembered for people to see; a client that names others without end is not
+        // to fill the log.
+        guard refused.count < MeshLimits.refusedSecrets,
+          name.utf8.count <= MeshLimits.loggedBytes
+        else { continue }
+        refused[name] = refusal
         news.append((name, refusal))
-      } else if wanted.count < MeshLimits.namesPerStream {
+      } else if wanted.count < MeshLimits.secretsPerStream {
         wanted[name] = reference
         generation = nil
       }
@@ -61,12 +65,26 @@ struct StreamCredentials {
     return news
   }
 
+  /// The client wants these no more.
+  mutating func forget(_ names: [String]) {
+    for name in names {
+      refused[name] = nil
+      guard wanted.removeValue(forKey: name) != nil, sent.removeValue(forKey: name) != nil else {
+        continue
+      }
+      generation = nil
+    }
+  }
+
   /// Takes over what the Secrets hold now. One that is gone, or has become useless, leaves what was sent of
   /// it: a gateway goes on with that until it ends.
-  mutating func look(in source: ResourceSource) {
-    guard let namespace, !wanted.isEmpty, generation != source.credentialGeneration else { return }
+  mutating func look(in source: ResourceSource, for node: ProxyNode) {
+    guard let namespace, generation != source.credentialGeneration,
+      !wanted.isEmpty || !layer.kinds.isEmpty
+    else { return }
     generation = source.credentialGeneration
-    for (name, reference) in wanted {
+    let named = wanted.isEmpty ? [] : source.credentials(for: node)
+    for (name, reference) in wanted where named.contains(reference.name) {
       guard let material = source.material(reference, in: namespace) else { continue }
       sent[name] = Self.resource(name, material, reference)
     }

@@ -166,8 +166,9 @@ final class MeshSource: ResourceSource {
 
   var credentialGeneration: UInt64 { generation }
 
+  func credentials(for node: ProxyNode) -> Set<String> { snapshot.credentials(for: node) }
+
   func material(_ reference: CredentialReference, in namespace: String) -> SecretMaterial? {
-    guard snapshot.credentialNames.contains(reference.name) else { return nil }
     for name in reference.secrets {
       let id = ObjectID(.secret, namespace, name)
       guard case .secret(let secret) = store.entries[id]?.object?.spec else { continue }

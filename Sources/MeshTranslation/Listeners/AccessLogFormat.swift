@@ -98,6 +98,15 @@ package struct AccessLogFormat {
     return standard
   }
 
+  private static func mentions(_ value: Google_Protobuf_Value, _ text: String) -> Bool {
+    switch value.kind {
+    case .stringValue(let string): string.contains(text)
+    case .structValue(let object): object.fields.values.contains { mentions($0, text) }
+    case .listValue(let list): list.values.contains { mentions($0, text) }
+    default: false
+    }
+  }
+
   /// What Envoy knows only if it is told to.
   private func withFormatters(_ format: Format) -> Format {
     let name = "REQ_WITHOUT_QUERY"
@@ -105,7 +114,7 @@ package struct AccessLogFormat {
       switch format.format {
       case .textFormatSource(let source): source.inlineString.contains("%" + name)
       case .jsonFormat(let labels):
-        labels.fields.values.contains { $0.stringValue.contains("%" + name) }
+        labels.fields.values.contains { Self.mentions($0, "%" + name) }
       default: false
       }
     guard isUsed else { return format }

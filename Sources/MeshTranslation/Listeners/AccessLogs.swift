@@ -44,7 +44,10 @@ struct AccessLogs {
   }
 
   private var defaults: [String] {
-    settings.logProviders.isEmpty ? [Self.fileOfTheMesh] : settings.logProviders
+    // Who is named twice writes once.
+    var seen: Set<String> = []
+    let named = settings.logProviders.filter { seen.insert($0.lowercased()).inserted }
+    return named.isEmpty ? [Self.fileOfTheMesh] : named
   }
 
   private func logs(_ rules: [Rule<Telemetry>], _ mode: Mode) -> [Log] {
@@ -52,7 +55,8 @@ struct AccessLogs {
     let known = verdicts.keys.filter { isKnown($0, rules) }
     // Where nothing that is said can be done, it is as if nothing were said.
     if known.isEmpty {
-      verdicts = Dictionary(uniqueKeysWithValues: defaults.map { ($0, .on(nil)) })
+      verdicts = Dictionary(
+        defaults.map { ($0, .on(nil)) }, uniquingKeysWith: { first, _ in first })
     }
     return verdicts.sorted { $0.key < $1.key }.compactMap { name, verdict in
       guard case .on(let expression) = verdict, let file = file(name) else { return nil }
@@ -106,12 +110,19 @@ struct AccessLogs {
     settings.extensionProviders.first { $0.name.lowercased() == name.lowercased() }
   }
 
+  private static func isBuiltIn(_ name: String) -> Bool {
+    name.lowercased() == MeshSettings.builtInProvider
+  }
+
   /// Whether anything is written by this name; who asks for another is told.
   private func isKnown(_ name: String, _ rules: [Rule<Telemetry>]) -> Bool {
     if name == Self.fileOfTheMesh { return true }
     guard let provider = provider(name) else {
-      if settings.hasProvider(name) { return true }
-      note("accessLogging.providers", rules.naming(name), "MeshConfig has no provider '\(name)'")
+      if Self.isBuiltIn(name) { return true }
+      note(
+        "accessLogging.providers", rules.naming(name),
+        settings.hasProvider(name)
+          ? "provider '\(name)' writes no access logs" : "MeshConfig has no provider '\(name)'")
       return false
     }
     if case .envoyFileAccessLog? = provider.provider { return true }
@@ -131,7 +142,7 @@ struct AccessLogs {
       return Self.file(settings.accessLogFile, format.ofTheMesh)
     }
     guard let provider = provider(name) else {
-      return settings.hasProvider(name) ? Self.file("/dev/stdout", format.ofTheMesh) : nil
+      return Self.isBuiltIn(name) ? Self.file("/dev/stdout", format.ofTheMesh) : nil
     }
     guard case .envoyFileAccessLog(let file)? = provider.provider else { return nil }
     let path = file.path.isEmpty ? "/dev/stdout" : file.path
@@ -164,7 +175,7 @@ struct AccessLogs {
           }
         })
     }
-    let substitute = (try? LogExpression(expression)).map(LogSubstitute.of)
+    let substitute = (try? LogExpression(expression)).map { LogSubstitute.of($0) }
     let asking = rules.filter { rule in
       rule.spec.accessLogging.contains { $0.hasFilter && $0.filter.expression == expression }
     }
@@ -190,23 +201,29 @@ struct LogSubstitute {
 
   private static let everything = LogSubstitute(filter: nil, isExact: false)
 
-  /// Comparisons of the response's status, and what is put together of them.
-  static func of(_ expression: LogExpression) -> LogSubstitute {
-    guard case .binary(let symbol, let left, let right) = expression else { return everything }
+  /// Filters within filters: a proxy takes no message that is nested without end.
+  private static let levels = 8
+
+  /// Comparisons of the response's status, and what is put together of them: a chain of `||` is one filter
+  /// of many.
+  static func of(_ expression: LogExpression, levels: Int = levels) -> LogSubstitute {
+    guard levels > 0, case .binary(let symbol, let left, let right) = expression else {
+      return everything
+    }
     switch symbol {
     case "&&":
-      let (one, other) = (of(left), of(right))
-      let parts = [one.filter, other.filter].compactMap(\.self)
+      let all = expression.operands(of: symbol).map { of($0, levels: levels - 1) }
+      let parts = all.compactMap(\.filter)
       guard let first = parts.first else { return everything }
       return LogSubstitute(
         filter: parts.count == 1 ? first : .with { $0.andFilter.filters = parts },
-        isExact: one.isExact && other.isExact)
+        isExact: all.allSatisfy(\.isExact))
     case "||":
-      let (one, other) = (of(left), of(right))
-      guard let first = one.filter, let second = other.filter else { return everything }
+      let all = expression.operands(of: symbol).map { of($0, levels: levels - 1) }
+      let parts = all.compactMap(\.filter)
+      guard parts.count == all.count else { return everything }
       return LogSubstitute(
-        filter: .with { $0.orFilter.filters = [first, second] },
-        isExact: one.isExact && other.isExact)
+        filter: .with { $0.orFilter.filters = parts }, isExact: all.allSatisfy(\.isExact))
     default:
       let code = LogExpression.name(["response", "code"])
       if left == code, case .number(let number) = right { return status(symbol, number) }

@@ -69,7 +69,8 @@ package indirect enum LogExpression: Equatable, Sendable {
     }
   }
 
-  private func operands(of symbol: String) -> [LogExpression] {
+  /// The parts of a chain of one operator, in their order.
+  func operands(of symbol: String) -> [LogExpression] {
     guard case .binary(symbol, let left, let right) = self else { return [self] }
     return left.operands(of: symbol) + right.operands(of: symbol)
   }

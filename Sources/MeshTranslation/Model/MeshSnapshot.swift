@@ -23,6 +23,8 @@ package struct MeshSnapshot: Sendable {
   package private(set) var requestAuthentications: [Rule<RequestAuthentication>] = []
   package private(set) var peerAuthentications: [Rule<PeerAuthentication>] = []
   package private(set) var telemetries: [Rule<Telemetry>] = []
+  /// The same by namespace.
+  private(set) var telemetriesByNamespace: [String: [Rule<Telemetry>]] = [:]
   package private(set) var proxyConfigs: [Rule<ProxyConfig>] = []
   /// What EnvoyFilters say.
   private(set) var envoyPatches = EnvoyPatches()
@@ -31,8 +33,6 @@ package struct MeshSnapshot: Sendable {
   private(set) var destinationPatterns: [String: [Int]] = [:]
   /// The same by namespace.
   let peerRules: [String: PeerRules]
-  /// The Secrets that Gateways and DestinationRules name.
-  package let credentialNames: Set<String>
   package let domain: String
   /// What a proxy gets may depend on its workload's labels, and not on its namespace alone.
   package let dependsOnLabels: Bool
@@ -69,6 +69,7 @@ package struct MeshSnapshot: Sendable {
       }
     }
     self.settings = settings
+    telemetriesByNamespace = Dictionary(grouping: telemetries, by: \.namespace)
     envoyPatches = EnvoyPatches(filters, root: settings.rootNamespace)
     let matches = virtualServices.flatMap { rule in
       rule.spec.http.flatMap(\.match).map(\.sourceLabels)
@@ -84,7 +85,6 @@ package struct MeshSnapshot: Sendable {
       || !(settings.localityLB?.failoverPriority.isEmpty ?? true)
     dependsOnAddresses = registry.services.contains(where: \.isHeadless)
     peerRules = PeerRules.index(peerAuthentications)
-    credentialNames = Self.credentialNames(gateways, destinationRules)
     for (place, rule) in destinationRules.enumerated() {
       let host = fullName(rule.spec.host, in: rule.namespace)
       if host.hasPrefix("*") {
@@ -93,20 +93,6 @@ package struct MeshSnapshot: Sendable {
         destinationRulesByHost[rule.namespace + "/" + host, default: []].append(place)
       }
     }
-  }
-
-  private static func credentialNames(
-    _ gateways: [Rule<Gateway>], _ rules: [Rule<DestinationRule>]
-  ) -> Set<String> {
-    let servers = gateways.flatMap(\.spec.servers).map(\.tls).flatMap {
-      [$0.credentialName, $0.caCertCredentialName] + $0.credentialNames
-    }
-    let clients = rules.flatMap { [$0.spec.trafficPolicy] + $0.spec.subsets.map(\.trafficPolicy) }
-      .flatMap { policy in
-        [policy.tls.credentialName] + policy.portLevelSettings.map(\.tls.credentialName)
-      }
-    // `namespace/name` is the same Secret as `name`, to those of the namespace.
-    return Set((servers + clients).compactMap { $0.split(separator: "/").last.map(String.init) })
   }
 
   /// The same mesh with other endpoints: its services are the same.

@@ -11,17 +11,17 @@ struct WorkloadTelemetries {
 
   init(of labels: [String: String], namespace: String, in snapshot: MeshSnapshot) {
     let root = snapshot.settings.rootNamespace
-    let all = snapshot.telemetries
+    let ofRoot = snapshot.telemetriesByNamespace[root] ?? []
+    let own = namespace == root ? [] : snapshot.telemetriesByNamespace[namespace] ?? []
     // Of several for everybody the oldest counts.
-    let mesh = all.first { $0.namespace == root && $0.isForAll }
-    let own = namespace == root ? nil : all.first { $0.namespace == namespace && $0.isForAll }
+    let forAll = [ofRoot.first(where: \.isForAll), own.first(where: \.isForAll)]
     // One of the root namespace that selects workloads is none of the mesh's (Istio).
-    let selected = all.filter { rule in
-      rule.namespace == namespace && !rule.isForAll && !rule.isByReference
+    let selected = (namespace == root ? ofRoot : own).filter { rule in
+      !rule.isForAll && !rule.isByReference
         && labels.contains(labels: rule.spec.selector.matchLabels)
     }
-    rules = [mesh, own].compactMap(\.self) + selected
-    byReference = all.filter { [namespace, root].contains($0.namespace) && $0.isByReference }
+    rules = forAll.compactMap(\.self) + selected
+    byReference = (ofRoot + own).filter(\.isByReference)
   }
 
   /// Says what of them nothing follows from.

@@ -51,8 +51,12 @@ struct EnvoyPatches: Sendable {
         })
     }
     fromRoot = filters.filter { $0.namespace == root }
-    for namespace in Set(filters.map(\.namespace)) {
-      byNamespace[namespace] = filters.filter { $0.namespace == namespace || $0.namespace == root }
+    // Each once for its own namespace, and those of the root namespace for every other one too.
+    let fromRoot = filters.enumerated().filter { $0.element.namespace == root }
+    let groups = Dictionary(grouping: filters.enumerated()) { $0.element.namespace }
+    for (namespace, own) in groups {
+      let all = namespace == root ? own : (own + fromRoot).sorted { $0.offset < $1.offset }
+      byNamespace[namespace] = all.map(\.element)
     }
   }
 

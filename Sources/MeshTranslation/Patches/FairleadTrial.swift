@@ -7,7 +7,7 @@ enum FairleadTrial {
   static func problems(_ listener: Envoy_Config_Listener_V3_Listener) -> Set<String> {
     let conditions = listener.filterChains.map(\.filterChainMatch)
     // Only the proxy's compiler compares them; this much can be told from here.
-    if conditions.indices.contains(where: { conditions[..<$0].contains(conditions[$0]) }) {
+    if Set(conditions).count < conditions.count {
       return ["filter_chains: two have the same conditions"]
     }
     return problems(listener, ResourceType.listeners.rawValue) {

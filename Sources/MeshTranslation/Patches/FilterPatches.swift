@@ -15,7 +15,7 @@ struct FilterPatches {
 
   // MARK: In front of chains
 
-  static func applyListenerFilter(_ patch: EnvoyPatch, to listener: inout Listener) -> Bool {
+  func applyListenerFilter(_ patch: EnvoyPatch, to listener: inout Listener) -> Bool {
     let matching = ListenerMatching(patch: patch)
     let wanted = matching.listenerFilter
     guard matching.matches(listener),
@@ -31,13 +31,17 @@ struct FilterPatches {
     var hasChanged = false
     for place in listener.listenerFilters.indices
     where listener.listenerFilters[place].name == wanted {
-      hasChanged = true
       if case .typedConfig(let theirs)? = given.configType,
         case .typedConfig(let mine)? = listener.listenerFilters[place].configType
       {
-        guard let both = mine.merged(with: theirs) else { continue }
+        guard let both = mine.merged(with: theirs) else {
+          run.note(
+            patch, "'\(given.name)' of '\(listener.name)' is of another type: \(mine.typeURL)")
+          continue
+        }
         listener.listenerFilters[place].typedConfig = both
       }
+      hasChanged = true
       if !given.name.isEmpty { listener.listenerFilters[place].name = given.name }
     }
     return hasChanged

@@ -36,7 +36,9 @@ struct ListenerPatches {
       run.keep(changed, over: &listener, patch, listener.name, FairleadTrial.problems)
     }
     for patch in run.patches(.listenerFilter) {
-      attempt(patch, &listener) { FilterPatches.applyListenerFilter(patch, to: &$0) }
+      attempt(patch, &listener) {
+        FilterPatches(run: run).applyListenerFilter(patch, to: &$0)
+      }
     }
     patchChains(&listener)
     return listener
@@ -47,7 +49,7 @@ struct ListenerPatches {
       attempt(patch, &listener) { listener in
         patch.operation == .remove
           ? Self.removeChains(patch, in: &listener)
-          : listener.changeChains(patch) { $0.merge(patch) }
+          : listener.changeChains(patch) { $0.merge(patch, run) }
       }
     }
     let filters = FilterPatches(run: run)
@@ -132,7 +134,7 @@ extension Envoy_Config_Listener_V3_Listener {
 
 extension Envoy_Config_Listener_V3_FilterChain {
   /// Lays a patch over the chain; the configuration of a socket of the same name is merged.
-  fileprivate mutating func merge(_ patch: EnvoyPatch) -> Bool {
+  fileprivate mutating func merge(_ patch: EnvoyPatch, _ run: PatchRun) -> Bool {
     let mine = transportSocket
     let hadSocket = hasTransportSocket
     var base = self
@@ -140,9 +142,12 @@ extension Envoy_Config_Listener_V3_FilterChain {
     let replacesSocket = given.hasTransportSocket && hadSocket
     if replacesSocket { base.clearTransportSocket() }
     guard var whole = base.merged(with: patch) else { return false }
-    if replacesSocket, mine.name == given.transportSocket.name,
-      let both = mine.typedConfig.merged(with: given.transportSocket.typedConfig)
-    {
+    if replacesSocket, mine.name == given.transportSocket.name {
+      guard let both = mine.typedConfig.merged(with: given.transportSocket.typedConfig) else {
+        run.note(
+          patch, "the socket of chain '\(name)' is of another type: \(mine.typedConfig.typeURL)")
+        return false
+      }
       whole.transportSocket.typedConfig = both
     }
     self = whole

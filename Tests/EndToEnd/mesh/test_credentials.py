@@ -165,10 +165,10 @@ def test_gateways_show_what_secrets_hold(edge):
     """Both kinds of TLS, towards clients and upstreams; a Secret that changes, and bad ones."""
     edge.becomes((b"inside", "first"), "simple")
     # A client certificate is asked for where the rule says so.
+    edge.becomes((b"inside", "both"), "mutual", edge.client)
     assert edge.ask("mutual") is None
-    assert edge.ask("mutual", edge.client) == (b"inside", "both")
     # The upstream sees the certificate of the DestinationRule's Secret.
-    assert edge.ask("simple", None, "/secured") == (b"outside", "first")
+    edge.becomes((b"outside", "first"), "simple", None, "/secured")
     updates = edge.proxy.stat("listener_manager.lds.update_success")
     edge.show("second")
     edge.becomes((b"inside", "second"), "simple")
@@ -189,6 +189,7 @@ def test_no_key_goes_over_the_plain_port(edge):
     try:
         until(lambda: "has not come to the secured port" in fetch(
             edge.control.http, "/debug/syncz").body.decode(), 10, "the omission to be told")
+        until(lambda: plain.stat("listener_manager.lds.update_success"), 10, "listeners to be sent")
         assert plain.stat("listener_manager.total_listeners_active") == 0
     finally:
         plain.stop()
