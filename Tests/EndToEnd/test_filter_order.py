@@ -6,6 +6,7 @@ Fairlead only: in Envoy retries and timeouts live in the router and have no plac
 import pytest
 
 from harness.client import fetch
+from harness.discovery import says
 from harness.proxy import Proxy, bootstrap, free_port
 from harness.simple import cluster, listener
 from harness.upstream import Upstream, reply, sequence
@@ -84,3 +85,13 @@ def test_filters_of_an_attempt_are_fresh(ask):
 def test_a_delay_behind_timeout_counts(ask, chain, status):
     """Timeout bounds what stands behind it."""
     assert ask(chain)[0].status == status
+
+
+def test_more_filters_than_fit_are_refused():
+    """What they keep for a request has to fit into one block: at the start, and not at the first request."""
+    filters = [{"name": f"f{number}", "typed_config": {
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer",
+        "max_request_bytes": 10}} for number in range(6000)]
+    document = bootstrap([listener("main", free_port(), [says("x")], filters)], [], None)
+    code, output = Proxy("fairlead").validate(document)
+    assert code != 0 and "http_filters: the filters keep" in output, output[-1000:]

@@ -132,6 +132,7 @@ def test_client_flood(site, name):
     with Others(site):
         sent = pour(site.port, count, start, piece, SECONDS)
         print(f"\n{name}: {sent:,} bytes")
+    assert sent > 10_000, f"no flood: {sent} bytes"
 
 
 def test_connection_flood(site):

@@ -297,7 +297,11 @@ struct IncrementalTests {
       let anew = MeshSnapshot(objects: source.store.objects)
       // Not every proxy asks after every change.
       for node in nodes where Int.random(in: 0..<4, using: &random) > 0 {
-        let expected = try contents([.inbound(anew, for: node), .outbound(anew, for: node)])
+        let made = [
+          ProxyConfiguration.inbound(anew, for: node), ProxyConfiguration.outbound(anew, for: node),
+        ]
+        #expect(source.omissions(for: node) == Set(made.flatMap(\.omissions)).sorted())
+        let expected = try contents(made)
         let served = contents(source.resources(for: node))
         let different = served.filter { expected[$0.key] != $0.value }.map(\.key)
         #expect(different == [])

@@ -39,7 +39,26 @@ struct ChainCompiler {
     }
     addImplied(to: &loaded)
     checkReplay(loaded, at: path)
-    return Result(chain: Self.layOut(loaded), filters: loaded, router: router)
+    let chain = Self.layOut(loaded)
+    checkSize(of: chain, loaded, at: path)
+    return Result(chain: chain, filters: loaded, router: router)
+  }
+
+  /// What all filters keep for a request has to fit into one block, whichever configuration comes for those
+  /// that take it by name.
+  private func checkSize(of chain: FilterChain, _ loaded: [LoadedFilter], at path: ConfigPath) {
+    var most = chain.memoryBytes
+    for filter in loaded {
+      let sizes = (filter.discovery?.types ?? []).map { type in
+        unsafe context.registry.entries[type]?.table.pointee.state_size ?? 0
+      }
+      // States are aligned to 16 bytes.
+      most += max(0, (sizes.max() ?? 0) - (unsafe filter.table.pointee.state_size)) + 16
+    }
+    guard most > BlockPool.largest else { return }
+    context.diagnostics.error(
+      at: path,
+      "the filters keep \(most) bytes for each request; at most \(BlockPool.largest): use fewer")
   }
 
   private func load(_ filter: Message, _ type: String, at path: ConfigPath) -> LoadedFilter? {

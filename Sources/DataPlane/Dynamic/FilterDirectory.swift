@@ -51,15 +51,29 @@ final class FilterDirectory {
     return awaited
   }
 
+  /// The listener of a connection manager drains: its requests go on with what they have, and it has no say
+  /// in what comes, which is meant for the listener in its place.
+  func freeze(_ manager: CompiledManager) {
+    if let chain = chains[manager.place] { release(chain) }
+  }
+
   /// A connection manager is no more.
   func leave(_ manager: CompiledManager) {
     guard let chain = chains.removeValue(forKey: manager.place) else { return }
     chain.end()
+    release(chain)
+  }
+
+  private func release(_ chain: FollowedChain) {
     for (key, subscription) in subscriptions where subscription.remove(chain) {
       subscription.end()
       subscriptions[key] = nil
-      if !subscriptions.keys.contains(where: { $0.name == key.name }) {
-        server.config.store.remove(prefix: FilterSubscription.scope(key.name))
+      let scope = FilterSubscription.scope(key.name)
+      // `a.b` counts among what begins with `a`.
+      if !subscriptions.keys.contains(where: {
+        FilterSubscription.scope($0.name).hasPrefix(scope)
+      }) {
+        server.config.store.remove(prefix: scope)
       }
     }
   }

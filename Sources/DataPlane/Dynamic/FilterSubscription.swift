@@ -24,6 +24,8 @@ final class FilterSubscription {
   let name: String
   /// What is in force.
   private(set) var accepted: AcceptedResource?
+  /// What did not suit all chains when it came.
+  private var refused: (resource: DiscoveredResource, version: String)?
   private var users: [User] = []
   private let isFile: Bool
   private unowned let server: Server
@@ -53,7 +55,11 @@ final class FilterSubscription {
   }
 
   /// Of its statistics; ends with a dot.
-  static func scope(_ name: String) -> String { "extension_config_discovery.http_filter.\(name)." }
+  static func scope(_ name: String) -> String {
+    // As the store writes names.
+    let name = String(name.map { $0 == ":" ? "_" : $0 })
+    return "extension_config_discovery.http_filter.\(name)."
+  }
 
   /// Asks for the configuration; from then on it is followed.
   func start() {
@@ -104,7 +110,14 @@ final class FilterSubscription {
 
   /// It takes it no more. Says whether nobody does.
   func remove(_ chain: FollowedChain) -> Bool {
+    let count = users.count
     users.removeAll { $0.chain === chain }
+    // What was refused for its sake alone is not sent again.
+    if users.count < count, !users.isEmpty, let refused,
+      take(refused.resource, refused.version).isEmpty
+    {
+      self.refused = nil
+    }
     return users.isEmpty
   }
 
@@ -114,11 +127,13 @@ final class FilterSubscription {
     defer { initialized() }
     // A stream tells of nothing only when it is gone; a file has to hold one.
     guard !set.resources.isEmpty || isFile else {
+      refused = nil
       remove()
       return []
     }
     let reasons =
       set.resources.count == 1 ? take(set.resources[0], set.version) : ["expected one resource"]
+    refused = reasons.isEmpty ? nil : set.resources.first.map { ($0, set.version) }
     guard !reasons.isEmpty else { return [] }
     server.config.store.main.add(failures)
     return [Refusal(name: set.resources.first?.name ?? name, reasons: reasons)]

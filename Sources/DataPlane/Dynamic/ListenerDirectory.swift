@@ -256,6 +256,7 @@ final class ListenerDirectory {
   private func drain(_ listener: OpenListener) {
     if !listener.isReplacedInPlace { counters.add(stats.stopped) }
     draining.append(listener)
+    for manager in ownChains(of: listener).compactMap(\.manager) { server.filters.freeze(manager) }
     tell()
     for (index, link) in server.links.enumerated() {
       let handle = ActiveListenerHandle(ref: listener.active[index])

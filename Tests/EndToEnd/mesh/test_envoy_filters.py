@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from harness.client import fetch
+from harness.client import Connection, fetch, request_bytes
 from harness.waiting import until
 
 from .test_authorization import House
@@ -190,9 +190,9 @@ def test_a_mistake_has_its_place(town):
             "'append'?") in page, page[-3000:]
 
 
-def test_a_filter_that_takes_its_configuration_by_name(town):
-    """What a filter asks for is served on the same stream, and follows changes."""
-    asking = f"""
+def by_name(kind, config):
+    """A filter that takes a configuration of a kind by its name, and that configuration."""
+    return f"""
   - applyTo: HTTP_FILTER
     match: {{context: SIDECAR_OUTBOUND, listener: {{portNumber: 9080}}}}
     patch:
@@ -201,12 +201,36 @@ def test_a_filter_that_takes_its_configuration_by_name(town):
         name: mine
         config_discovery:
           config_source: {{ads: {{}}, resource_api_version: V3, initial_fetch_timeout: 5s}}
-          type_urls: [{TYPES}header_mutation.v3.HeaderMutation]
-"""
-    for field in "x-first", "x-second":
-        town.apply(RULES + envoy_filter(asking + f"""
+          type_urls: [{TYPES}{kind}]
   - applyTo: EXTENSION_CONFIG
-    patch: {{operation: ADD, value: {{name: mine, typed_config: {mutation(field)}}}}}
-"""))
+    patch: {{operation: ADD, value: {{name: mine, typed_config: {config}}}}}
+"""
+
+
+def test_a_filter_that_takes_its_configuration_by_name(town):
+    """What a filter asks for is served on the same stream, and follows changes; when it becomes another kind
+    of filter, or goes, connections that are open keep what they had."""
+    town.apply(RULES)
+    until(lambda: town.answers() == {"v1"}, 10, "the rule")
+    kind = "header_mutation.v3.HeaderMutation"
+    for field in "x-first", "x-second":
+        town.apply(RULES + envoy_filter(by_name(kind, mutation(field))))
         until(lambda wanted=field: town.get("/") and town.seen("v1")[2].get(wanted) == "added",
               10, field)
+    if town.kind == "envoy":
+        # It refuses another kind of filter by a name that a draining listener still has.
+        return
+    with Connection(9080, town.client) as kept, Connection(9080, town.client) as other:
+        for one in kept, other:
+            one.send(request_bytes(host="reviews"))
+            assert one.read_response().status == 200
+        fault = (f"{{'@type': {TYPES}fault.v3.HTTPFault, "
+                 "abort: {http_status: 418, percentage: {numerator: 100}}}")
+        town.apply(RULES + envoy_filter(by_name("fault.v3.HTTPFault", fault)))
+        until(lambda: town.get("/").status == 418, 10, "the other filter")
+        town.apply(RULES)
+        until(lambda: town.get("/").status == 200, 10, "the filter to go")
+        for one in kept, other:
+            one.send(request_bytes(host="reviews"))
+            assert one.read_response().status == 200
+            assert town.seen("v1")[2].get("x-second") == "added"

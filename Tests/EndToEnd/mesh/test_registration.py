@@ -117,7 +117,7 @@ def test_a_group_that_comes_later_is_waited_for(mesh):
 
 def probing(mesh, is_delta, address, method, **more):
     """A workload of the group, whose proxy checks its application."""
-    probe = {**method, "periodSeconds": 1, **more}
+    probe = {**method, "periodSeconds": 1, "timeoutSeconds": 5, **more}
     return sidecar("fairlead", mesh, is_delta, address, name="vm", AUTO_REGISTER_GROUP="legacy",
                    PROXY_CONFIG={"readinessProbe": probe, "concurrency": 2})
 
