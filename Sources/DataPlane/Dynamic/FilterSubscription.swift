@@ -32,8 +32,8 @@ final class FilterSubscription {
   private var subscription: (any Subscription)?
   private var hasStarted = false
   /// There is a configuration, or there is no hope for it at first.
-  private(set) var isInitialized = false
-  private var waiting: [() -> Void] = []
+  var isInitialized: Bool { first.isThere }
+  private let first = FirstAnswer()
   private let reloads: CounterID
   private let failures: CounterID
   private let conflicts: CounterID
@@ -71,25 +71,15 @@ final class FilterSubscription {
   /// Nobody takes the configuration any more.
   func end() {
     subscription = nil
-    waiting = []
+    first.forget()
   }
 
   /// Calls `body` once there is a configuration, or there is no hope for it at first.
-  func whenInitialized(_ body: @escaping () -> Void) {
-    if isInitialized { body() } else { waiting.append(body) }
-  }
-
-  private func initialized() {
-    guard !isInitialized else { return }
-    isInitialized = true
-    let waiting = self.waiting
-    self.waiting = []
-    for body in waiting { body() }
-  }
+  func whenInitialized(_ body: @escaping () -> Void) { first.then(body) }
 
   private func failed() {
     server.config.store.main.add(failures)
-    initialized()
+    first.come()
   }
 
   // MARK: Chains
@@ -124,7 +114,7 @@ final class FilterSubscription {
   // MARK: Updates
 
   private func update(_ set: DiscoveredSet) -> [Refusal] {
-    defer { initialized() }
+    defer { first.come() }
     // A stream tells of nothing only when it is gone; a file has to hold one.
     guard !set.resources.isEmpty || isFile else {
       refused = nil

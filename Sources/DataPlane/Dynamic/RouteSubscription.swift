@@ -22,8 +22,8 @@ final class RouteSubscription {
   private let scope: String
   private var hasStarted = false
   /// There are routes, or there is no hope for them at first.
-  private(set) var isInitialized = false
-  private var waiting: [() -> Void] = []
+  var isInitialized: Bool { first.isThere }
+  private let first = FirstAnswer()
   private let reloads: CounterID
   private let reloadTime: GaugeID
   private let empty: CounterID
@@ -44,7 +44,7 @@ final class RouteSubscription {
       to: source, .routes, named: name, of: "RDS for '\(name)'", scope: scope,
       Subscriber(
         update: { [weak self] in self?.update($0) ?? [] },
-        failed: { [weak self] in self?.initialized() }))
+        failed: { [weak self] in self?.first.come() }))
   }
 
   /// Asks for the routes; from then on they are followed.
@@ -61,17 +61,7 @@ final class RouteSubscription {
   }
 
   /// Calls `body` once there are routes, or there is no hope for them at first.
-  func whenInitialized(_ body: @escaping () -> Void) {
-    if isInitialized { body() } else { waiting.append(body) }
-  }
-
-  private func initialized() {
-    guard !isInitialized else { return }
-    isInitialized = true
-    let waiting = self.waiting
-    self.waiting = []
-    for body in waiting { body() }
-  }
+  func whenInitialized(_ body: @escaping () -> Void) { first.then(body) }
 
   // MARK: Managers
 
@@ -91,7 +81,7 @@ final class RouteSubscription {
   // MARK: Updates
 
   private func update(_ set: DiscoveredSet) -> [Refusal] {
-    defer { initialized() }
+    defer { first.come() }
     guard let resource = set.resources.first else {
       server.config.store.main.add(empty)
       return []

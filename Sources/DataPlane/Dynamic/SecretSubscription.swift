@@ -19,8 +19,8 @@ final class SecretSubscription {
   private unowned let server: Server
   private var subscription: (any Subscription)?
   /// The secret is there, or there is no hope for it at first.
-  private(set) var isInitialized = false
-  private var waiting: [() -> Void] = []
+  var isInitialized: Bool { first.isThere }
+  private let first = FirstAnswer()
 
   init(_ key: SecretKey, for server: Server) {
     self.key = key
@@ -34,7 +34,7 @@ final class SecretSubscription {
       key,
       Subscriber(
         update: { [weak self] in self?.update($0) ?? [] },
-        failed: { [weak self] in self?.initialized() }))
+        failed: { [weak self] in self?.first.come() }))
     self.subscription = subscription
     subscription.start()
   }
@@ -42,21 +42,11 @@ final class SecretSubscription {
   /// Nobody takes the secret any more.
   func end() {
     subscription = nil
-    waiting = []
+    first.forget()
   }
 
   /// Calls `body` once the secret is there, or there is no hope for it at first.
-  func whenInitialized(_ body: @escaping () -> Void) {
-    if isInitialized { body() } else { waiting.append(body) }
-  }
-
-  private func initialized() {
-    guard !isInitialized else { return }
-    isInitialized = true
-    let waiting = self.waiting
-    self.waiting = []
-    for body in waiting { body() }
-  }
+  func whenInitialized(_ body: @escaping () -> Void) { first.then(body) }
 
   // MARK: Users
 
@@ -72,7 +62,7 @@ final class SecretSubscription {
   // MARK: Updates
 
   private func update(_ set: DiscoveredSet) -> [Refusal] {
-    defer { initialized() }
+    defer { first.come() }
     guard let resource = set.resources.first else {
       // A control plane says that there is none, or none any more: the last good one stays. A file has
       // to hold one.
